@@ -23,21 +23,14 @@
 #include "stator/dtype.h"
 #include "stator/expr.h"
 #include "stator/result.h"
+#include "stator/source_line.h"
+#include "stator/tensor_data.h"
 
 namespace stator {
 
 using ValueId = int32_t;
 using NodeId = int32_t;
 inline constexpr ValueId kNoValue = -1;
-
-// ---------------------------------------------------------------- tensor data
-
-/// Bytes of a weight, shared and never copied: a mapped file, a PyTorch tensor kept alive, or our own memory.
-struct TensorData {
-  const void* data = nullptr;
-  int64_t size_bytes = 0;
-  std::shared_ptr<const void> owner;  // keeps `data` alive
-};
 
 // ---------------------------------------------------------------- values
 
@@ -91,16 +84,6 @@ struct NamedArgument {
 };
 
 // ---------------------------------------------------------------- nodes
-
-/// Where in the user's model an operation stands.
-struct SourceLine {
-  std::string file;      // "model.py"
-  int line = 0;
-  std::string function;  // "forward"
-  std::string text;      // "x = self.conv1(x)"; may be empty
-  std::string module;    // module path: "encoder.layers.0.attention"; may be empty
-  std::string str() const;  // "model.py:57 in forward:  x = self.conv1(x)", or "" when unknown
-};
 
 struct Node {
   NodeId id = -1;

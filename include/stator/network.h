@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Network: typed layers, what converters write and the optimizer reads. The add_* calls carry the names and
-// meanings that authors of TensorRT converters know. Layer kinds and their attributes: src/layer/layer.h.
+// meanings that authors of TensorRT converters know. Layer kinds and their attributes: include/stator/layer.h.
 //
 // Adding a layer infers its result types (and simplifies trivial cases: a reshape to the same shape returns its
 // input). A misuse that a converter should have refused in support() is a STATOR_CHECK failure.
@@ -11,9 +11,10 @@
 #include <string>
 #include <vector>
 
-#include "layer/layer.h"
-#include "stator/graph.h"
+#include "stator/layer.h"
 #include "stator/result.h"
+#include "stator/source_line.h"
+#include "stator/tensor_data.h"
 
 namespace stator {
 
@@ -35,13 +36,6 @@ struct NetworkTensor {
   int32_t output_index = 0;
   TensorData data;        // kConstant: dense row-major bytes
   WeightOrigin origin;    // kConstant
-};
-
-/// Which ATen node a layer came from, for messages and profiles.
-struct Provenance {
-  std::string node;    // "conv2d_7"
-  std::string target;  // "aten.convolution.default"
-  SourceLine source;
 };
 
 struct NetworkLayer {
