@@ -2,12 +2,13 @@
 //
 // Symbolic integers: sizes, strides, offsets and index maps as expressions over named symbols.
 //
-// An Expr is an immutable value that is cheap to copy. Building one simplifies it: sums of products are kept
-// in one canonical order with constants folded, so that equal polynomials are equal objects (`==` is
-// structural). floor_div and mod have Python's meaning (they round towards minus infinity).
+// An Expr is an immutable value that is cheap to copy. Building one simplifies it: sums of products
+// are kept in one canonical order with constants folded, so that equal polynomials are equal
+// objects (`==` is structural). floor_div and mod have Python's meaning (they round towards minus
+// infinity).
 //
-// What holds for a symbol (its least and greatest value, exclusive bounds by another expression) is kept
-// outside, in a Bounds; simplify(expr, bounds) uses it: (i*d + j) // d == i where 0 <= j < d.
+// What holds for a symbol (its least and greatest value, exclusive bounds by another expression) is
+// kept outside, in a Bounds; simplify(expr, bounds) uses it: (i*d + j) // d == i where 0 <= j < d.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +49,8 @@ class Expr {
   bool is_constant() const { return kind() == ExprKind::kConstant; }
   bool is_constant(int64_t value) const { return is_constant() && constant() == value; }
   bool is_symbol() const { return kind() == ExprKind::kSymbol; }
-  int64_t constant() const;               // of a kConstant
-  const std::string& symbol_name() const; // of a kSymbol
+  int64_t constant() const;                // of a kConstant
+  const std::string& symbol_name() const;  // of a kSymbol
   const std::vector<Expr>& operands() const;
 
   /// Canonical text, Python syntax: "2*s0*s1 + 3", "(s0 + 1)//2", "s0 % 4", "Max(1, s0)".
@@ -59,11 +60,13 @@ class Expr {
   bool uses_symbol(std::string_view name) const;
   /// Every occurrence of the given symbols replaced at once.
   Expr substitute(const std::map<std::string, Expr>& values) const;
-  /// The value under the given symbols, or nullopt when one is missing, on overflow or division by zero.
+  /// The value under the given symbols, or nullopt when one is missing, on overflow or division by
+  /// zero.
   std::optional<int64_t> evaluate(const std::map<std::string, int64_t>& values) const;
 
   friend bool operator==(const Expr& a, const Expr& b);
-  friend bool operator<(const Expr& a, const Expr& b);  // a total order, for containers and printing
+  friend bool operator<(const Expr& a,
+                        const Expr& b);  // a total order, for containers and printing
 
  private:
   explicit Expr(std::shared_ptr<const ExprNode> node) : node_(std::move(node)) {}
@@ -83,9 +86,10 @@ Expr max(const Expr& a, const Expr& b);
 /// Product of all (1 for none).
 Expr product(const std::vector<Expr>& factors);
 
-/// Reads Python / sympy text as the archives hold it: integers, names, + - * // % ** (constant power),
-/// parentheses, unary minus, floor_div forms FloorDiv(a, b), PythonMod/Mod(a, b), CleanDiv(a, b),
-/// Max(...), Min(...), ceiling/floor of a quotient, TruncToInt, Integer(n), s0 + 1.0 is refused.
+/// Reads Python / sympy text as the archives hold it: integers, names, + - * // % ** (constant
+/// power), parentheses, unary minus, floor_div forms FloorDiv(a, b), PythonMod/Mod(a, b),
+/// CleanDiv(a, b), Max(...), Min(...), ceiling/floor of a quotient, TruncToInt, Integer(n), s0
+/// + 1.0 is refused.
 Result<Expr> parse_expr(std::string_view text);
 
 /// What is known of symbols.
@@ -112,11 +116,13 @@ class Bounds {
   std::map<std::string, Expr> extents_;
 };
 
-/// `e` rewritten by what the bounds prove (floor_div and mod of index sums, min and max); never longer.
+/// `e` rewritten by what the bounds prove (floor_div and mod of index sums, min and max); never
+/// longer.
 Expr simplify(const Expr& e, const Bounds& bounds);
 
-/// `e` as constant_term + sum(coefficient_k * symbol_k) over the given symbols; coefficients and the constant
-/// term hold none of them. nullopt when `e` is not linear in them (one under //, %, min, max, or squared).
+/// `e` as constant_term + sum(coefficient_k * symbol_k) over the given symbols; coefficients and
+/// the constant term hold none of them. nullopt when `e` is not linear in them (one under //, %,
+/// min, max, or squared).
 struct LinearForm {
   Expr constant_term;
   std::map<std::string, Expr> coefficients;  // every given symbol, 0 where it does not occur

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Graph: SSA over ATen operators, as PyTorch exports them. Built by the pt2 reader (C++) or node by node by the
-// Python hand-over; rewritten by lowering; cut by partition; read by converters.
+// Graph: SSA over ATen operators, as PyTorch exports them. Built by the pt2 reader (C++) or node by
+// node by the Python hand-over; rewritten by lowering; cut by partition; read by converters.
 //
-// Values are numbered by the graph; a Node makes one or several values. Sizes are Expr over symbols. A SymInt
-// value carries its Expr, so that every SymInt argument of a later node is stored as that Expr and not as a use;
-// a SymInt whose Expr is one fresh symbol ("u0": data-dependent) is the same.
+// Values are numbered by the graph; a Node makes one or several values. Sizes are Expr over
+// symbols. A SymInt value carries its Expr, so that every SymInt argument of a later node is stored
+// as that Expr and not as a use; a SymInt whose Expr is one fresh symbol ("u0": data-dependent) is
+// the same.
 //
-// Arguments stand in schema order with defaults filled in, keyword-only ones too; for an operator without a
-// known schema they stand as given. Tuple outputs are several values of one node: there is no getitem node.
+// Arguments stand in schema order with defaults filled in, keyword-only ones too; for an operator
+// without a known schema they stand as given. Tuple outputs are several values of one node: there
+// is no getitem node.
 #pragma once
 
 #include <cstdint>
@@ -44,13 +46,14 @@ struct TensorMeta {
 
 enum class ValueKind : uint8_t { kTensor, kSymInt, kSymFloat, kSymBool, kNone, kOpaque };
 
-/// One SSA value. `name` is unique in the graph and is PyTorch's node name ("conv2d_7", "getitem_3").
+/// One SSA value. `name` is unique in the graph and is PyTorch's node name ("conv2d_7",
+/// "getitem_3").
 struct Value {
   ValueId id = kNoValue;
   std::string name;
   ValueKind kind = ValueKind::kTensor;
-  TensorMeta tensor;   // kTensor
-  Expr expr;           // kSymInt
+  TensorMeta tensor;     // kTensor
+  Expr expr;             // kSymInt
   NodeId producer = -1;  // -1: a graph input or a constant
   int output_index = 0;  // which output of the producer
 };
@@ -65,17 +68,31 @@ struct ValueUse {
   ValueId id = kNoValue;
   friend bool operator==(ValueUse, ValueUse) = default;
 };
-struct MemoryFormatArg { std::string name; friend bool operator==(const MemoryFormatArg&, const MemoryFormatArg&) = default; };
-struct DeviceArg { std::string name; friend bool operator==(const DeviceArg&, const DeviceArg&) = default; };
-struct LayoutArg { std::string name; friend bool operator==(const LayoutArg&, const LayoutArg&) = default; };
+struct MemoryFormatArg {
+  std::string name;
+  friend bool operator==(const MemoryFormatArg&, const MemoryFormatArg&) = default;
+};
+struct DeviceArg {
+  std::string name;
+  friend bool operator==(const DeviceArg&, const DeviceArg&) = default;
+};
+struct LayoutArg {
+  std::string name;
+  friend bool operator==(const LayoutArg&, const LayoutArg&) = default;
+};
 /// Something only the Python side understands: an index into its table of objects.
-struct OpaqueArg { int64_t index = 0; std::string text; friend bool operator==(const OpaqueArg&, const OpaqueArg&) = default; };
+struct OpaqueArg {
+  int64_t index = 0;
+  std::string text;
+  friend bool operator==(const OpaqueArg&, const OpaqueArg&) = default;
+};
 
-/// One argument. int and SymInt are both Expr; an int list is a list of Expr; a tensor list holds kNoValue for None.
+/// One argument. int and SymInt are both Expr; an int list is a list of Expr; a tensor list holds
+/// kNoValue for None.
 using Argument =
     std::variant<None, ValueUse, std::vector<ValueUse>, Expr, std::vector<Expr>, double,
-                 std::vector<double>, bool, std::vector<bool>, std::string, std::vector<std::string>,
-                 DType, MemoryFormatArg, DeviceArg, LayoutArg, OpaqueArg>;
+                 std::vector<double>, bool, std::vector<bool>, std::string,
+                 std::vector<std::string>, DType, MemoryFormatArg, DeviceArg, LayoutArg, OpaqueArg>;
 
 /// A named argument; `name` is the schema's ("self", "weight", "dim").
 struct NamedArgument {
@@ -92,20 +109,21 @@ struct Node {
   std::vector<NamedArgument> args;
   std::vector<ValueId> outputs;
   std::vector<SourceLine> stack;  // innermost call last; empty when unknown
-  std::string original_target;    // the operator as the user wrote it, when lowering replaced it; else empty
-  std::string original_name;      // likewise the node
+  std::string
+      original_target;  // the operator as the user wrote it, when lowering replaced it; else empty
+  std::string original_name;  // likewise the node
 
   const Argument* find(std::string_view arg) const;  // nullptr when absent
   bool is_none(std::string_view arg) const;          // absent or None
-  /// Typed access. The pass or converter that calls these has checked the form before (support()); a wrong
-  /// type is a STATOR_CHECK failure.
-  ValueId tensor(std::string_view arg) const;              // kNoValue for None / absent
+  /// Typed access. The pass or converter that calls these has checked the form before (support());
+  /// a wrong type is a STATOR_CHECK failure.
+  ValueId tensor(std::string_view arg) const;  // kNoValue for None / absent
   std::vector<ValueId> tensors(std::string_view arg) const;
   Expr sym_int(std::string_view arg) const;
-  int64_t integer(std::string_view arg) const;             // a constant Expr or a bool
+  int64_t integer(std::string_view arg) const;                     // a constant Expr or a bool
   int64_t integer(std::string_view arg, int64_t otherwise) const;  // when None or absent
   std::vector<Expr> sym_ints(std::string_view arg) const;
-  std::vector<int64_t> integers(std::string_view arg) const;       // all constant; [] for None
+  std::vector<int64_t> integers(std::string_view arg) const;  // all constant; [] for None
   bool boolean(std::string_view arg, bool otherwise = false) const;
   double number(std::string_view arg, double otherwise = 0.0) const;  // int, float or bool constant
   std::string string(std::string_view arg, std::string_view otherwise = "") const;
@@ -125,7 +143,8 @@ struct GraphInput {
   TensorData data;     // parameters, buffers and constants
 };
 
-/// A user output is a value, a constant scalar, or None. Mutations are outputs that PyTorch copies back.
+/// A user output is a value, a constant scalar, or None. Mutations are outputs that PyTorch copies
+/// back.
 enum class OutputKind : uint8_t { kUserOutput, kBufferMutation, kUserInputMutation };
 struct GraphOutput {
   OutputKind kind = OutputKind::kUserOutput;
@@ -136,10 +155,11 @@ struct GraphOutput {
 class Graph {
  public:
   std::string name;
-  std::vector<GraphInput> inputs;    // in PyTorch's order: parameters, buffers, constants, user inputs
+  std::vector<GraphInput>
+      inputs;  // in PyTorch's order: parameters, buffers, constants, user inputs
   std::vector<GraphOutput> outputs;
-  Bounds bounds;                     // ranges of the symbols
-  std::string input_tree;            // pytree spec of the user's arguments (JSON text), may be empty
+  Bounds bounds;           // ranges of the symbols
+  std::string input_tree;  // pytree spec of the user's arguments (JSON text), may be empty
   std::string output_tree;
   std::vector<std::string> user_input_names;  // display names, parallel to the user inputs
 
@@ -157,11 +177,13 @@ class Graph {
                     TensorData data = {});
   /// A new constant input holding the given bytes (what constant folding makes).
   ValueId add_constant(std::string name, TensorMeta meta, TensorData data);
-  /// Appends, or inserts before `before`. Arguments are normalized against the schema table. Returns its id.
+  /// Appends, or inserts before `before`. Arguments are normalized against the schema table.
+  /// Returns its id.
   NodeId add_node(Node node, std::optional<NodeId> before = std::nullopt);
-  void remove_node(NodeId id);            // its values must have no users
+  void remove_node(NodeId id);                  // its values must have no users
   void replace_uses(ValueId from, ValueId to);  // in all nodes and outputs
-  void remove_dead_nodes();               // nodes without users (mutating and random ones stay), unused constants
+  void
+  remove_dead_nodes();  // nodes without users (mutating and random ones stay), unused constants
 
   /// Users of each value: node ids, each once, in order; computed afresh at each call.
   std::vector<std::vector<NodeId>> users() const;

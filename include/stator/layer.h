@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What one layer computes: its kind and attributes, as the network, call regions, plan steps and the reference
-// kernels all know it. Open to every folder, like base and symbolic: it knows no form.
+// What one layer computes: its kind and attributes, as the network, call regions, plan steps and
+// the reference kernels all know it. Open to every folder, like base and symbolic: it knows no
+// form.
 //
-// Conventions: tensors are dense and row-major in their logical shape; axes are normalized (0 <= axis < rank);
-// elementwise layers broadcast by NumPy's rule; the dtype of a result is stated with each kind. Sizes in
-// attributes are Expr.
+// Conventions: tensors are dense and row-major in their logical shape; axes are normalized (0 <=
+// axis < rank); elementwise layers broadcast by NumPy's rule; the dtype of a result is stated with
+// each kind. Sizes in attributes are Expr.
 #pragma once
 
 #include <cstdint>
@@ -21,21 +22,75 @@
 namespace stator {
 
 enum class ElementwiseOp : uint8_t {
-  kAdd, kSub, kMul, kDiv,        // kDiv: true division, floating point
-  kFloorDiv, kTruncDiv, kMod,    // kMod: Python's remainder (sign of the divisor)
-  kFmod, kPow, kMin, kMax,       // kMin, kMax: NaN wins, as torch.minimum / maximum
-  kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual,  // bool result
-  kAnd, kOr, kXor,               // bool or integer
-  kShiftLeft, kShiftRight, kAtan2,
+  kAdd,
+  kSub,
+  kMul,
+  kDiv,  // kDiv: true division, floating point
+  kFloorDiv,
+  kTruncDiv,
+  kMod,  // kMod: Python's remainder (sign of the divisor)
+  kFmod,
+  kPow,
+  kMin,
+  kMax,  // kMin, kMax: NaN wins, as torch.minimum / maximum
+  kEqual,
+  kNotEqual,
+  kLess,
+  kLessEqual,
+  kGreater,
+  kGreaterEqual,  // bool result
+  kAnd,
+  kOr,
+  kXor,  // bool or integer
+  kShiftLeft,
+  kShiftRight,
+  kAtan2,
 };
 
 enum class UnaryOp : uint8_t {
-  kNeg, kAbs, kSign, kExp, kExp2, kExpm1, kLog, kLog2, kLog10, kLog1p, kSqrt, kRsqrt, kReciprocal,
-  kSin, kCos, kTan, kAsin, kAcos, kAtan, kSinh, kCosh, kTanh, kAsinh, kAcosh, kAtanh, kErf,
-  kFloor, kCeil, kRound, kTrunc, // kRound: half to even
-  kNot,                          // logical for bool, bitwise for integers
-  kIsNan, kIsInf,                // bool result
-  kRelu, kSigmoid, kGelu, kGeluTanh, kSilu, kMish, kSoftplus, kHardSigmoid, kHardSwish, kLogSigmoid,
+  kNeg,
+  kAbs,
+  kSign,
+  kExp,
+  kExp2,
+  kExpm1,
+  kLog,
+  kLog2,
+  kLog10,
+  kLog1p,
+  kSqrt,
+  kRsqrt,
+  kReciprocal,
+  kSin,
+  kCos,
+  kTan,
+  kAsin,
+  kAcos,
+  kAtan,
+  kSinh,
+  kCosh,
+  kTanh,
+  kAsinh,
+  kAcosh,
+  kAtanh,
+  kErf,
+  kFloor,
+  kCeil,
+  kRound,
+  kTrunc,  // kRound: half to even
+  kNot,    // logical for bool, bitwise for integers
+  kIsNan,
+  kIsInf,  // bool result
+  kRelu,
+  kSigmoid,
+  kGelu,
+  kGeluTanh,
+  kSilu,
+  kMish,
+  kSoftplus,
+  kHardSigmoid,
+  kHardSwish,
+  kLogSigmoid,
 };
 
 enum class ReduceOp : uint8_t { kSum, kMean, kMax, kMin, kProd, kAny, kAll, kArgMax, kArgMin };
@@ -53,99 +108,160 @@ struct Scalar {
   friend bool operator==(const Scalar&, const Scalar&) = default;
 };
 
-// Attributes, one struct a kind. Inputs and results are in the comment. `visit(v)` names each field once, for
-// printing, parsing, hashing and storing.
+// Attributes, one struct a kind. Inputs and results are in the comment. `visit(v)` names each field
+// once, for printing, parsing, hashing and storing.
 
 /// a, b (same dtype) → broadcast shape.
 struct Elementwise {
   ElementwiseOp op = ElementwiseOp::kAdd;
-  template <class V> void visit(V& v) { v("op", op); }
+  template <class V>
+  void visit(V& v) {
+    v("op", op);
+  }
 };
 /// x → same shape; kIsNan, kIsInf give bool. alpha, beta: unused by the listed ops.
 struct Unary {
   UnaryOp op = UnaryOp::kNeg;
-  template <class V> void visit(V& v) { v("op", op); }
+  template <class V>
+  void visit(V& v) {
+    v("op", op);
+  }
 };
 /// x → `to`. Float to integer truncates; to bool is != 0.
 struct Cast {
   DType to = DType::kFloat32;
-  template <class V> void visit(V& v) { v("to", to); }
+  template <class V>
+  void visit(V& v) {
+    v("to", to);
+  }
 };
 /// condition (bool), a, b → broadcast shape.
 struct Select {
-  template <class V> void visit(V&) {}
+  template <class V>
+  void visit(V&) {}
 };
 /// () → shape filled with value.
 struct Fill {
   std::vector<Expr> shape;
   DType dtype = DType::kFloat32;
   Scalar value;
-  template <class V> void visit(V& v) { v("shape", shape); v("dtype", dtype); v("value", value); }
+  template <class V>
+  void visit(V& v) {
+    v("shape", shape);
+    v("dtype", dtype);
+    v("value", value);
+  }
 };
 /// () → [length]: start + step * i, integer dtype (floating point through a Cast) .
 struct Iota {
   Expr length, start, step;
   DType dtype = DType::kInt64;
-  template <class V> void visit(V& v) { v("length", length); v("start", start); v("step", step); v("dtype", dtype); }
+  template <class V>
+  void visit(V& v) {
+    v("length", length);
+    v("start", start);
+    v("step", step);
+    v("dtype", dtype);
+  }
 };
 /// () → 0-d int64 holding the value of a size expression.
 struct SizeValue {
   Expr value;
-  template <class V> void visit(V& v) { v("value", value); }
+  template <class V>
+  void visit(V& v) {
+    v("value", value);
+  }
 };
 /// x → out[i...] with out.shape[k] = x.shape[permutation[k]].
 struct Transpose {
   std::vector<int64_t> permutation;
-  template <class V> void visit(V& v) { v("permutation", permutation); }
+  template <class V>
+  void visit(V& v) {
+    v("permutation", permutation);
+  }
 };
 /// x → shape, same number of elements, row-major order kept.
 struct Reshape {
   std::vector<Expr> shape;
-  template <class V> void visit(V& v) { v("shape", shape); }
+  template <class V>
+  void visit(V& v) {
+    v("shape", shape);
+  }
 };
 /// x → shape by NumPy broadcasting (new leading axes allowed).
 struct Expand {
   std::vector<Expr> shape;
-  template <class V> void visit(V& v) { v("shape", shape); }
+  template <class V>
+  void visit(V& v) {
+    v("shape", shape);
+  }
 };
 /// x → x[start_k + step_k * i], sizes given; step may be negative. One entry for every axis.
 struct Slice {
   std::vector<Expr> start, size;
   std::vector<int64_t> step;
-  template <class V> void visit(V& v) { v("start", start); v("size", size); v("step", step); }
+  template <class V>
+  void visit(V& v) {
+    v("start", start);
+    v("size", size);
+    v("step", step);
+  }
 };
 /// x0, x1, … → joined along axis.
 struct Concat {
   int64_t axis = 0;
-  template <class V> void visit(V& v) { v("axis", axis); }
+  template <class V>
+  void visit(V& v) {
+    v("axis", axis);
+  }
 };
 /// x → padded; before/after per axis may be negative (crop) for kConstant.
 struct Pad {
   std::vector<Expr> before, after;
   PadMode mode = PadMode::kConstant;
   Scalar value;
-  template <class V> void visit(V& v) { v("before", before); v("after", after); v("mode", mode); v("value", value); }
+  template <class V>
+  void visit(V& v) {
+    v("before", before);
+    v("after", after);
+    v("mode", mode);
+    v("value", value);
+  }
 };
-/// a [..., M, K], b [..., K, N], leading axes broadcast → [..., M, N]. transpose_x: the last two axes are swapped.
-/// Optional third input bias [N]. Accumulates in f32 (f64 for f64, i64 for integers).
+/// a [..., M, K], b [..., K, N], leading axes broadcast → [..., M, N]. transpose_x: the last two
+/// axes are swapped. Optional third input bias [N]. Accumulates in f32 (f64 for f64, i64 for
+/// integers).
 struct MatrixMultiply {
   bool transpose_a = false, transpose_b = false;
-  template <class V> void visit(V& v) { v("transpose_a", transpose_a); v("transpose_b", transpose_b); }
+  template <class V>
+  void visit(V& v) {
+    v("transpose_a", transpose_a);
+    v("transpose_b", transpose_b);
+  }
 };
-/// x [N, C, spatial...], w [O, C/groups, kernel...] (transposed: [C, O/groups, kernel...]), optional bias [O].
-/// channels_last: x and result are [N, spatial..., C]; w stays as above. 1 to 3 spatial axes.
+/// x [N, C, spatial...], w [O, C/groups, kernel...] (transposed: [C, O/groups, kernel...]),
+/// optional bias [O]. channels_last: x and result are [N, spatial..., C]; w stays as above. 1 to 3
+/// spatial axes.
 struct Convolution {
   std::vector<int64_t> stride, dilation, pad_before, pad_after, output_padding;
   int64_t groups = 1;
   bool transposed = false;
   bool channels_last = false;
-  template <class V> void visit(V& v) {
-    v("stride", stride); v("dilation", dilation); v("pad_before", pad_before); v("pad_after", pad_after);
-    v("output_padding", output_padding); v("groups", groups); v("transposed", transposed); v("channels_last", channels_last);
+  template <class V>
+  void visit(V& v) {
+    v("stride", stride);
+    v("dilation", dilation);
+    v("pad_before", pad_before);
+    v("pad_after", pad_after);
+    v("output_padding", output_padding);
+    v("groups", groups);
+    v("transposed", transposed);
+    v("channels_last", channels_last);
   }
 };
-/// x [N, C, spatial...] (channels_last as above) → pooled. Average: divisor 0 means the window's size, padding
-/// counted or not. The output's spatial sizes are explicit, so that ceil_mode needs no rule here.
+/// x [N, C, spatial...] (channels_last as above) → pooled. Average: divisor 0 means the window's
+/// size, padding counted or not. The output's spatial sizes are explicit, so that ceil_mode needs
+/// no rule here.
 struct Pooling {
   PoolOp op = PoolOp::kMax;
   std::vector<int64_t> kernel, stride, dilation, pad_before;
@@ -154,119 +270,195 @@ struct Pooling {
   bool count_include_pad = true;
   int64_t divisor = 0;
   bool channels_last = false;
-  template <class V> void visit(V& v) {
-    v("op", op); v("kernel", kernel); v("stride", stride); v("dilation", dilation); v("pad_before", pad_before);
-    v("output_size", output_size); v("pad_after", pad_after); v("count_include_pad", count_include_pad);
-    v("divisor", divisor); v("channels_last", channels_last);
+  template <class V>
+  void visit(V& v) {
+    v("op", op);
+    v("kernel", kernel);
+    v("stride", stride);
+    v("dilation", dilation);
+    v("pad_before", pad_before);
+    v("output_size", output_size);
+    v("pad_after", pad_after);
+    v("count_include_pad", count_include_pad);
+    v("divisor", divisor);
+    v("channels_last", channels_last);
   }
 };
-/// x [N, C, spatial...] → [N, C, output_size...]; window of output i: floor(i*in/out) .. ceil((i+1)*in/out).
+/// x [N, C, spatial...] → [N, C, output_size...]; window of output i: floor(i*in/out) ..
+/// ceil((i+1)*in/out).
 struct AdaptivePooling {
   PoolOp op = PoolOp::kAverage;
   std::vector<Expr> output_size;
   bool channels_last = false;
-  template <class V> void visit(V& v) { v("op", op); v("output_size", output_size); v("channels_last", channels_last); }
+  template <class V>
+  void visit(V& v) {
+    v("op", op);
+    v("output_size", output_size);
+    v("channels_last", channels_last);
+  }
 };
-/// x → reduced over axes (kept as size 1 or removed). kArgMax / kArgMin: one axis, int64 result, first winner,
-/// NaN wins. kMean: floating point. kAny/kAll: bool. Sum and prod of integers: int64 input expected.
+/// x → reduced over axes (kept as size 1 or removed). kArgMax / kArgMin: one axis, int64 result,
+/// first winner, NaN wins. kMean: floating point. kAny/kAll: bool. Sum and prod of integers: int64
+/// input expected.
 struct Reduce {
   ReduceOp op = ReduceOp::kSum;
   std::vector<int64_t> axes;
   bool keep_dims = false;
-  template <class V> void visit(V& v) { v("op", op); v("axes", axes); v("keep_dims", keep_dims); }
+  template <class V>
+  void visit(V& v) {
+    v("op", op);
+    v("axes", axes);
+    v("keep_dims", keep_dims);
+  }
 };
 /// x → softmax or log-softmax along axis.
 struct Softmax {
   int64_t axis = 0;
   bool log = false;
-  template <class V> void visit(V& v) { v("axis", axis); v("log", log); }
+  template <class V>
+  void visit(V& v) {
+    v("axis", axis);
+    v("log", log);
+  }
 };
-/// x, optional scale, optional bias (shape of the normalized axes) → (x - mean)/sqrt(var + eps)*scale + bias over
-/// `axes` (trailing). rms: no mean is subtracted, and none of the bias. Which optional inputs are there: flags.
+/// x, optional scale, optional bias (shape of the normalized axes) → (x - mean)/sqrt(var +
+/// eps)*scale + bias over `axes` (trailing). rms: no mean is subtracted, and none of the bias.
+/// Which optional inputs are there: flags.
 struct Normalization {
   std::vector<int64_t> axes;
   double epsilon = 1e-5;
   bool rms = false;
   bool has_scale = false, has_bias = false;
-  template <class V> void visit(V& v) {
-    v("axes", axes); v("epsilon", epsilon); v("rms", rms); v("has_scale", has_scale); v("has_bias", has_bias);
+  template <class V>
+  void visit(V& v) {
+    v("axes", axes);
+    v("epsilon", epsilon);
+    v("rms", rms);
+    v("has_scale", has_scale);
+    v("has_bias", has_bias);
   }
 };
-/// q [B, H, S, D], k [B, G, T, D], v [B, G, T, E], optional mask (bool: true takes part; or float, added) that
-/// broadcasts to [B, H, S, T] → [B, H, S, E]. H is a multiple of G (grouped heads). causal: row i sees columns
-/// j <= i (PyTorch's upper-left rule). A row without any admitted column gives 0 where the mask is bool.
+/// q [B, H, S, D], k [B, G, T, D], v [B, G, T, E], optional mask (bool: true takes part; or float,
+/// added) that broadcasts to [B, H, S, T] → [B, H, S, E]. H is a multiple of G (grouped heads).
+/// causal: row i sees columns j <= i (PyTorch's upper-left rule). A row without any admitted column
+/// gives 0 where the mask is bool.
 struct Attention {
   double scale = 1.0;
   bool causal = false;
   bool has_mask = false;
-  template <class V> void visit(V& v) { v("scale", scale); v("causal", causal); v("has_mask", has_mask); }
+  template <class V>
+  void visit(V& v) {
+    v("scale", scale);
+    v("causal", causal);
+    v("has_mask", has_mask);
+  }
 };
-/// x, indices (integer, any rank) → x.shape[:axis] + indices.shape + x.shape[axis+1:]. Negative indices count
-/// from the end where `wrap`; what is out of range is an error at run time.
+/// x, indices (integer, any rank) → x.shape[:axis] + indices.shape + x.shape[axis+1:]. Negative
+/// indices count from the end where `wrap`; what is out of range is an error at run time.
 struct Gather {
   int64_t axis = 0;
   bool wrap = false;
-  template <class V> void visit(V& v) { v("axis", axis); v("wrap", wrap); }
+  template <class V>
+  void visit(V& v) {
+    v("axis", axis);
+    v("wrap", wrap);
+  }
 };
 /// x, indices (same rank) → x[..., indices[...], ...] along axis: torch.gather.
 struct GatherElements {
   int64_t axis = 0;
-  template <class V> void visit(V& v) { v("axis", axis); }
+  template <class V>
+  void visit(V& v) {
+    v("axis", axis);
+  }
 };
-/// x, indices…: torch's advanced indexing on adjacent axes first_axis .. first_axis + n - 1; the index tensors
-/// broadcast together; the result's index axes stand at first_axis.
+/// x, indices…: torch's advanced indexing on adjacent axes first_axis .. first_axis + n - 1; the
+/// index tensors broadcast together; the result's index axes stand at first_axis.
 struct IndexTensors {
   int64_t first_axis = 0;
-  template <class V> void visit(V& v) { v("first_axis", first_axis); }
+  template <class V>
+  void visit(V& v) {
+    v("first_axis", first_axis);
+  }
 };
-/// x, indices, updates (ranks equal) → x with updates put (or added) at indices along axis: torch.scatter[_add].
+/// x, indices, updates (ranks equal) → x with updates put (or added) at indices along axis:
+/// torch.scatter[_add].
 struct ScatterElements {
   int64_t axis = 0;
   bool accumulate = false;
-  template <class V> void visit(V& v) { v("axis", axis); v("accumulate", accumulate); }
+  template <class V>
+  void visit(V& v) {
+    v("axis", axis);
+    v("accumulate", accumulate);
+  }
 };
 /// x, src → x with the slice (start, step, size) along axis replaced by src: torch.slice_scatter.
 struct SliceScatter {
   int64_t axis = 0;
   Expr start;
   int64_t step = 1;
-  template <class V> void visit(V& v) { v("axis", axis); v("start", start); v("step", step); }
+  template <class V>
+  void visit(V& v) {
+    v("axis", axis);
+    v("start", start);
+    v("step", step);
+  }
 };
-/// x → values, indices (int64) of the k largest (smallest) along axis, sorted, first index first among equals.
+/// x → values, indices (int64) of the k largest (smallest) along axis, sorted, first index first
+/// among equals.
 struct TopK {
   int64_t axis = 0;
   Expr k;
   bool largest = true;
-  template <class V> void visit(V& v) { v("axis", axis); v("k", k); v("largest", largest); }
+  template <class V>
+  void visit(V& v) {
+    v("axis", axis);
+    v("k", k);
+    v("largest", largest);
+  }
 };
 /// x → values, indices; stable.
 struct Sort {
   int64_t axis = 0;
   bool descending = false;
-  template <class V> void visit(V& v) { v("axis", axis); v("descending", descending); }
+  template <class V>
+  void visit(V& v) {
+    v("axis", axis);
+    v("descending", descending);
+  }
 };
 /// x → inclusive scan along axis.
 struct Scan {
   ScanOp op = ScanOp::kSum;
   int64_t axis = 0;
-  template <class V> void visit(V& v) { v("op", op); v("axis", axis); }
+  template <class V>
+  void visit(V& v) {
+    v("op", op);
+    v("axis", axis);
+  }
 };
-/// x [N, C, spatial...] → [N, C, size...]. scale: input step per output step (0: derived from the sizes).
+/// x [N, C, spatial...] → [N, C, size...]. scale: input step per output step (0: derived from the
+/// sizes).
 struct Resize {
   ResizeMode mode = ResizeMode::kNearest;
   std::vector<Expr> size;
   bool align_corners = false;
   std::vector<double> scale;
   bool channels_last = false;
-  template <class V> void visit(V& v) {
-    v("mode", mode); v("size", size); v("align_corners", align_corners); v("scale", scale); v("channels_last", channels_last);
+  template <class V>
+  void visit(V& v) {
+    v("mode", mode);
+    v("size", size);
+    v("align_corners", align_corners);
+    v("scale", scale);
+    v("channels_last", channels_last);
   }
 };
 
 using LayerAttributes =
-    std::variant<Elementwise, Unary, Cast, Select, Fill, Iota, SizeValue, Transpose, Reshape, Expand,
-                 Slice, Concat, Pad, MatrixMultiply, Convolution, Pooling, AdaptivePooling, Reduce,
-                 Softmax, Normalization, Attention, Gather, GatherElements, IndexTensors,
+    std::variant<Elementwise, Unary, Cast, Select, Fill, Iota, SizeValue, Transpose, Reshape,
+                 Expand, Slice, Concat, Pad, MatrixMultiply, Convolution, Pooling, AdaptivePooling,
+                 Reduce, Softmax, Normalization, Attention, Gather, GatherElements, IndexTensors,
                  ScatterElements, SliceScatter, TopK, Sort, Scan, Resize>;
 
 /// "elementwise", "matrix_multiply", …: the name of the alternative.
@@ -283,8 +475,9 @@ std::string print_type(const TensorType& type);  // "f32[s0, 768]"
 /// Row-major strides in elements.
 std::vector<Expr> contiguous_strides(const std::vector<Expr>& shape);
 
-/// The types of a layer's results, or why the inputs do not fit. One rule a family: layer/shape_rules/*.cpp.
-/// Sizes that must agree and cannot be proved equal under `bounds` are taken as equal (PyTorch has checked them).
+/// The types of a layer's results, or why the inputs do not fit. One rule a family:
+/// layer/shape_rules/*.cpp. Sizes that must agree and cannot be proved equal under `bounds` are
+/// taken as equal (PyTorch has checked them).
 Result<std::vector<TensorType>> infer_types(const LayerAttributes& attributes,
                                             const std::vector<TensorType>& inputs,
                                             const Bounds& bounds);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Errors as values. Everything that a user or a file can cause is a Result<T>: a value, or an Error with
-// a code and a message that says what is wrong, where, and what to do. (What only Stator itself can cause
-// is STATOR_CHECK in base/check.h.) Exceptions are made only at the public C++ and Python edge.
+// Errors as values. Everything that a user or a file can cause is a Result<T>: a value, or an Error
+// with a code and a message that says what is wrong, where, and what to do. (What only Stator
+// itself can cause is STATOR_CHECK in base/check.h.) Exceptions are made only at the public C++ and
+// Python edge.
 //
 //   Result<Graph> read(const std::string& path) {
 //     STATOR_TRY(MappedFile file, MappedFile::open(path));
@@ -41,7 +42,7 @@ struct Error {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}   // NOLINT: implicit
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
 
   bool ok() const { return state_.index() == 0; }
@@ -78,18 +79,19 @@ using Status = Result<void>;
 #define STATOR_CONCAT(a, b) STATOR_CONCAT_INNER(a, b)
 
 /// Declares `declaration` from the value of `expression`, or returns its error.
-#define STATOR_TRY(declaration, ...) STATOR_TRY_(STATOR_CONCAT(result_, __LINE__), declaration, __VA_ARGS__)
-#define STATOR_TRY_(tmp, declaration, ...)  \
-  auto tmp = (__VA_ARGS__);                 \
-  if (!tmp.ok()) {                          \
-    return tmp.error();                     \
-  }                                         \
+#define STATOR_TRY(declaration, ...) \
+  STATOR_TRY_(STATOR_CONCAT(result_, __LINE__), declaration, __VA_ARGS__)
+#define STATOR_TRY_(tmp, declaration, ...) \
+  auto tmp = (__VA_ARGS__);                \
+  if (!tmp.ok()) {                         \
+    return tmp.error();                    \
+  }                                        \
   declaration = std::move(tmp).value()
 
 /// Returns the error of a Status or Result expression, if it has one.
-#define STATOR_RETURN_IF_ERROR(...)                     \
-  do {                                                  \
-    if (auto status_ = (__VA_ARGS__); !status_.ok()) {  \
-      return status_.error();                           \
-    }                                                   \
+#define STATOR_RETURN_IF_ERROR(...)                    \
+  do {                                                 \
+    if (auto status_ = (__VA_ARGS__); !status_.ok()) { \
+      return status_.error();                          \
+    }                                                  \
   } while (false)

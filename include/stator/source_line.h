@@ -8,7 +8,7 @@
 namespace stator {
 
 struct SourceLine {
-  std::string file;      // "model.py"
+  std::string file;  // "model.py"
   int line = 0;
   std::string function;  // "forward"
   std::string text;      // "x = self.conv1(x)"; may be empty

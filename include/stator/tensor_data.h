@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bytes of a weight, shared and never copied: a mapped file, a PyTorch tensor kept alive, or our own memory.
+// Bytes of a weight, shared and never copied: a mapped file, a PyTorch tensor kept alive, or our
+// own memory.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ struct TensorData {
   const T* as() const {
     return static_cast<const T*>(data);
   }
-  /// Fresh, 64-byte aligned, uninitialized memory; `writable` receives the pointer to fill it through.
+  /// Fresh, 64-byte aligned, uninitialized memory; `writable` receives the pointer to fill it
+  /// through.
   static TensorData allocate(int64_t size_bytes, void** writable);
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The build half of a backend. The builder asks it for candidates for a region, has the chosen ones compiled, and
-// packs constants as they say.
+// The build half of a backend. The builder asks it for candidates for a region, has the chosen ones
+// compiled, and packs constants as they say.
 #pragma once
 
 #include <memory>
@@ -16,24 +16,25 @@
 
 namespace stator {
 
-/// One way to run a region. `name` is canonical, says everything the backend needs to make it again, and is what
-/// the timing cache remembers: "gemm m14 n32 kb256 mb112".
+/// One way to run a region. `name` is canonical, says everything the backend needs to make it
+/// again, and is what the timing cache remembers: "gemm m14 n32 kb256 mb112".
 struct Tactic {
   std::string name;
 };
 
-/// A constant input that the kernel wants in another form. The builder makes it once for each weight and recipe.
+/// A constant input that the kernel wants in another form. The builder makes it once for each
+/// weight and recipe.
 struct PackedInput {
-  int32_t input = -1;       // buffer number in the region
-  std::string recipe;       // backend's text; pack() does it
+  int32_t input = -1;  // buffer number in the region
+  std::string recipe;  // backend's text; pack() does it
   int64_t size_bytes = 0;
 };
 
 /// What a tactic needs to run.
 struct KernelLaunch {
-  Expr task_count = 1;              // over the region's symbols
-  Expr scratch_bytes = 0;           // for each thread
-  std::vector<Expr> sizes;          // args->sizes in order
+  Expr task_count = 1;      // over the region's symbols
+  Expr scratch_bytes = 0;   // for each thread
+  std::vector<Expr> sizes;  // args->sizes in order
   std::vector<PackedInput> packed;
 };
 
@@ -51,23 +52,26 @@ struct CompiledCode {
 };
 
 struct BuildOptions {
-  int optimization_level = 3;    // 0: first guess; 5: everything
+  int optimization_level = 3;  // 0: first guess; 5: everything
   bool hardware_compatible = false;
-  int threads = 0;               // 0: all
+  int threads = 0;  // 0: all
 };
 
 class CompilerBackend {
  public:
   virtual ~CompilerBackend() = default;
   virtual BackendTraits traits() const = 0;
-  /// What a timing depends on: "cpu AMD EPYC 9B45 avx512 2 threads". Part of the timing cache's key.
+  /// What a timing depends on: "cpu AMD EPYC 9B45 avx512 2 threads". Part of the timing cache's
+  /// key.
   virtual std::string device_key(const BuildOptions& options) const = 0;
-  /// Yes, or no with the reason. Asked for every region; a refused region is lowered to calls or refused whole.
+  /// Yes, or no with the reason. Asked for every region; a refused region is lowered to calls or
+  /// refused whole.
   virtual Support supports(const RegionGraph& graph, const Region& region) const = 0;
   /// Best guess first; at least one for a supported region. More with higher levels.
   virtual std::vector<Tactic> candidates(const RegionGraph& graph, const Region& region,
                                          const BuildOptions& options) const = 0;
-  virtual KernelLaunch launch(const RegionGraph& graph, const Region& region, const Tactic& tactic) const = 0;
+  virtual KernelLaunch launch(const RegionGraph& graph, const Region& region,
+                              const Tactic& tactic) const = 0;
   /// Compiles all requests (in parallel where it can) into one code image.
   virtual Result<CompiledCode> compile(const std::vector<KernelRequest>& requests,
                                        const BuildOptions& options) const = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The run half of a backend: loads code, launches steps, owns memory. Part of libstator_runtime: knows no region, needs no
-// compiler.
+// The run half of a backend: loads code, launches steps, owns memory. Part of libstator_runtime:
+// knows no region, needs no compiler.
 #pragma once
 
 #include <cstdint>
@@ -14,18 +14,20 @@
 
 namespace stator {
 
-/// What a generated kernel gets. `buffers` in the kernel's order (64-byte aligned arena and constants; a caller's
-/// inputs and outputs need only their element's alignment); `sizes` likewise. A kernel that meets an index out of range
-/// stores a nonzero value to *fault and goes on with index 0.
+/// What a generated kernel gets. `buffers` in the kernel's order (64-byte aligned arena and
+/// constants; a caller's inputs and outputs need only their element's alignment); `sizes` likewise.
+/// A kernel that meets an index out of range stores a nonzero value to *fault and goes on with
+/// index 0.
 struct KernelArgs {
   void* const* buffers;
   const int64_t* sizes;
   int64_t* fault;
 };
 
-/// Entry of generated CPU code: tasks task_begin … task_end-1 of task_count; scratch is this thread's own, 64-byte
-/// aligned.
-using CpuKernel = void (*)(const KernelArgs* args, int64_t task_begin, int64_t task_end, void* scratch);
+/// Entry of generated CPU code: tasks task_begin … task_end-1 of task_count; scratch is this
+/// thread's own, 64-byte aligned.
+using CpuKernel = void (*)(const KernelArgs* args, int64_t task_begin, int64_t task_end,
+                           void* scratch);
 
 /// Concrete dtype and sizes of a buffer.
 struct TensorShape {
@@ -39,25 +41,29 @@ struct BoundStep {
   int32_t kernel = -1;  // index into Plan::kernels
   const KernelArgs* args = nullptr;
   int64_t task_count = 0;
-  int64_t scratch_bytes = 0;      // for each thread
-  const TensorShape* shapes = nullptr;  // of each buffer in turn; for kernels that are not generated
+  int64_t scratch_bytes = 0;  // for each thread
+  const TensorShape* shapes =
+      nullptr;  // of each buffer in turn; for kernels that are not generated
 };
 
-/// A plan's code, loaded for this process and ready on this machine. Immutable and shared by threads.
+/// A plan's code, loaded for this process and ready on this machine. Immutable and shared by
+/// threads.
 class LoadedCode {
  public:
   virtual ~LoadedCode() = default;
-  /// Runs the steps in order. Allocates nothing. `scratch` holds scratch_per_thread bytes for each thread of the pool.
-  /// `step_ns`, when given, receives each step's time. `stream` is the executor's (CUDA: a CUstream), else null.
-  virtual Status run(const BoundStep* steps, int64_t count, void* scratch, int64_t scratch_per_thread,
-                     void* stream, int64_t* step_ns) const = 0;
+  /// Runs the steps in order. Allocates nothing. `scratch` holds scratch_per_thread bytes for each
+  /// thread of the pool. `step_ns`, when given, receives each step's time. `stream` is the
+  /// executor's (CUDA: a CUstream), else null.
+  virtual Status run(const BoundStep* steps, int64_t count, void* scratch,
+                     int64_t scratch_per_thread, void* stream, int64_t* step_ns) const = 0;
 };
 
 class ExecutorBackend {
  public:
   virtual ~ExecutorBackend() = default;
   virtual std::string name() const = 0;
-  /// Picks the best variant that this machine can run; kIncompatible names what is missing otherwise.
+  /// Picks the best variant that this machine can run; kIncompatible names what is missing
+  /// otherwise.
   virtual Result<std::unique_ptr<LoadedCode>> load(const std::vector<PlanKernel>& kernels,
                                                    const std::vector<CodeVariant>& code) const = 0;
   /// Memory that this executor's kernels can reach, 64-byte aligned.

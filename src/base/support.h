@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Support: yes, or no with a reason that reaches the user. Converters, backends and tactics all answer with it.
+// Support: yes, or no with a reason that reaches the user. Converters, backends and tactics all
+// answer with it.
 #pragma once
 
 #include <string>

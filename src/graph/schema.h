@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Facts about ATen operators as data: argument names, types and defaults of each overload, and its traits. The
-// table src/graph/aten_schemas.inc is generated from PyTorch's own schemas by scripts/generate_schemas.py.
+// Facts about ATen operators as data: argument names, types and defaults of each overload, and its
+// traits. The table src/graph/aten_schemas.inc is generated from PyTorch's own schemas by
+// scripts/generate_schemas.py.
 #pragma once
 
 #include <string>
@@ -14,7 +15,7 @@ namespace stator {
 
 struct SchemaArgument {
   std::string name;
-  std::string type;       // "Tensor", "Tensor?", "SymInt[]", "Scalar", "float", "bool", "ScalarType?", …
+  std::string type;  // "Tensor", "Tensor?", "SymInt[]", "Scalar", "float", "bool", "ScalarType?", …
   bool keyword_only = false;
   bool has_default = false;
   Argument default_value;  // when has_default
@@ -23,7 +24,7 @@ struct SchemaArgument {
 struct Schema {
   std::string target;  // "aten.add.Tensor"
   std::vector<SchemaArgument> arguments;
-  int output_count = 1;   // -1: a list
+  int output_count = 1;      // -1: a list
   bool is_mutating = false;  // writes an argument
   bool is_view = false;      // output aliases an input
   bool is_random = false;    // nondeterministic_seeded
@@ -32,8 +33,8 @@ struct Schema {
 
 /// The schema of an operator, or nullptr when it is not in the table.
 const Schema* find_schema(std::string_view target);
-/// Puts `args` (any order, by name or positional with empty names) into schema order with defaults. Error when
-/// one is unknown or missing.
+/// Puts `args` (any order, by name or positional with empty names) into schema order with defaults.
+/// Error when one is unknown or missing.
 Result<std::vector<NamedArgument>> normalize_arguments(const Schema& schema,
                                                        std::vector<NamedArgument> args);
 

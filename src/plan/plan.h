@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Plan: what runs. Kernels, buffers, steps in order, the shape program, the weight map, for one device. Made by the
-// builder, stored as an engine file (plan/engine_file.h), run by the runtime. It knows no region and no graph.
+// Plan: what runs. Kernels, buffers, steps in order, the shape program, the weight map, for one
+// device. Made by the builder, stored as an engine file (plan/engine_file.h), run by the runtime.
+// It knows no region and no graph.
 #pragma once
 
 #include <cstdint>
@@ -26,44 +27,46 @@ struct PlanBuffer {
   DType dtype = DType::kFloat32;
   std::vector<SizeSlot> shape;  // slots of the size program
   SizeSlot size_bytes = 0;
-  int32_t io_index = -1;        // kInput, kOutput: position in the call
-  int32_t weight = -1;          // kConstant: index into Plan::weights
+  int32_t io_index = -1;                  // kInput, kOutput: position in the call
+  int32_t weight = -1;                    // kConstant: index into Plan::weights
   int32_t first_step = 0, last_step = 0;  // kArena: live from, to (inclusive)
 };
 
 /// How the bytes of a constant come from the model's weights, so that refit can replay it.
 struct WeightRecipe {
-  std::string kind;                  // "copy", "pack" (backend's), "computed"
-  std::string text;                  // parameters of `kind`
+  std::string kind;  // "copy", "pack" (backend's), "computed"
+  std::string text;  // parameters of `kind`
 };
 
 struct PlanWeight {
-  std::string name;     // unique
-  std::string origin;   // state-dict name; "" when computed
+  std::string name;    // unique
+  std::string origin;  // state-dict name; "" when computed
   DType dtype = DType::kFloat32;
   std::vector<int64_t> shape;
   WeightRecipe recipe;
-  TensorData data;      // mapped from the file, or held by the builder
+  TensorData data;  // mapped from the file, or held by the builder
 };
 
 /// One kernel. Several steps may run it with other buffers.
 struct PlanKernel {
   std::string executor;  // "cpu", "reference", "cuda": which run half launches it
   std::string name;      // "gemm_f32_14x32_bias_gelu"
-  std::string payload;   // the executor's: entry symbol of the code image, or a layer's kind and attributes
+  std::string
+      payload;  // the executor's: entry symbol of the code image, or a layer's kind and attributes
 };
 
 struct PlanStep {
   int32_t kernel = -1;
-  std::vector<BufferId> buffers;   // in the kernel's order: inputs, outputs
-  std::vector<SizeSlot> sizes;     // in the kernel's order
+  std::vector<BufferId> buffers;  // in the kernel's order: inputs, outputs
+  std::vector<SizeSlot> sizes;    // in the kernel's order
   SizeSlot task_count = 0;
-  SizeSlot scratch_bytes = 0;      // for each thread
-  std::string name;                // region name, for profiles
+  SizeSlot scratch_bytes = 0;  // for each thread
+  std::string name;            // region name, for profiles
   std::vector<Provenance> provenance;
 };
 
-/// How a call's shapes give the symbols: symbol k is dimension `dim` of input `input`, or scalar input `scalar`.
+/// How a call's shapes give the symbols: symbol k is dimension `dim` of input `input`, or scalar
+/// input `scalar`.
 struct SymbolBinding {
   std::string symbol;
   int32_t input = -1, dim = -1;
@@ -73,17 +76,17 @@ struct SymbolBinding {
 
 /// Machine code for one instruction set or architecture.
 struct CodeVariant {
-  std::string executor;   // "cpu"
-  std::string target;     // "x86-64 avx512": printed in errors
+  std::string executor;               // "cpu"
+  std::string target;                 // "x86-64 avx512": printed in errors
   std::vector<std::string> features;  // what the machine must have
   TensorData image;
 };
 
 struct Plan {
   std::string name;
-  std::string device;            // "cpu", "cuda"
+  std::string device;  // "cpu", "cuda"
   std::string compiler_version;
-  std::string settings;          // JSON
+  std::string settings;  // JSON
   SizeProgram sizes;
   std::vector<SymbolBinding> symbols;  // parallel to sizes.symbols
   std::vector<PlanBuffer> buffers;
@@ -93,12 +96,13 @@ struct Plan {
   std::vector<PlanStep> steps;
   std::vector<BufferId> inputs, outputs;
   int32_t scalar_input_count = 0;
-  std::string metadata;          // JSON: pytree specs, original names; not read by the runtime
+  std::string metadata;  // JSON: pytree specs, original names; not read by the runtime
 };
 
-/// One arena for all kArena buffers of one shape: offsets in bytes (64-byte aligned), such that no two buffers that
-/// live at the same step overlap. Greedy by size, largest first, lowest fitting gap (Pisarchyk & Lee 2020,
-/// "Efficient Memory Management for Deep Neural Net Inference", greedy by size).
+/// One arena for all kArena buffers of one shape: offsets in bytes (64-byte aligned), such that no
+/// two buffers that live at the same step overlap. Greedy by size, largest first, lowest fitting
+/// gap (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference", greedy
+/// by size).
 struct ArenaRequest {
   int64_t size_bytes;
   int32_t first_step, last_step;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Regions: what the optimizer made of a Network, one future kernel each, with the tensors between them. What backends
-// compile, without seeing the optimizer.
+// Regions: what the optimizer made of a Network, one future kernel each, with the tensors between
+// them. What backends compile, without seeing the optimizer.
 //
-// Every tensor of a RegionGraph is dense and row-major in its logical shape; what is strided is a view inside a region's
-// index maps. A tensor with `alias_of` shares the storage of another (a reshape).
+// Every tensor of a RegionGraph is dense and row-major in its logical shape; what is strided is a
+// view inside a region's index maps. A tensor with `alias_of` shares the storage of another (a
+// reshape).
 #pragma once
 
 #include <cstdint>
@@ -27,27 +28,27 @@ struct StridedView {
 };
 
 /// C[batch…, m, n] = sum over k of A[batch…, m, k] * B[batch…, k, n], then the epilogue.
-/// The epilogue's dims are batch…, m, n; it has one kAccumulator (f32, or f64 / i64 / i32 for such operands), loads
-/// of anything else, and the stores.
+/// The epilogue's dims are batch…, m, n; it has one kAccumulator (f32, or f64 / i64 / i32 for such
+/// operands), loads of anything else, and the stores.
 struct MatmulContraction {
   std::vector<Expr> batch;  // extents
   Expr m, n, k;
   DType dtype = DType::kFloat32;  // of a and b
-  StridedView a;  // strides: batch…, m, k  (batch stride 0: broadcast)
-  StridedView b;  // strides: batch…, k, n
-  bool b_constant = false;  // b is a constant input and may be packed at build time
+  StridedView a;                  // strides: batch…, m, k  (batch stride 0: broadcast)
+  StridedView b;                  // strides: batch…, k, n
+  bool b_constant = false;        // b is a constant input and may be packed at build time
   LoopProgram epilogue;
 };
 
-/// Channels-last convolution: x [N, spatial…, C], w [O, C/groups, kernel…] → dims n, spatial…, o of the epilogue.
-/// Buffers: x, w. The bias is part of the epilogue.
+/// Channels-last convolution: x [N, spatial…, C], w [O, C/groups, kernel…] → dims n, spatial…, o of
+/// the epilogue. Buffers: x, w. The bias is part of the epilogue.
 struct ConvolutionContraction {
-  Convolution attributes;      // channels_last is true
+  Convolution attributes;  // channels_last is true
   DType dtype = DType::kFloat32;
-  int32_t x = 0, w = 1;        // buffers
-  std::vector<Expr> x_shape;   // [N, spatial…, C]
-  std::vector<Expr> w_shape;   // [O, C/groups, kernel…]; constants
-  std::vector<Expr> y_shape;   // [N, spatial…, O]
+  int32_t x = 0, w = 1;       // buffers
+  std::vector<Expr> x_shape;  // [N, spatial…, C]
+  std::vector<Expr> w_shape;  // [O, C/groups, kernel…]; constants
+  std::vector<Expr> y_shape;  // [N, spatial…, O]
   bool w_constant = true;
   LoopProgram epilogue;
 };
@@ -56,8 +57,8 @@ struct ConvolutionContraction {
 struct AttentionRegion {
   Expr batch, heads, kv_heads, q_length, kv_length, qk_dim, v_dim;
   DType dtype = DType::kFloat32;
-  StridedView q;    // strides: batch, head, position, channel
-  StridedView k;    // strides: batch, kv head, position, channel
+  StridedView q;  // strides: batch, head, position, channel
+  StridedView k;  // strides: batch, kv head, position, channel
   StridedView v;
   StridedView out;  // strides: batch, head, position, channel
   bool has_mask = false;
@@ -67,20 +68,22 @@ struct AttentionRegion {
   bool causal = false;
 };
 
-/// A layer run as it is, by a kernel for dense inputs and outputs: movement, library, plugin and reference kernels.
+/// A layer run as it is, by a kernel for dense inputs and outputs: movement, library, plugin and
+/// reference kernels.
 struct CallRegion {
   LayerAttributes attributes;
 };
 
-using RegionBody =
-    std::variant<LoopProgram, MatmulContraction, ConvolutionContraction, AttentionRegion, CallRegion>;
+using RegionBody = std::variant<LoopProgram, MatmulContraction, ConvolutionContraction,
+                                AttentionRegion, CallRegion>;
 
-const char* region_kind_name(const RegionBody& body);  // "loop", "matmul", "convolution", "attention", "call"
+const char* region_kind_name(
+    const RegionBody& body);  // "loop", "matmul", "convolution", "attention", "call"
 
 struct Region {
   RegionBody body;
-  std::vector<int32_t> inputs;   // tensors: buffers 0 … inputs-1
-  std::vector<int32_t> outputs;  // tensors: buffers inputs …
+  std::vector<int32_t> inputs;         // tensors: buffers 0 … inputs-1
+  std::vector<int32_t> outputs;        // tensors: buffers inputs …
   std::vector<Provenance> provenance;  // every layer inside
   std::string name;                    // "layer_norm_3+linear_7": for profiles, unique in the graph
 };
@@ -103,16 +106,18 @@ struct RegionGraph {
   std::vector<Region> regions;  // in execution order
   std::vector<int32_t> inputs;  // tensors
   std::vector<Expr> scalar_inputs;
-  std::vector<int32_t> outputs;  // tensors of role kOutput, each written by a region (never an input itself)
+  std::vector<int32_t>
+      outputs;  // tensors of role kOutput, each written by a region (never an input itself)
 };
 
 std::string print_regions(const RegionGraph& graph);
 Result<RegionGraph> parse_regions(std::string_view text);
 Status verify_regions(const RegionGraph& graph);
 
-/// Canonical text of what a kernel for this region must do: body, dtypes and constness of the tensors, static sizes;
-/// symbols are renamed in order of their first use. Equal signatures share one kernel; also the timing cache's key.
-/// `symbols` receives the region's own symbols in the renamed order ("s0" of the signature is symbols[0]).
+/// Canonical text of what a kernel for this region must do: body, dtypes and constness of the
+/// tensors, static sizes; symbols are renamed in order of their first use. Equal signatures share
+/// one kernel; also the timing cache's key. `symbols` receives the region's own symbols in the
+/// renamed order ("s0" of the signature is symbols[0]).
 std::string region_signature(const RegionGraph& graph, const Region& region,
                              std::vector<std::string>* symbols);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The run-time half of symbolic sizes: a flat program that computes a table of int64 from the symbols.
-// Built once by the builder, stored in the engine file, run by the runtime without allocation.
+// The run-time half of symbolic sizes: a flat program that computes a table of int64 from the
+// symbols. Built once by the builder, stored in the engine file, run by the runtime without
+// allocation.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@ namespace stator {
 
 enum class SizeOp : uint8_t { kConstant, kSymbol, kAdd, kSub, kMul, kFloorDiv, kMod, kMin, kMax };
 
-/// slot[i] is the result of instruction i: kConstant → a; kSymbol → value of symbols[a]; else op(slot[a], slot[b]).
+/// slot[i] is the result of instruction i: kConstant → a; kSymbol → value of symbols[a]; else
+/// op(slot[a], slot[b]).
 struct SizeInstruction {
   SizeOp op;
   int64_t a;

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The compiler: a Graph (from a .pt2 file or handed over from Python) → segments → engines.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "stator/graph.h"
+#include "stator/runtime.h"
+#include "stator/settings.h"
+
+namespace stator {
+
+struct Partitions;
+struct BuildStats;
+
+/// A graph lowered and partitioned; engines are built one by one on request.
+class Compilation {
+ public:
+  /// Lowers and partitions. Builds nothing. kUnsupported when require_full_compilation cannot be
+  /// met.
+  static Result<Compilation> create(Graph graph, CompilationSettings settings);
+  Compilation(Compilation&&) noexcept;
+  ~Compilation();
+
+  const Graph& graph() const;  // lowered
+  const Partitions& partitions() const;
+  std::string report() const;  // the dry-run report
+  std::string report_json() const;
+  /// Builds the engine of segment `index` (which must be an engine segment).
+  Result<std::shared_ptr<const Engine>> build(
+      int index, BuildStats* stats,
+      const std::function<void(int, int, const std::string&)>& progress) const;
+
+ private:
+  struct Impl;
+  explicit Compilation(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The C++ door: the whole .pt2 as one engine. kUnsupported lists every operator that would need
+/// PyTorch.
+Result<std::shared_ptr<const Engine>> compile_pt2(
+    const std::string& path, CompilationSettings settings, BuildStats* stats,
+    const std::function<void(int, int, const std::string&)>& progress);
+
+/// True when the target has a converter (any overload argument values).
+bool has_converter(const std::string& target);
+
+}  // namespace stator

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Running engines. libstator_runtime has all of this and needs neither LLVM nor libtorch nor
+// Python.
+//
+//   auto engine = stator::Engine::load("model.engine").value();
+//   stator::ExecutionContext context(engine);
+//   context.set_input(0, data, {8, 128});
+//   context.run();                                // outputs in context-owned memory
+//   const stator::TensorView y = context.output(0);
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "stator/dtype.h"
+#include "stator/result.h"
+#include "stator/tensor_data.h"
+
+namespace stator {
+
+struct Plan;
+
+/// A dense row-major tensor that somebody else owns.
+struct TensorView {
+  void* data = nullptr;
+  DType dtype = DType::kFloat32;
+  std::vector<int64_t> shape;
+  int64_t size_bytes() const;
+};
+
+struct TensorInfo {
+  std::string name;
+  DType dtype = DType::kFloat32;
+  std::vector<int64_t> shape;               // -1: dynamic
+  std::vector<std::string> symbolic_shape;  // "s0", "768", "2*s0"
+  std::vector<int64_t> least, greatest;     // the range of each dimension
+};
+
+/// A compiled model: immutable, shared by threads and contexts.
+class Engine {
+ public:
+  /// kIo, kInvalidFile, kIncompatible (another version, or instructions that this CPU lacks, by
+  /// name).
+  static Result<std::shared_ptr<const Engine>> load(const std::string& path);
+  static Result<std::shared_ptr<const Engine>> from_bytes(TensorData bytes,
+                                                          const std::string& name);
+  static Result<std::shared_ptr<const Engine>> from_plan(Plan plan);
+  ~Engine();
+
+  const std::vector<TensorInfo>& inputs() const;
+  const std::vector<TensorInfo>& outputs() const;
+  int scalar_input_count() const;
+  const std::string& metadata() const;  // JSON of the compiler: pytree specs and such
+  const Plan& plan() const;
+  Status save(const std::string& path) const;
+  Result<std::string> bytes() const;
+  int64_t weight_bytes() const;
+
+ private:
+  friend class ExecutionContext;
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct StepTime {
+  std::string name, kernel;
+  int64_t ns;
+};
+
+/// One caller's state: shapes, arena, bound addresses. Not for two threads at once. Four moments:
+/// construct, reshape (set_shapes), bind (set_input, set_output), run. Only the first two allocate,
+/// and reshape only at a shape not seen before; run takes no lock of its own and allocates nothing.
+class ExecutionContext {
+ public:
+  explicit ExecutionContext(std::shared_ptr<const Engine> engine);
+  ~ExecutionContext();
+  ExecutionContext(ExecutionContext&&) noexcept;
+
+  /// Sizes of every input in turn, then the scalar inputs. kInvalidArgument says which dimension is
+  /// wrong and what is allowed. Cheap when the shapes are those of the last call.
+  Status set_shapes(const std::vector<std::vector<int64_t>>& shapes,
+                    const std::vector<int64_t>& scalars = {});
+  /// The same without vectors: all sizes of all inputs one after another. What the hot path uses.
+  Status set_shapes(const int64_t* sizes, int64_t size_count, const int64_t* scalars,
+                    int64_t scalar_count);
+  const std::vector<int64_t>& output_shape(int index) const;  // after set_shapes
+  /// Dense row-major data of the input's dtype; must stay alive until run returns.
+  Status set_input(int index, const void* data);
+  /// Where to write an output; null (the default): the context's own memory.
+  Status set_output(int index, void* data);
+  Status run(void* stream = nullptr);
+  TensorView output(int index) const;  // after run
+  /// One run with the time of every step.
+  Result<std::vector<StepTime>> profile();
+  int64_t arena_bytes() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Threads that engines of this process use (default: the machine's cores, or STATOR_NUM_THREADS).
+/// Takes effect before the first run only for the pool's size; later calls may only lower or
+/// restore it.
+void set_thread_count(int threads);
+int thread_count();
+
+}  // namespace stator

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the C++ side of a compilation reads of CompilationSettings; the whole set, with Python's
+// types, is python/stator/settings.py, which hands these over.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "stator/dtype.h"
+#include "stator/result.h"
+
+namespace stator {
+
+/// One user input: a shape, or a range of shapes.
+struct Input {
+  std::vector<int64_t> min_shape, opt_shape, max_shape;  // equal for a static shape
+  DType dtype = DType::kFloat32;
+  std::string name;
+};
+
+struct CompilationSettings {
+  int64_t min_block_size = 5;                // INT64_MAX: inf
+  std::set<std::string> torch_executed_ops;  // "aten.add.Tensor" or "aten.add"
+  bool require_full_compilation = false;
+  bool use_fast_partitioner = true;
+  bool assume_dynamic_shape_support = false;
+  int optimization_level = 3;
+  int64_t workspace_size = 0;
+  int num_avg_timing_iters = 1;
+  bool hardware_compatible = false;
+  double build_time_budget = 0;              // seconds; 0: none
+  std::string timing_cache_path;             // "": none
+  std::string device = "cpu";                // backend: "cpu", "reference", "cuda"
+  std::set<std::string> disabled_passes;     // own
+  std::string dump_directory;                // own: every form after every pass; "": none
+  std::map<std::string, int64_t> opt_sizes;  // own: symbol → value at which tactics are timed
+  std::string printed;                       // how Python prints the settings ("" : print these)
+};
+
+/// "CompilationSettings(min_block_size=5, …)".
+std::string print_settings(const CompilationSettings& settings);
+/// Sets one field from text; unknown names are errors with the nearest known one.
+Status set_setting(CompilationSettings& settings, const std::string& name,
+                   const std::string& value);
+
+}  // namespace stator

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Optimizer: network → regions. A table of network passes (simplify, layout), then fusion.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "backend/traits.h"
+#include "region/region.h"
+#include "stator/network.h"
+
+namespace stator {
+
+/// Computes one layer on constant inputs; handed in by the compiler (the reference backend's
+/// kernels).
+using LayerEvaluator =
+    std::function<Result<std::vector<TensorData>>(const NetworkLayer&, const Network&)>;
+
+struct OptimizerOptions {
+  BackendTraits traits;
+  LayerEvaluator evaluate_layer;  // may be empty: no constant folding
+  std::function<void(const std::string& pass, const Network&)> after_pass;
+};
+
+struct NetworkPass {
+  const char* name;
+  int (*run)(Network&, const OptimizerOptions&);
+  const char* why;
+};
+const std::vector<NetworkPass>& network_passes();
+
+Status optimize(Network& network, const OptimizerOptions& options);  // the table
+Result<RegionGraph> fuse(const Network& network,
+                         const OptimizerOptions& options);  // layers → regions
+
+}  // namespace stator
