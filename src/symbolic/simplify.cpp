@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What bounds allow beyond the canonical form: quotients and remainders of index sums. With g a
+// common factor of the divisor b = g*c and of some terms of the numerator a = g*p + r:
+//   0 <= r < g   gives   a // b == p // c   and   a % b == g*(p % c) + r.
+#include <algorithm>
+
+#include "stator/expr.h"
+#include "symbolic/polynomial.h"
+
+namespace stator {
+namespace {
+
+/// The factors common to a term and a (single-term) divisor.
+Expr common_factor(const Monomial& m, int64_t c, const Monomial& by, int64_t by_c) {
+  int64_t x = c < 0 ? -c : c;
+  int64_t y = by_c < 0 ? -by_c : by_c;
+  while (y != 0) {
+    x %= y;
+    std::swap(x, y);
+  }
+  Expr g = x;
+  Monomial rest = m;
+  for (const Expr& factor : by) {
+    const auto it = std::find(rest.begin(), rest.end(), factor);
+    if (it != rest.end()) {
+      g = g * factor;
+      rest.erase(it);
+    }
+  }
+  return g;
+}
+
+struct Split {
+  Expr g, p, r, c;
+};
+
+/// a == g*p + r with 0 <= r < g proved and b == g*c, if there is one with g > 1.
+std::optional<Split> split(const Expr& a, const Expr& b, const Bounds& bounds) {
+  const Polynomial pb = to_polynomial(b);
+  if (pb.size() != 1) {
+    return std::nullopt;
+  }
+  const auto& [by, by_c] = *pb.begin();
+  for (const auto& [m, c] : to_polynomial(a)) {
+    const Expr g = common_factor(m, c, by, by_c);
+    if (g.is_constant(1) || g.is_constant(0)) {
+      continue;
+    }
+    Split s;
+    s.g = g;
+    split_by_divisor(a, g, &s.p, &s.r);
+    Expr remainder;
+    split_by_divisor(b, g, &s.c, &remainder);
+    const std::optional<int64_t> low = bounds.least(s.r);
+    if (remainder.is_constant(0) && low && *low >= 0 && bounds.proves_less(s.r, g)) {
+      return s;
+    }
+  }
+  return std::nullopt;
+}
+
+Expr simplify_quotient(const Expr& a, const Expr& b, const Bounds& bounds) {
+  const std::optional<int64_t> low = bounds.least(a);
+  if (low && *low >= 0 && bounds.proves_less(a, b)) {
+    return 0;
+  }
+  if (const std::optional<Split> s = split(a, b, bounds)) {
+    const Expr q = floor_div(s->p, s->c);
+    return q.kind() == ExprKind::kFloorDiv
+               ? simplify_quotient(q.operands()[0], q.operands()[1], bounds)
+               : simplify(q, bounds);
+  }
+  return floor_div(a, b);
+}
+
+Expr simplify_remainder(const Expr& a, const Expr& b, const Bounds& bounds) {
+  const std::optional<int64_t> low = bounds.least(a);
+  if (low && *low >= 0 && bounds.proves_less(a, b)) {
+    return a;
+  }
+  if (const std::optional<Split> s = split(a, b, bounds)) {
+    const Expr m = mod(s->p, s->c);
+    const Expr inner = m.kind() == ExprKind::kMod
+                           ? simplify_remainder(m.operands()[0], m.operands()[1], bounds)
+                           : simplify(m, bounds);
+    return s->g * inner + s->r;
+  }
+  return mod(a, b);
+}
+
+}  // namespace
+
+Expr simplify(const Expr& e, const Bounds& bounds) {
+  switch (e.kind()) {
+    case ExprKind::kConstant:
+      return e;
+    case ExprKind::kSymbol: {
+      if (const auto extent = bounds.extent(e.symbol_name()); extent && extent->is_constant(1)) {
+        return 0;  // an index of a dimension of size 1
+      }
+      const auto it = bounds.ranges().find(e.symbol_name());
+      const bool fixed = it != bounds.ranges().end() && it->second.first == it->second.second;
+      return fixed ? Expr(it->second.first) : e;
+    }
+    default:
+      break;
+  }
+  std::vector<Expr> operands;
+  for (const Expr& operand : e.operands()) {
+    operands.push_back(simplify(operand, bounds));
+  }
+  const Expr rebuilt = rebuild(e.kind(), operands);
+  // Rebuilding may have changed the kind; only an outermost quotient, remainder or extremum is left
+  // to look at.
+  switch (rebuilt.kind()) {
+    case ExprKind::kFloorDiv:
+      return simplify_quotient(rebuilt.operands()[0], rebuilt.operands()[1], bounds);
+    case ExprKind::kMod:
+      return simplify_remainder(rebuilt.operands()[0], rebuilt.operands()[1], bounds);
+    case ExprKind::kMin:
+    case ExprKind::kMax: {
+      const Expr& a = rebuilt.operands()[0];
+      const Expr& b = rebuilt.operands()[1];
+      const bool want_less = rebuilt.kind() == ExprKind::kMin;
+      if (bounds.proves_less_equal(a, b)) {
+        return want_less ? a : b;
+      }
+      if (bounds.proves_less_equal(b, a)) {
+        return want_less ? b : a;
+      }
+      return rebuilt;
+    }
+    case ExprKind::kAdd:
+    case ExprKind::kMul: {
+      // A quotient that came out of floor_div's own splitting (q + r//b) may simplify further.
+      if (e.kind() != ExprKind::kFloorDiv && e.kind() != ExprKind::kMod) {
+        return rebuilt;
+      }
+      std::vector<Expr> parts;
+      for (const Expr& part : rebuilt.operands()) {
+        parts.push_back(simplify(part, bounds));
+      }
+      return rebuild(rebuilt.kind(), parts);
+    }
+    default:
+      return rebuilt;
+  }
+}
+
+std::optional<LinearForm> linear_form(const Expr& e, const std::vector<std::string>& symbols) {
+  const std::set<std::string> wanted(symbols.begin(), symbols.end());
+  const auto uses_wanted = [&wanted](const Expr& atom) {
+    return std::any_of(wanted.begin(), wanted.end(),
+                       [&atom](const std::string& name) { return atom.uses_symbol(name); });
+  };
+  LinearForm form;
+  for (const std::string& name : symbols) {
+    form.coefficients[name] = 0;
+  }
+  for (const auto& [monomial, coefficient] : to_polynomial(e)) {
+    std::optional<std::string> index;
+    Monomial rest;
+    for (const Expr& atom : monomial) {
+      if (!uses_wanted(atom)) {
+        rest.push_back(atom);
+      } else if (atom.is_symbol() && !index) {
+        index = atom.symbol_name();
+      } else {
+        return std::nullopt;
+      }
+    }
+    const Expr part = from_monomial(rest, coefficient);
+    if (index) {
+      form.coefficients[*index] = form.coefficients[*index] + part;
+    } else {
+      form.constant_term = form.constant_term + part;
+    }
+  }
+  return form;
+}
+
+}  // namespace stator

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stator/expr.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "symbolic/program.h"
+
+namespace stator {
+namespace {
+
+const Expr s = Expr::symbol("s0");
+const Expr t = Expr::symbol("s1");
+const Expr i = Expr::symbol("$0");
+const Expr j = Expr::symbol("$1");
+const Expr k = Expr::symbol("$2");
+
+TEST(Expr, PolynomialsAreCanonical) {
+  EXPECT_EQ((s + 1) * (s - 1), s * s - 1);
+  EXPECT_EQ(s + t - s, t);
+  EXPECT_EQ(s - s, Expr(0));
+  EXPECT_EQ((2 * s * t + 3).str(), "2*s0*s1 + 3");
+  EXPECT_EQ((-s + t).str(), "-s0 + s1");
+  EXPECT_EQ((t - 5).str(), "s1 - 5");
+}
+
+TEST(Expr, QuotientsTakeOutWhatDivides) {
+  EXPECT_EQ(floor_div(4 * s, 2), 2 * s);
+  EXPECT_EQ(floor_div(s * t, t), s);
+  EXPECT_EQ(floor_div(s + 1, 2).str(), "(s0 + 1)//2");
+  EXPECT_EQ(floor_div(4 * s + 3, 2), 2 * s + 1);
+  EXPECT_EQ(floor_div((s + 1) * (t + 2), t + 2), s + 1);
+  EXPECT_EQ(floor_div(Expr(-7), Expr(2)), Expr(-4));
+  EXPECT_EQ(mod(Expr(-7), Expr(2)), Expr(1));
+  EXPECT_EQ(mod(s * t, t), Expr(0));
+  EXPECT_EQ(floor_div(floor_div(s, 2), 3), floor_div(s, 6));
+}
+
+TEST(Expr, ParsesBothForms) {
+  EXPECT_EQ(parse_expr("2*s0*s1 + 3").value(), 2 * s * t + 3);
+  EXPECT_EQ(parse_expr("((s0 + 1)//2)").value(), floor_div(s + 1, 2));
+  EXPECT_EQ(
+      parse_expr("Add(Mul(Integer(2), Symbol('s0', positive=True, integer=True)), Integer(-1))")
+          .value(),
+      2 * s - 1);
+  EXPECT_EQ(parse_expr("torch.utils._sympy.functions.FloorDiv(Symbol('s0'), Integer(4))").value(),
+            floor_div(s, 4));
+  EXPECT_EQ(parse_expr("s0**2").value(), s * s);
+  EXPECT_EQ(parse_expr("Max(1, s0)").value(), max(Expr(1), s));
+  EXPECT_EQ(parse_expr("$0*4 + s0 % 3").value(), 4 * i + mod(s, 3));
+  for (const char* bad :
+       {"", "s0 +", "(s0", "1.5", "s0 // 0", "Foo(s0)", "s0 s1", "99999999999999999999",
+        "9223372036854775807 * 2", "s0 ** s1", "Symbol(", "FloorDiv(1, 0)"}) {
+    EXPECT_FALSE(parse_expr(bad).ok()) << bad;
+  }
+  EXPECT_FALSE(parse_expr(std::string(5000, '(')).ok());
+}
+
+TEST(Bounds, ProvesWithCorrelatedTerms) {
+  Bounds b;
+  b.set("s0", 1, 64);
+  b.set("s1", 2);
+  EXPECT_TRUE(b.proves_less(Expr(0), s));
+  EXPECT_TRUE(b.proves_less_equal(t, s * t));
+  EXPECT_FALSE(b.proves_less(t, s * t));
+  EXPECT_EQ(b.greatest(s), 64);
+  EXPECT_EQ(b.greatest(t), std::nullopt);
+  EXPECT_TRUE(b.proves_not_equal(t, Expr(1)));
+}
+
+TEST(Simplify, FoldsIndexMapsOfReshapes) {
+  Bounds b;
+  b.set("s0", 1, 64);
+  b.set_index("$0", s);
+  b.set_index("$1", Expr(12));
+  b.set_index("$2", Expr(64));
+  const Expr flat = i * 768 + j * 64 + k;
+  EXPECT_EQ(simplify(floor_div(flat, 768), b), i);
+  EXPECT_EQ(simplify(mod(flat, 768), b), j * 64 + k);
+  EXPECT_EQ(simplify(floor_div(mod(flat, 768), 64), b), j);
+  EXPECT_EQ(simplify(mod(flat, 64), b), k);
+  EXPECT_EQ(simplify(floor_div(flat, 64), b), i * 12 + j);
+  // Split by a divisor whose factor is the whole remainder's range.
+  EXPECT_EQ(simplify(floor_div(j * 64 + k, 128), b), floor_div(j, 2));
+  // Symbolic extents: [$0 < s0, $3 < s1].
+  b.set("s1", 1);
+  b.set_index("$3", t);
+  const Expr l = Expr::symbol("$3");
+  EXPECT_EQ(simplify(floor_div(i * t + l, t), b), i);
+  EXPECT_EQ(simplify(mod(i * t + l, t), b), l);
+  EXPECT_EQ(simplify(min(i, s), b), i);
+}
+
+TEST(LinearForm, SeparatesIndices) {
+  const auto form = linear_form(i * t * 3 + j + s + 7, {"$0", "$1"});
+  ASSERT_TRUE(form.has_value());
+  EXPECT_EQ(form->coefficients.at("$0"), 3 * t);
+  EXPECT_EQ(form->coefficients.at("$1"), Expr(1));
+  EXPECT_EQ(form->constant_term, s + 7);
+  EXPECT_FALSE(linear_form(floor_div(i, 2), {"$0"}).has_value());
+  EXPECT_FALSE(linear_form(i * j, {"$0", "$1"}).has_value());
+}
+
+/// A random expression over $0 < s0, $1 < 5, s0, s1.
+Expr random_expr(std::mt19937& random, int depth) {
+  const auto pick = [&random](int n) {
+    return static_cast<int>(random() % static_cast<unsigned>(n));
+  };
+  if (depth == 0) {
+    const Expr leaves[] = {s, t, i, j, Expr(pick(7)), Expr(1 + pick(3))};
+    return leaves[pick(6)];
+  }
+  const Expr a = random_expr(random, depth - 1);
+  const Expr b = random_expr(random, depth - 1);
+  const Expr divisors[] = {Expr(1 + pick(6)), s, t, s * 2, t * 5};
+  switch (pick(7)) {
+    case 0:
+      return a + b;
+    case 1:
+      return a * b;
+    case 2:
+      return floor_div(a, divisors[pick(5)]);
+    case 3:
+      return mod(a, divisors[pick(5)]);
+    case 4:
+      return min(a, b);
+    case 5:
+      return max(a, b);
+    default:
+      return a - b;
+  }
+}
+
+TEST(Simplify, KeepsTheValueOfRandomExpressions) {
+  std::mt19937 random(20240611);
+  Bounds b;
+  b.set("s0", 1, 9);
+  b.set("s1", 1, 11);
+  b.set_index("$0", s);
+  b.set_index("$1", Expr(5));
+  for (int round = 0; round < 3000; ++round) {
+    const Expr e = random_expr(random, 3);
+    const Expr simple = simplify(e, b);
+    const auto least = b.least(e);
+    const auto greatest = b.greatest(e);
+    SizeProgram program;
+    program.symbols = {"s0", "s1", "$0", "$1"};
+    const SizeSlot slot = program.add(e);
+    std::vector<int64_t> table(program.instructions.size());
+    const auto parsed = parse_expr(e.str());
+    ASSERT_TRUE(parsed.ok()) << e.str();
+    EXPECT_EQ(parsed.value(), e) << e.str();
+    for (int sample = 0; sample < 20; ++sample) {
+      const int64_t vs = 1 + static_cast<int64_t>(random() % 9);
+      const int64_t vt = 1 + static_cast<int64_t>(random() % 11);
+      const int64_t values[] = {vs, vt, static_cast<int64_t>(random() % static_cast<unsigned>(vs)),
+                                static_cast<int64_t>(random() % 5)};
+      const std::map<std::string, int64_t> map{
+          {"s0", vs}, {"s1", vt}, {"$0", values[2]}, {"$1", values[3]}};
+      const auto expected = e.evaluate(map);
+      ASSERT_TRUE(expected.has_value()) << e.str();
+      EXPECT_EQ(simple.evaluate(map), expected) << e.str() << " -> " << simple.str();
+      ASSERT_TRUE(program.run(values, table.data()));
+      EXPECT_EQ(table[static_cast<size_t>(slot)], *expected) << e.str();
+      EXPECT_TRUE(!least || *least <= *expected) << e.str();
+      EXPECT_TRUE(!greatest || *greatest >= *expected) << e.str();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace stator
