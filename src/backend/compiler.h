@@ -84,5 +84,7 @@ class CompilerBackend {
 /// The backends of this build, in order of preference; defined by backends/registry.cpp.in.
 const std::vector<CompilerBackend*>& compiler_backends();
 CompilerBackend* find_compiler_backend(const std::string& name);  // nullptr when not built
+/// The slow and evidently right one: folds constants, checks the others.
+CompilerBackend& oracle_backend();
 
 }  // namespace stator

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -25,9 +24,6 @@ class TimingCache {
   void put(const std::string& device_key, const std::string& region_key, const std::string& tactic,
            double us);
   bool changed() const { return changed_; }
-  TimingCache() = default;
-  TimingCache(TimingCache&& other) noexcept
-      : entries_(std::move(other.entries_)), changed_(other.changed_) {}
 
  private:
   struct Entry {

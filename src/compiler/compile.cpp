@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The drawing of docs/architecture.md as code: graph → lowering → partition → conversion →
+// optimizer → builder → engine.
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "backend/compiler.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "builder/build.h"
+#include "compiler/dump.h"
+#include "compiler/oracle.h"
+#include "conversion/conversion.h"
+#include "lowering/pipeline.h"
+#include "optimizer/optimizer.h"
+#include "partition/partitions.h"
+#include "pt2/read_pt2.h"
+#include "stator/compiler.h"
+
+namespace stator {
+namespace {
+
+/// Runs `body`; a defect of ours inside becomes an error, which the caller turns into a fallback.
+template <typename Body>
+auto guarded(const Body& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const InternalError& e) {
+    return Error{ErrorCode::kInternal, e.what()};
+  } catch (const std::bad_alloc&) {
+    return Error{ErrorCode::kInternal, "out of memory"};
+  }
+}
+
+Result<CompilerBackend*> backend_of(const CompilationSettings& settings) {
+  if (CompilerBackend* backend = find_compiler_backend(settings.device)) {
+    return backend;
+  }
+  std::string names;
+  for (const CompilerBackend* backend : compiler_backends()) {
+    names += (names.empty() ? "" : ", ") + backend->traits().name;
+  }
+  return Error{
+      ErrorCode::kInvalidArgument,
+      "device '" + settings.device + "' has no backend in this build; there are: " + names};
+}
+
+PartitionOptions partition_options(const CompilationSettings& settings) {
+  PartitionOptions options;
+  options.min_block_size = settings.min_block_size;
+  options.torch_executed_ops = settings.torch_executed_ops;
+  options.require_full_compilation = settings.require_full_compilation;
+  options.use_fast_partitioner = settings.use_fast_partitioner;
+  return options;
+}
+
+Status run_lowering(Graph& graph, const CompilationSettings& settings, Dump& dump) {
+  LoweringOptions options;
+  options.disabled_passes = settings.disabled_passes;
+  options.torch_executed_ops = settings.torch_executed_ops;
+  options.evaluate_constant = [](const Graph& g, const Node& node) {
+    return evaluate_node(g, node, ConverterRegistry::global());
+  };
+  if (dump.enabled()) {
+    dump.write("input", "graph", print_graph(graph));
+    options.after_pass = [&dump](const std::string& pass, const Graph& g) {
+      dump.write(pass, "graph", print_graph(g));
+    };
+  }
+  return lower(graph, options);
+}
+
+/// Network → plan → engine.
+Result<std::shared_ptr<const Engine>> build_engine(
+    Network network, CompilerBackend& backend, const CompilationSettings& settings,
+    const std::string& metadata, Dump& dump, BuildStats* stats,
+    const std::function<void(int, int, const std::string&)>& progress) {
+  OptimizerOptions optimizer;
+  optimizer.traits = backend.traits();
+  optimizer.evaluate_layer = evaluate_layer_of;
+  if (dump.enabled()) {
+    dump.write(network.name, "network", print_network(network));
+    optimizer.after_pass = [&dump](const std::string& pass, const Network& n) {
+      dump.write(pass, "network", print_network(n));
+    };
+  }
+  STATOR_RETURN_IF_ERROR(optimize(network, optimizer));
+  STATOR_TRY(RegionGraph regions, fuse(network, optimizer));
+  if (dump.enabled()) {
+    dump.write(network.name, "region", print_regions(regions));
+  }
+  network = Network();  // its weights live on in the regions only
+
+  BuilderOptions builder;
+  builder.build.optimization_level = settings.optimization_level;
+  builder.build.hardware_compatible = settings.hardware_compatible;
+  builder.time_budget_s = settings.build_time_budget;
+  builder.workspace_bytes = settings.workspace_size;
+  builder.timing_iterations = settings.num_avg_timing_iters;
+  builder.opt_symbols = settings.opt_sizes;
+  builder.progress = progress;
+  builder.settings_json = nlohmann::json(print_settings(settings)).dump();
+  builder.metadata_json = metadata;
+  std::string warning;
+  TimingCache cache;
+  if (!settings.timing_cache_path.empty()) {
+    cache = TimingCache::load(settings.timing_cache_path, &warning);
+    if (!warning.empty()) {
+      STATOR_LOG(kWarning, warning);
+    }
+    builder.timing_cache = &cache;
+  }
+  STATOR_TRY(Plan plan, build(regions, backend, builder, stats));
+  if (cache.changed()) {
+    if (const Status saved = cache.save(settings.timing_cache_path); !saved.ok()) {
+      STATOR_LOG(kWarning, "the timing cache was not saved: " + saved.error().message);
+    }
+  }
+  if (dump.enabled()) {
+    dump.write(plan.name, "plan", print_plan(plan));
+  }
+  return Engine::from_plan(std::move(plan));
+}
+
+/// What Python needs to call an engine as the user calls the model; the runtime does not read it.
+std::string metadata_of(const Graph& graph) {
+  nlohmann::json json;
+  json["input_tree"] = graph.input_tree;
+  json["output_tree"] = graph.output_tree;
+  json["input_names"] = graph.user_input_names;
+  return json.dump();
+}
+
+}  // namespace
+
+struct Compilation::Impl {
+  CompilationSettings settings;
+  CompilerBackend* backend = nullptr;
+  Graph graph;
+  Partitions partitions;
+};
+
+Compilation::Compilation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Compilation::Compilation(Compilation&&) noexcept = default;
+Compilation::~Compilation() = default;
+
+Result<Compilation> Compilation::create(Graph graph, CompilationSettings settings) {
+  return guarded([&]() -> Result<Compilation> {
+    auto impl = std::make_unique<Impl>();
+    impl->settings = std::move(settings);
+    STATOR_TRY(impl->backend, backend_of(impl->settings));
+    Dump dump(impl->settings.dump_directory);
+    STATOR_RETURN_IF_ERROR(verify_graph(graph));
+    STATOR_RETURN_IF_ERROR(run_lowering(graph, impl->settings, dump));
+    const bool any_dynamic = impl->settings.assume_dynamic_shape_support;
+    const SupportQuery query = [any_dynamic](const Graph& g, const Node& node) {
+      return ConverterRegistry::global().support(g, node, any_dynamic);
+    };
+    STATOR_TRY(impl->partitions, partition(graph, query, partition_options(impl->settings)));
+    impl->graph = std::move(graph);
+    return Compilation(std::move(impl));
+  });
+}
+
+const Graph& Compilation::graph() const { return impl_->graph; }
+const Partitions& Compilation::partitions() const { return impl_->partitions; }
+
+std::string Compilation::report() const {
+  return dry_run_report(impl_->graph, impl_->partitions, partition_options(impl_->settings),
+                        print_settings(impl_->settings));
+}
+
+std::string Compilation::report_json() const {
+  return dry_run_report_json(impl_->graph, impl_->partitions, partition_options(impl_->settings),
+                             print_settings(impl_->settings));
+}
+
+Result<std::shared_ptr<const Engine>> Compilation::build(
+    int index, BuildStats* stats,
+    const std::function<void(int, int, const std::string&)>& progress) const {
+  return guarded([&]() -> Result<std::shared_ptr<const Engine>> {
+    const Segment& segment = impl_->partitions.segments.at(static_cast<size_t>(index));
+    STATOR_CHECK(segment.engine, "segment " + segment.name + " runs in PyTorch");
+    Dump dump(impl_->settings.dump_directory.empty()
+                  ? ""
+                  : impl_->settings.dump_directory + "/" + segment.name);
+    STATOR_TRY(Network network,
+               convert_segment(impl_->graph, segment.nodes, segment.inputs, segment.symbol_inputs,
+                               segment.outputs, ConverterRegistry::global(), segment.name));
+    return build_engine(std::move(network), *impl_->backend, impl_->settings,
+                        metadata_of(impl_->graph), dump, stats, progress);
+  });
+}
+
+namespace {
+
+/// The whole graph as one engine: inputs and outputs are the user's.
+Result<Network> convert_whole(const Graph& graph) {
+  std::vector<ValueId> inputs;
+  std::vector<std::string> symbols;
+  for (const GraphInput& input : graph.inputs) {
+    const Value& value = graph.value(input.value);
+    if (input.kind != InputKind::kUserInput) {
+      continue;
+    }
+    if (value.kind == ValueKind::kTensor) {
+      inputs.push_back(input.value);
+    } else if (value.kind == ValueKind::kSymInt && value.expr.is_symbol()) {
+      symbols.push_back(value.expr.symbol_name());
+    }
+  }
+  std::vector<ValueId> outputs;
+  for (const GraphOutput& output : graph.outputs) {
+    const auto* use = std::get_if<ValueUse>(&output.value);
+    if (output.kind != OutputKind::kUserOutput) {
+      return Error{ErrorCode::kUnsupported, "the model changes '" + output.target +
+                                                "' in place; an engine without PyTorch has no "
+                                                "state yet. Return the new value as an output "
+                                                "instead, or compile through Python"};
+    }
+    if (use != nullptr && graph.value(use->id).kind == ValueKind::kTensor) {
+      outputs.push_back(use->id);
+    }
+  }
+  std::vector<NodeId> nodes;
+  for (const NodeId id : graph.order()) {
+    if (!is_bookkeeping(graph.node(id))) {
+      nodes.push_back(id);
+    }
+  }
+  return convert_segment(graph, nodes, inputs, symbols, outputs, ConverterRegistry::global(),
+                         graph.name);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Engine>> compile_pt2(
+    const std::string& path, CompilationSettings settings, BuildStats* stats,
+    const std::function<void(int, int, const std::string&)>& progress) {
+  settings.require_full_compilation = true;
+  STATOR_TRY(Graph graph, read_pt2(path));
+  STATOR_TRY(Compilation compilation, Compilation::create(std::move(graph), settings));
+  return guarded([&]() -> Result<std::shared_ptr<const Engine>> {
+    STATOR_TRY(CompilerBackend * backend, backend_of(settings));
+    STATOR_TRY(Network network, convert_whole(compilation.graph()));
+    Dump dump(settings.dump_directory.empty() ? "" : settings.dump_directory + "/engine");
+    return build_engine(std::move(network), *backend, settings, metadata_of(compilation.graph()),
+                        dump, stats, progress);
+  });
+}
+
+bool has_converter(const std::string& target) {
+  return ConverterRegistry::global().find(target) != nullptr;
+}
+
+}  // namespace stator
