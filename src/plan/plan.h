@@ -30,6 +30,8 @@ struct PlanBuffer {
   int32_t io_index = -1;                  // kInput, kOutput: position in the call
   int32_t weight = -1;                    // kConstant: index into Plan::weights
   int32_t first_step = 0, last_step = 0;  // kArena: live from, to (inclusive)
+  BufferId alias_of = -1;  // shares the bytes of that buffer (a reshape); it is no alias itself and
+                           // has the same role, size_bytes and life
 };
 
 /// How the bytes of a constant come from the model's weights, so that refit can replay it.
@@ -99,6 +101,10 @@ struct Plan {
   std::string metadata;  // JSON: pytree specs, original names; not read by the runtime
 };
 
+/// What each slot of the program computes, as an expression over its symbols: for messages and
+/// printed forms.
+std::vector<Expr> slot_expressions(const SizeProgram& program);
+
 /// One arena for all kArena buffers of one shape: offsets in bytes (64-byte aligned), such that no
 /// two buffers that live at the same step overlap. Greedy by size, largest first, lowest fitting
 /// gap (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference", greedy
@@ -112,6 +118,9 @@ int64_t plan_memory(const std::vector<ArenaRequest>& requests, std::vector<int64
 Status check_memory(const std::vector<ArenaRequest>& requests, const std::vector<int64_t>& offsets,
                     int64_t arena_bytes);
 
+/// The plan as text: symbols, buffers, weights, kernels, steps; for people (`stator inspect`).
 std::string print_plan(const Plan& plan);
+/// "input", "output", "constant", "arena".
+const char* buffer_role_name(BufferRole role);
 
 }  // namespace stator
