@@ -22,9 +22,7 @@ uint64_t round(uint64_t lane, uint64_t input) {
   return std::rotl(lane + input * kPrime2, 31) * kPrime1;
 }
 
-uint64_t merge(uint64_t hash, uint64_t lane) {
-  return (hash ^ round(0, lane)) * kPrime1 + kPrime4;
-}
+uint64_t merge(uint64_t hash, uint64_t lane) { return (hash ^ round(0, lane)) * kPrime1 + kPrime4; }
 
 uint64_t finish(uint64_t hash, const uint8_t* p, const uint8_t* end) {
   for (; end - p >= 8; p += 8) {

@@ -53,9 +53,10 @@ int64_t plan_memory(const std::vector<ArenaRequest>& requests, std::vector<int64
     (*offsets)[index] = begin;
     arena_bytes = std::max(arena_bytes, begin + bytes);
     const Placed entry{begin, begin + bytes, request.first_step, request.last_step};
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), entry,
-                                   [](const Placed& a, const Placed& b) { return a.begin < b.begin; }),
-                  entry);
+    placed.insert(
+        std::upper_bound(placed.begin(), placed.end(), entry,
+                         [](const Placed& a, const Placed& b) { return a.begin < b.begin; }),
+        entry);
   }
   return arena_bytes;
 }

@@ -17,13 +17,14 @@ std::string print_buffer(const Plan& plan, const PlanBuffer& buffer,
                          const std::vector<Expr>& slots) {
   std::vector<std::string> shape;
   for (SizeSlot slot : buffer.shape) shape.push_back(slots[static_cast<size_t>(slot)].str());
-  std::string text = "%" + buffer.name + ": " + dtype_name(buffer.dtype) + "[" + join(shape) + "] " +
-                     buffer_role_name(buffer.role);
+  std::string text = "%" + buffer.name + ": " + dtype_name(buffer.dtype) + "[" + join(shape) +
+                     "] " + buffer_role_name(buffer.role);
   if (buffer.io_index >= 0) text += " " + std::to_string(buffer.io_index);
   if (buffer.weight >= 0) text += " " + plan.weights[static_cast<size_t>(buffer.weight)].name;
   text += ", " + slots[static_cast<size_t>(buffer.size_bytes)].str() + " bytes";
   if (buffer.role == BufferRole::kArena) {
-    text += ", steps " + std::to_string(buffer.first_step) + ".." + std::to_string(buffer.last_step);
+    text +=
+        ", steps " + std::to_string(buffer.first_step) + ".." + std::to_string(buffer.last_step);
   }
   if (buffer.alias_of >= 0) {
     text += ", shares %" + plan.buffers[static_cast<size_t>(buffer.alias_of)].name;
