@@ -154,6 +154,10 @@ struct GraphOutput {
 
 class Graph {
  public:
+  Graph() = default;
+  Graph(Graph&&) = default;  // moved, never copied
+  Graph& operator=(Graph&&) = default;
+
   std::string name;
   std::vector<GraphInput>
       inputs;  // in PyTorch's order: parameters, buffers, constants, user inputs

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lowering, partition and engine building for Python. Nodes that stay in PyTorch cross back as
+// plain tuples.
+#include <nanobind/stl/function.h>
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "bindings.h"
+#include "builder/build.h"
+#include "conversion/conversion.h"
+#include "partition/partitions.h"
+#include "pt2/read_pt2.h"
+#include "stator/compiler.h"
+
+namespace nb = nanobind;
+
+namespace stator {
+namespace {
+
+/// ("symbol", name) or (operator, operand, operand…): what Python turns into FX nodes.
+nb::object expr_tree(const Expr& e) {
+  static constexpr const char* kOperators[] = {"",         "",    "add", "mul",
+                                               "floordiv", "mod", "min", "max"};
+  if (e.is_constant()) {
+    return nb::int_(e.constant());
+  }
+  nb::list items;
+  if (e.is_symbol()) {
+    items.append("symbol");
+    items.append(e.symbol_name());
+  } else {
+    items.append(kOperators[static_cast<size_t>(e.kind())]);
+    for (const Expr& operand : e.operands()) {
+      items.append(expr_tree(operand));
+    }
+  }
+  return nb::tuple(items);
+}
+
+nb::object expr_object(const Expr& e) {
+  if (e.is_constant()) {
+    return nb::int_(e.constant());
+  }
+  return nb::make_tuple("expr", expr_tree(e));
+}
+
+/// The inverse of bind_graph's argument form; an expression that is no number crosses as a tree of
+/// tuples.
+nb::object argument_object(const Argument& argument) {
+  return std::visit(
+      [](const auto& value) -> nb::object {
+        using T = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, None>) {
+          return nb::none();
+        } else if constexpr (std::is_same_v<T, ValueUse>) {
+          return nb::make_tuple("value", value.id);
+        } else if constexpr (std::is_same_v<T, std::vector<ValueUse>>) {
+          nb::list ids;
+          for (const ValueUse use : value) {
+            ids.append(use.id);
+          }
+          return nb::make_tuple("values", ids);
+        } else if constexpr (std::is_same_v<T, Expr>) {
+          return expr_object(value);
+        } else if constexpr (std::is_same_v<T, std::vector<Expr>>) {
+          nb::list items;
+          for (const Expr& e : value) {
+            items.append(expr_object(e));
+          }
+          return nb::make_tuple("list", items);
+        } else if constexpr (std::is_same_v<T, std::vector<double>> ||
+                             std::is_same_v<T, std::vector<bool>> ||
+                             std::is_same_v<T, std::vector<std::string>>) {
+          nb::list items;
+          for (const auto& item : value) {
+            items.append(nb::cast(static_cast<typename T::value_type>(item)));
+          }
+          return nb::make_tuple("list", items);
+        } else if constexpr (std::is_same_v<T, DType>) {
+          return nb::make_tuple("dtype", torch_dtype_name(value));
+        } else if constexpr (std::is_same_v<T, DeviceArg>) {
+          return nb::make_tuple("device", value.name);
+        } else if constexpr (std::is_same_v<T, MemoryFormatArg>) {
+          return nb::make_tuple("memory_format", value.name);
+        } else if constexpr (std::is_same_v<T, LayoutArg>) {
+          return nb::make_tuple("layout", value.name);
+        } else if constexpr (std::is_same_v<T, OpaqueArg>) {
+          return nb::make_tuple("opaque", value.index);
+        } else {
+          return nb::cast(value);
+        }
+      },
+      argument);
+}
+
+nb::dict node_object(const Graph& graph, const Node& node) {
+  nb::dict d;
+  d["name"] = node.name;
+  d["target"] = node.target;
+  nb::list args;
+  for (const NamedArgument& arg : node.args) {
+    args.append(nb::make_tuple(arg.name, argument_object(arg.value)));
+  }
+  d["args"] = args;
+  nb::list outputs;
+  for (const ValueId id : node.outputs) {
+    outputs.append(id);
+  }
+  d["outputs"] = outputs;
+  (void)graph;
+  return d;
+}
+
+nb::dict value_object(const Graph& graph, ValueId id) {
+  const Value& value = graph.value(id);
+  nb::dict d;
+  d["name"] = value.name;
+  static constexpr const char* kKinds[] = {"tensor", "int", "float", "bool", "none", "opaque"};
+  d["kind"] = kKinds[static_cast<size_t>(value.kind)];
+  if (value.kind == ValueKind::kTensor) {
+    nb::list shape;
+    for (const Expr& e : value.tensor.shape) {
+      shape.append(expr_object(e));
+    }
+    d["shape"] = shape;
+    d["dtype"] = torch_dtype_name(value.tensor.dtype);
+  } else if (value.kind == ValueKind::kSymInt) {
+    d["expr"] = expr_object(value.expr);
+  }
+  return d;
+}
+
+nb::list segment_list(const Compilation& c) {
+  nb::list segments;
+  for (const Segment& segment : c.partitions().segments) {
+    nb::dict d;
+    d["engine"] = segment.engine;
+    d["name"] = segment.name;
+    d["inputs"] = segment.inputs;
+    d["symbols"] = segment.symbol_inputs;
+    d["outputs"] = segment.outputs;
+    d["operator_count"] = segment.operator_count;
+    nb::list nodes;
+    for (const NodeId id : segment.nodes) {
+      nodes.append(node_object(c.graph(), c.graph().node(id)));
+    }
+    d["nodes"] = nodes;
+    segments.append(d);
+  }
+  return segments;
+}
+
+nb::list input_list(const Compilation& c) {
+  static constexpr const char* kKinds[] = {"user_input", "parameter", "buffer", "constant"};
+  nb::list inputs;
+  for (const GraphInput& input : c.graph().inputs) {
+    nb::dict d = value_object(c.graph(), input.value);
+    d["id"] = input.value;
+    d["input_kind"] = kKinds[static_cast<size_t>(input.kind)];
+    d["target"] = input.target;
+    inputs.append(d);
+  }
+  return inputs;
+}
+
+nb::list output_list(const Compilation& c) {
+  static constexpr const char* kKinds[] = {"user_output", "buffer_mutation", "user_input_mutation"};
+  nb::list outputs;
+  for (const GraphOutput& output : c.graph().outputs) {
+    outputs.append(nb::make_tuple(kKinds[static_cast<size_t>(output.kind)],
+                                  argument_object(output.value), output.target));
+  }
+  return outputs;
+}
+
+nb::list fallback_list(const Compilation& c) {
+  static constexpr const char* kKinds[] = {"no_converter", "refused", "torch_executed",
+                                           "below_min_block_size"};
+  nb::list fallbacks;
+  for (const Fallback& fallback : c.partitions().fallbacks) {
+    const Node& node = c.graph().node(fallback.node);
+    nb::dict d;
+    d["node"] = node.name;
+    d["target"] = node.target;
+    d["kind"] = kKinds[static_cast<size_t>(fallback.kind)];
+    d["reason"] = fallback.reason;
+    d["source"] = node.source().str();
+    fallbacks.append(d);
+  }
+  return fallbacks;
+}
+
+/// Bytes of a constant input that a PyTorch segment needs and that lowering made (folded).
+nb::object constant_bytes(const Compilation& c, ValueId id) {
+  const GraphInput* constant = c.graph().constant(id);
+  if (constant == nullptr || constant->data.data == nullptr) {
+    return nb::none();
+  }
+  return nb::bytes(static_cast<const char*>(constant->data.data),
+                   static_cast<size_t>(constant->data.size_bytes));
+}
+
+CompilationSettings settings_of(const std::map<std::string, std::string>& fields,
+                                const std::map<std::string, int64_t>& opt_sizes,
+                                const std::string& printed) {
+  CompilationSettings settings;
+  for (const auto& [name, value] : fields) {
+    check_or_raise(set_setting(settings, name, value));
+  }
+  settings.opt_sizes = opt_sizes;
+  settings.printed = printed;
+  return settings;
+}
+
+nb::dict stats_object(const BuildStats& stats) {
+  nb::dict d;
+  d["regions"] = stats.regions;
+  d["kernels"] = stats.kernels;
+  d["tactics_timed"] = stats.tactics_timed;
+  d["timing_cache_hits"] = stats.timing_cache_hits;
+  d["tactics_s"] = stats.tactics_s;
+  d["compile_s"] = stats.compile_s;
+  d["pack_s"] = stats.pack_s;
+  d["total_s"] = stats.total_s;
+  return d;
+}
+
+}  // namespace
+
+void bind_compiler(nb::module_& m) {
+  nb::class_<Compilation>(m, "Compilation",
+                          "A graph lowered and partitioned; engines are built on request.")
+      .def_static(
+          "create",
+          [](Graph& graph, const std::map<std::string, std::string>& settings,
+             const std::map<std::string, int64_t>& opt_sizes, const std::string& printed) {
+            CompilationSettings s = settings_of(settings, opt_sizes, printed);
+            Graph taken = std::move(graph);
+            const nb::gil_scoped_release release;
+            return value_or_raise(Compilation::create(std::move(taken), std::move(s)));
+          },
+          nb::arg("graph"), nb::arg("settings"), nb::arg("opt_sizes"), nb::arg("printed"),
+          "Takes the graph's contents; lowers and partitions them.")
+      .def("segments", &segment_list, "One dict a segment, in execution order.")
+      .def("inputs", &input_list)
+      .def("outputs", &output_list)
+      .def("fallbacks", &fallback_list)
+      .def("value", [](const Compilation& c, ValueId id) { return value_object(c.graph(), id); })
+      .def("constant_bytes", &constant_bytes)
+      .def_prop_ro("supported_operators",
+                   [](const Compilation& c) { return c.partitions().supported_operators; })
+      .def_prop_ro("total_operators",
+                   [](const Compilation& c) { return c.partitions().total_operators; })
+      .def("report", &Compilation::report, "The dry-run report.")
+      .def("report_json", &Compilation::report_json)
+      .def("graph_text", [](const Compilation& c) { return print_graph(c.graph()); })
+      .def(
+          "build",
+          [](const Compilation& c, int index, nb::object progress) {
+            std::function<void(int, int, const std::string&)> callback;
+            if (!progress.is_none()) {
+              callback = [&progress](int done, int total, const std::string& what) {
+                const nb::gil_scoped_acquire lock;
+                progress(done, total, what);
+              };
+            }
+            BuildStats stats;
+            Result<std::shared_ptr<const Engine>> engine = [&] {
+              const nb::gil_scoped_release release;
+              return c.build(index, &stats, callback);
+            }();
+            return nb::make_tuple(
+                nb::cast(std::const_pointer_cast<Engine>(value_or_raise(std::move(engine)))),
+                stats_object(stats));
+          },
+          nb::arg("index"), nb::arg("progress").none() = nb::none(),
+          "Builds the engine of segment `index`; returns (Engine, statistics).");
+  m.def("has_converter", &has_converter, nb::arg("target"));
+  m.def("converter_targets", [] { return ConverterRegistry::global().targets(); });
+  m.def(
+      "read_pt2", [](const std::string& path) { return value_or_raise(read_pt2(path)); },
+      nb::arg("path"), "Reads a .pt2 archive into a Graph.");
+}
+
+}  // namespace stator

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Engine and EngineCall. EngineCall.__call__ is the hot path from Python: it borrows the tensors,
+// reshapes only when a size changed, lets PyTorch allocate the outputs and runs with the
+// interpreter lock released.
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+#include <memory>
+
+#include "bindings.h"
+#include "stator/runtime.h"
+#include "tensor_exchange.h"
+
+namespace nb = nanobind;
+
+namespace stator {
+namespace {
+
+/// One caller of an engine. Not for two threads at once: the module keeps one for each thread.
+class EngineCall {
+ public:
+  explicit EngineCall(std::shared_ptr<Engine> engine)
+      : engine_(std::move(engine)), context_(engine_) {
+    const size_t inputs = engine_->inputs().size();
+    addresses_.resize(inputs);
+    kept_.resize(inputs);
+    for (const TensorInfo& info : engine_->inputs()) {
+      size_count_ += info.shape.size();
+    }
+    sizes_.reserve(size_count_);
+    scalars_.reserve(static_cast<size_t>(engine_->scalar_input_count()));
+  }
+
+  /// Tensors in order, then the scalars. Always gives a list of tensors.
+  nb::list call(const nb::args& args) {
+    const size_t inputs = addresses_.size();
+    const auto scalars = static_cast<size_t>(engine_->scalar_input_count());
+    if (args.size() != inputs + scalars) {
+      throw nb::type_error(("the engine takes " + std::to_string(inputs) + " tensors and " +
+                            std::to_string(scalars) + " integers, got " +
+                            std::to_string(args.size()) + " arguments")
+                               .c_str());
+    }
+    take_inputs(args);
+    scalars_.clear();
+    for (size_t i = 0; i < scalars; ++i) {
+      scalars_.push_back(nb::cast<int64_t>(nb::handle(args[inputs + i])));
+    }
+    check_or_raise(context_.set_shapes(sizes_.data(), static_cast<int64_t>(sizes_.size()),
+                                       scalars_.data(), static_cast<int64_t>(scalars_.size())));
+    for (size_t i = 0; i < inputs; ++i) {
+      check_or_raise(context_.set_input(static_cast<int>(i), addresses_[i]));
+    }
+    nb::list results = make_outputs();
+    Status status;
+    {
+      const nb::gil_scoped_release release;
+      status = context_.run();
+    }
+    for (nb::object& object : kept_) {
+      object.reset();
+    }
+    check_or_raise(status);
+    return results;
+  }
+
+  std::vector<std::tuple<std::string, std::string, int64_t>> profile(const nb::args& args) {
+    call(args);
+    take_inputs(args);
+    for (size_t i = 0; i < addresses_.size(); ++i) {
+      check_or_raise(context_.set_input(static_cast<int>(i), addresses_[i]));
+    }
+    std::vector<std::tuple<std::string, std::string, int64_t>> rows;
+    for (const StepTime& step : value_or_raise(context_.profile())) {
+      rows.emplace_back(step.name, step.kernel, step.ns);
+    }
+    return rows;
+  }
+
+  int64_t arena_bytes() const { return context_.arena_bytes(); }
+
+ private:
+  void take_inputs(const nb::args& args) {
+    const TensorExchange& exchange = TensorExchange::torch();
+    sizes_.clear();
+    for (size_t i = 0; i < addresses_.size(); ++i) {
+      const TensorInfo& info = engine_->inputs()[i];
+      nb::handle object = args[i];
+      dlpack::Tensor view{};
+      if (!exchange.borrow(object, &view)) {
+        // A tensor that needs gradients, a subclass, a conjugate view: PyTorch makes a plain one of
+        // it.
+        borrow_plain(i, object, &view);
+      }
+      check(info, view);
+      if (!is_contiguous(view)) {
+        kept_[i] = nb::getattr(object, "detach")().attr("contiguous")();
+        if (!exchange.borrow(kept_[i], &view)) {
+          throw nb::type_error(
+              ("input '" + info.name + "' cannot be read as a dense tensor").c_str());
+        }
+      }
+      addresses_[i] = static_cast<char*>(view.data) + view.byte_offset;
+      sizes_.insert(sizes_.end(), view.shape, view.shape + view.ndim);
+    }
+  }
+
+  void borrow_plain(size_t i, nb::handle object, dlpack::Tensor* view) {
+    const std::string& name = engine_->inputs()[i].name;
+    if (!nb::hasattr(object, "detach")) {
+      throw nb::type_error(("input '" + name + "' is " +
+                            nb::cast<std::string>(nb::str(object.type())) +
+                            ", a torch.Tensor is expected")
+                               .c_str());
+    }
+    kept_[i] = nb::getattr(object, "detach")().attr("resolve_conj")().attr("resolve_neg")();
+    if (!TensorExchange::torch().borrow(kept_[i], view)) {
+      throw nb::type_error(("input '" + name + "' cannot be read as a dense tensor").c_str());
+    }
+  }
+
+  static void check(const TensorInfo& info, const dlpack::Tensor& view) {
+    if (view.device.type != dlpack::kCpu) {
+      throw nb::value_error(("input '" + info.name +
+                             "' is not on the CPU, where this engine runs; move it with .cpu()")
+                                .c_str());
+    }
+    if (!matches(view.dtype, info.dtype)) {
+      throw nb::value_error(("input '" + info.name + "' must be " + torch_dtype_name(info.dtype) +
+                             "; cast it with .to(torch." + torch_dtype_name(info.dtype) + ")")
+                                .c_str());
+    }
+    if (static_cast<size_t>(view.ndim) != info.shape.size()) {
+      throw nb::value_error(("input '" + info.name + "' has " + std::to_string(view.ndim) +
+                             " dimensions, the engine was built for " +
+                             std::to_string(info.shape.size()))
+                                .c_str());
+    }
+  }
+
+  nb::list make_outputs() {
+    const TensorExchange& exchange = TensorExchange::torch();
+    nb::list results;
+    const std::vector<TensorInfo>& outputs = engine_->outputs();
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      void* data = nullptr;
+      results.append(
+          exchange.allocate(outputs[i].dtype, context_.output_shape(static_cast<int>(i)), &data));
+      check_or_raise(context_.set_output(static_cast<int>(i), data));
+    }
+    return results;
+  }
+
+  std::shared_ptr<Engine> engine_;
+  ExecutionContext context_;
+  std::vector<const void*> addresses_;
+  std::vector<nb::object> kept_;  // inputs that had to be copied, for the time of a call
+  std::vector<int64_t> sizes_, scalars_;
+  size_t size_count_ = 0;
+};
+
+std::shared_ptr<Engine> shared(std::shared_ptr<const Engine> engine) {
+  return std::const_pointer_cast<Engine>(engine);
+}
+
+nb::list infos(const std::vector<TensorInfo>& tensors) {
+  nb::list list;
+  for (const TensorInfo& info : tensors) {
+    nb::dict d;
+    d["name"] = info.name;
+    d["dtype"] = torch_dtype_name(info.dtype);
+    d["shape"] = info.shape;
+    d["symbolic_shape"] = info.symbolic_shape;
+    d["least"] = info.least;
+    d["greatest"] = info.greatest;
+    list.append(d);
+  }
+  return list;
+}
+
+}  // namespace
+
+void bind_engine(nb::module_& m) {
+  nb::class_<Engine>(m, "Engine", "A compiled model: immutable, shared by threads.")
+      .def_static(
+          "load",
+          [](const std::string& path) { return shared(value_or_raise(Engine::load(path))); },
+          nb::arg("path"))
+      .def_static(
+          "from_bytes",
+          [](nb::bytes bytes, const std::string& name) {
+            void* writable = nullptr;
+            TensorData data = TensorData::allocate(static_cast<int64_t>(bytes.size()), &writable);
+            std::memcpy(writable, bytes.c_str(), bytes.size());
+            return shared(value_or_raise(Engine::from_bytes(std::move(data), name)));
+          },
+          nb::arg("bytes"), nb::arg("name") = "engine")
+      .def(
+          "save", [](const Engine& e, const std::string& path) { check_or_raise(e.save(path)); },
+          nb::arg("path"))
+      .def("bytes",
+           [](const Engine& e) {
+             const std::string bytes = value_or_raise(e.bytes());
+             return nb::bytes(bytes.data(), bytes.size());
+           })
+      .def_prop_ro("inputs", [](const Engine& e) { return infos(e.inputs()); })
+      .def_prop_ro("outputs", [](const Engine& e) { return infos(e.outputs()); })
+      .def_prop_ro("scalar_input_count", &Engine::scalar_input_count)
+      .def_prop_ro("metadata", &Engine::metadata)
+      .def_prop_ro("weight_bytes", &Engine::weight_bytes);
+  nb::class_<EngineCall>(m, "EngineCall",
+                         "One caller of an engine: its shapes, memory and addresses.")
+      .def(nb::init<std::shared_ptr<Engine>>(), nb::arg("engine"))
+      .def("__call__", &EngineCall::call)
+      .def("profile", &EngineCall::profile, "One call; (step, kernel, nanoseconds) of every step.")
+      .def_prop_ro("arena_bytes", &EngineCall::arena_bytes);
+  m.def("set_thread_count", &set_thread_count, nb::arg("threads"));
+  m.def("thread_count", &thread_count);
+}
+
+}  // namespace stator

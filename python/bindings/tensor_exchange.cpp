@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tensor_exchange.h"
+
+#include <memory>
+#include <stdexcept>
+
+namespace nb = nanobind;
+
+namespace stator {
+namespace {
+
+std::unique_ptr<TensorExchange>& torch_table() {
+  static auto* table = new std::unique_ptr<TensorExchange>();
+  return *table;
+}
+
+void raise_python_error(void*, const char*, const char* message) {
+  PyErr_SetString(PyExc_MemoryError, message);
+}
+
+}  // namespace
+
+TensorExchange::TensorExchange(nb::handle tensor_type) {
+  const nb::object capsule = nb::getattr(tensor_type, "__dlpack_c_exchange_api__", nb::none());
+  if (!PyCapsule_CheckExact(capsule.ptr())) {
+    throw nb::import_error(
+        "stator needs a PyTorch with DLPack's C exchange table (torch 2.11 or newer)");
+  }
+  const auto* table = static_cast<const dlpack::Exchange*>(
+      PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
+  if (table == nullptr) {
+    throw nb::python_error();
+  }
+  if (table->header.version.major != 1 || table->tensor_from_object == nullptr) {
+    throw nb::import_error(
+        "this PyTorch's DLPack exchange table has a version that stator does not know");
+  }
+  table_ = table;
+}
+
+bool TensorExchange::borrow(nb::handle object, dlpack::Tensor* out) const {
+  if (table_->tensor_from_object(object.ptr(), out) == 0) {
+    return true;
+  }
+  PyErr_Clear();
+  return false;
+}
+
+nb::object TensorExchange::allocate(DType dtype, const std::vector<int64_t>& shape,
+                                    void** data) const {
+  dlpack::Tensor prototype{};
+  prototype.device = {dlpack::kCpu, 0};
+  prototype.ndim = static_cast<int32_t>(shape.size());
+  prototype.dtype = to_dlpack(dtype);
+  prototype.shape = const_cast<int64_t*>(shape.data());
+  dlpack::ManagedTensorVersioned* managed = nullptr;
+  if (table_->allocate(&prototype, &managed, nullptr, raise_python_error) != 0) {
+    throw nb::python_error();
+  }
+  *data = static_cast<char*>(managed->tensor.data) + managed->tensor.byte_offset;
+  void* object = nullptr;
+  if (table_->managed_to_object(managed, &object) != 0) {
+    managed->deleter(managed);
+    throw nb::python_error();
+  }
+  return nb::steal(static_cast<PyObject*>(object));
+}
+
+const TensorExchange& TensorExchange::torch() {
+  if (!torch_table()) {
+    throw std::runtime_error("stator was used before torch was imported");
+  }
+  return *torch_table();
+}
+
+void TensorExchange::set_torch(nb::handle tensor_type) {
+  torch_table() = std::make_unique<TensorExchange>(tensor_type);
+}
+
+dlpack::DataType to_dlpack(DType dtype) {
+  const auto bits = static_cast<uint8_t>(8 * dtype_bytes(dtype));
+  if (dtype == DType::kBool) {
+    return {6, 8, 1};
+  }
+  if (dtype == DType::kBFloat16) {
+    return {4, 16, 1};
+  }
+  if (dtype == DType::kUInt8) {
+    return {1, 8, 1};
+  }
+  if (is_complex(dtype)) {
+    return {5, bits, 1};
+  }
+  return {static_cast<uint8_t>(is_floating_point(dtype) ? 2 : 0), bits, 1};
+}
+
+bool matches(const dlpack::DataType& type, DType dtype) {
+  const dlpack::DataType wanted = to_dlpack(dtype);
+  return type.code == wanted.code && type.bits == wanted.bits && type.lanes == wanted.lanes;
+}
+
+bool is_contiguous(const dlpack::Tensor& tensor) {
+  if (tensor.strides == nullptr) {
+    return true;
+  }
+  int64_t expected = 1;
+  bool dense = true;
+  for (int32_t k = tensor.ndim - 1; k >= 0; --k) {
+    if (tensor.shape[k] == 0) {
+      return true;
+    }
+    if (tensor.shape[k] != 1) {
+      dense = dense && tensor.strides[k] == expected;
+      expected *= tensor.shape[k];
+    }
+  }
+  return dense;
+}
+
+}  // namespace stator
