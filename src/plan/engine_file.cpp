@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 
+#include "base/align.h"
 #include "base/atomic_file.h"
 #include "base/mapped_file.h"
 #include "plan/digest.h"
@@ -16,9 +17,6 @@ namespace {
 
 constexpr char kMagic[8] = {'S', 'T', 'A', 'T', 'O', 'R', '\0', '\1'};
 constexpr int64_t kPrefixBytes = 24;  // magic, header length, header digest
-constexpr int64_t kAlignment = 64;
-
-int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 // ---------------------------------------------------------------- write
 
@@ -41,7 +39,7 @@ class BlobTable {
     const auto index = static_cast<int32_t>(contents_.size());
     contents_.push_back(data);
     entries_.push_back({end_, data.size_bytes, digest});
-    end_ = aligned(end_ + data.size_bytes);
+    end_ = align_up(end_ + data.size_bytes);
     same_digest.push_back(index);
     return index;
   }
@@ -57,7 +55,7 @@ class BlobTable {
 
 Status write_padding(const Sink& sink, int64_t written) {
   static constexpr char kZeros[kAlignment] = {};
-  return sink(kZeros, aligned(written) - written);
+  return sink(kZeros, align_up(written) - written);
 }
 
 /// Writes the whole file into `sink`, front to back.
@@ -148,7 +146,7 @@ Result<Plan> read_engine(const TensorData& bytes, bool check_weights) {
   STATOR_TRY(const std::string_view header, find_header(bytes));
   BlobIndex index;
   STATOR_TRY(Plan plan, decode_header(header, &index));
-  const int64_t begin = aligned(kPrefixBytes + static_cast<int64_t>(header.size()));
+  const int64_t begin = align_up(kPrefixBytes + static_cast<int64_t>(header.size()));
   for (size_t i = 0; i < plan.code.size(); ++i) {
     const std::string what = "code[" + std::to_string(i) + "]";
     STATOR_TRY(plan.code[i].image, slice_blob(bytes, begin, index, index.code[i], what));

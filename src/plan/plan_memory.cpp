@@ -8,19 +8,16 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/align.h"
 #include "plan/plan.h"
 
 namespace stator {
 namespace {
 
-constexpr int64_t kAlignment = 64;
-
 struct Placed {
   int64_t begin, end;
   int32_t first_step, last_step;
 };
-
-int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 /// Where `request` fits lowest among `placed`, which is sorted by begin.
 int64_t lowest_gap(const std::vector<Placed>& placed, const ArenaRequest& request, int64_t bytes) {
@@ -48,7 +45,7 @@ int64_t plan_memory(const std::vector<ArenaRequest>& requests, std::vector<int64
   for (size_t index : order) {
     const ArenaRequest& request = requests[index];
     if (request.size_bytes <= 0) continue;
-    const int64_t bytes = aligned(request.size_bytes);
+    const int64_t bytes = align_up(request.size_bytes);
     const int64_t begin = lowest_gap(placed, request, bytes);
     (*offsets)[index] = begin;
     arena_bytes = std::max(arena_bytes, begin + bytes);
