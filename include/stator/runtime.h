@@ -5,7 +5,8 @@
 //
 //   auto engine = stator::Engine::load("model.engine").value();
 //   stator::ExecutionContext context(engine);
-//   context.set_input(0, data, {8, 128});
+//   context.set_shapes({{8, 128}});               // not needed when every size is fixed
+//   context.set_input(0, data);
 //   context.run();                                // outputs in context-owned memory
 //   const stator::TensorView y = context.output(0);
 #pragma once
@@ -63,6 +64,8 @@ class Engine {
   friend class ExecutionContext;
   struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
+  static Status load_code(Impl& impl);
+  static void describe_interface(Impl& impl);
   std::unique_ptr<Impl> impl_;
 };
 
@@ -73,7 +76,11 @@ struct StepTime {
 
 /// One caller's state: shapes, arena, bound addresses. Not for two threads at once. Four moments:
 /// construct, reshape (set_shapes), bind (set_input, set_output), run. Only the first two allocate,
-/// and reshape only at a shape not seen before; run takes no lock of its own and allocates nothing.
+/// and reshape only at a shape not seen before (the last 64 are remembered); run takes no lock of
+/// its own and allocates nothing, except that the first run of a shape whose outputs the caller
+/// leaves to the context makes their memory.
+///
+/// An engine whose sizes are all fixed has its shapes set from the start.
 class ExecutionContext {
  public:
   explicit ExecutionContext(std::shared_ptr<const Engine> engine);
@@ -95,7 +102,7 @@ class ExecutionContext {
   Status run(void* stream = nullptr);
   TensorView output(int index) const;  // after run
   /// One run with the time of every step.
-  Result<std::vector<StepTime>> profile();
+  Result<std::vector<StepTime>> profile(void* stream = nullptr);
   int64_t arena_bytes() const;
 
  private:

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+#include <map>
+
+#include "base/align.h"
+#include "plan/engine_file.h"
+#include "runtime/engine_impl.h"
+
+namespace stator {
+namespace {
+
+/// Kernels read constants with aligned loads: what a caller handed over elsewhere is copied once.
+void align_weights(Plan* plan) {
+  for (PlanWeight& weight : plan->weights) {
+    if (reinterpret_cast<uintptr_t>(weight.data.data) % kAlignment == 0) continue;
+    void* writable = nullptr;
+    TensorData copy = TensorData::allocate(weight.data.size_bytes, &writable);
+    std::memcpy(writable, weight.data.data, static_cast<size_t>(weight.data.size_bytes));
+    weight.data = std::move(copy);
+  }
+}
+
+TensorInfo describe(const Plan& plan, BufferId id, const std::vector<Expr>& slots,
+                    const Bounds& bounds) {
+  const PlanBuffer& buffer = plan.buffers[static_cast<size_t>(id)];
+  TensorInfo info;
+  info.name = buffer.name;
+  info.dtype = buffer.dtype;
+  for (SizeSlot slot : buffer.shape) {
+    const Expr& size = slots[static_cast<size_t>(slot)];
+    info.shape.push_back(size.is_constant() ? size.constant() : -1);
+    info.symbolic_shape.push_back(size.str());
+    info.least.push_back(bounds.least(size).value_or(0));
+    info.greatest.push_back(bounds.greatest(size).value_or(INT64_MAX));
+  }
+  return info;
+}
+
+Error unknown_executor(const std::string& name) {
+  std::string known;
+  for (const ExecutorBackend* backend : executor_backends()) {
+    known += (known.empty() ? "" : ", ") + backend->name();
+  }
+  return Error{ErrorCode::kIncompatible,
+               "this engine needs the backend \"" + name +
+                   "\", which this build of Stator lacks (it has: " + known + ")"};
+}
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+Result<std::shared_ptr<const Engine>> Engine::from_plan(Plan plan) {
+  STATOR_RETURN_IF_ERROR(validate_plan(plan));
+  auto impl = std::make_unique<Impl>();
+  align_weights(&plan);
+  impl->plan = std::move(plan);
+  STATOR_RETURN_IF_ERROR(load_code(*impl));
+  describe_interface(*impl);
+  impl->layout = make_step_layout(impl->plan);
+  return std::shared_ptr<const Engine>(new Engine(std::move(impl)));
+}
+
+/// One LoadedCode for each executor that the kernels name; the steps are cut into spans of one.
+Status Engine::load_code(Impl& impl) {
+  const Plan& plan = impl.plan;
+  impl.memory = find_executor_backend(plan.device);
+  if (impl.memory == nullptr) return unknown_executor(plan.device);
+  std::map<std::string, std::pair<const ExecutorBackend*, const LoadedCode*>> loaded;
+  for (const PlanKernel& kernel : plan.kernels) {
+    if (loaded.count(kernel.executor) != 0) continue;
+    const ExecutorBackend* executor = find_executor_backend(kernel.executor);
+    if (executor == nullptr) return unknown_executor(kernel.executor);
+    STATOR_TRY(std::unique_ptr<LoadedCode> code, executor->load(plan.kernels, plan.code));
+    loaded[kernel.executor] = {executor, code.get()};
+    impl.loaded.push_back(std::move(code));
+  }
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const PlanKernel& kernel = plan.kernels[static_cast<size_t>(plan.steps[i].kernel)];
+    const auto [executor, code] = loaded[kernel.executor];
+    const auto step = static_cast<int32_t>(i);
+    if (impl.spans.empty() || impl.spans.back().code != code) {
+      impl.spans.push_back({executor, code, step, step});
+    }
+    impl.spans.back().end = step + 1;
+  }
+  return {};
+}
+
+void Engine::describe_interface(Impl& impl) {
+  const Plan& plan = impl.plan;
+  const std::vector<Expr> slots = slot_expressions(plan.sizes);
+  Bounds bounds;
+  for (const SymbolBinding& symbol : plan.symbols) {
+    bounds.set(symbol.symbol, symbol.least, symbol.greatest);
+  }
+  for (BufferId id : plan.inputs) {
+    impl.inputs.push_back(describe(plan, id, slots, bounds));
+    impl.input_size_count += static_cast<int32_t>(impl.inputs.back().shape.size());
+  }
+  for (BufferId id : plan.outputs) impl.outputs.push_back(describe(plan, id, slots, bounds));
+}
+
+Result<std::shared_ptr<const Engine>> Engine::load(const std::string& path) {
+  STATOR_TRY(Plan plan, read_engine_file(path));
+  Result<std::shared_ptr<const Engine>> engine = from_plan(std::move(plan));
+  if (!engine.ok()) return engine.error().in(path);
+  return engine;
+}
+
+Result<std::shared_ptr<const Engine>> Engine::from_bytes(TensorData bytes,
+                                                         const std::string& name) {
+  STATOR_TRY(Plan plan, read_engine_bytes(std::move(bytes), name));
+  Result<std::shared_ptr<const Engine>> engine = from_plan(std::move(plan));
+  if (!engine.ok()) return engine.error().in(name);
+  return engine;
+}
+
+const std::vector<TensorInfo>& Engine::inputs() const { return impl_->inputs; }
+const std::vector<TensorInfo>& Engine::outputs() const { return impl_->outputs; }
+int Engine::scalar_input_count() const { return impl_->plan.scalar_input_count; }
+const std::string& Engine::metadata() const { return impl_->plan.metadata; }
+const Plan& Engine::plan() const { return impl_->plan; }
+Status Engine::save(const std::string& path) const { return write_engine_file(impl_->plan, path); }
+Result<std::string> Engine::bytes() const { return engine_bytes(impl_->plan); }
+
+int64_t Engine::weight_bytes() const {
+  int64_t total = 0;
+  for (const PlanWeight& weight : impl_->plan.weights) total += weight.data.size_bytes;
+  return total;
+}
+
+}  // namespace stator

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "runtime/engine_impl.h"
+#include "runtime/shape_state.h"
+#include "stator/runtime.h"
+
+namespace stator {
+
+/// Memory of the device that only grows.
+class GrowingBlock {
+ public:
+  /// At least `size_bytes`; the address changes when it grows, and the old content is lost.
+  Status grow(const ExecutorBackend& memory, int64_t size_bytes, const char* what);
+  char* data() const { return data_; }
+  int64_t size_bytes() const { return size_bytes_; }
+
+ private:
+  TensorData owner_;
+  char* data_ = nullptr;
+  int64_t size_bytes_ = 0;
+};
+
+struct ExecutionContext::Impl {
+  std::shared_ptr<const Engine> owner;
+  const Engine::Impl* engine = nullptr;
+
+  std::vector<std::unique_ptr<ShapeState>> states;  // the shapes last seen
+  ShapeState* state = nullptr;                      // the current one
+  int64_t use_count = 0;
+  std::vector<int64_t> flat_key;  // room to gather a key
+
+  GrowingBlock arena, scratch, own_outputs;
+  std::vector<const void*> inputs;  // as the caller set them
+  std::vector<void*> outputs;       // null: own memory
+  std::vector<int64_t> faults;      // by step
+
+  Status activate(const int64_t* sizes, int64_t size_count, const int64_t* scalars,
+                  int64_t scalar_count);
+  Status use(ShapeState* chosen);
+  Status prepare_memory();
+  void bind_arena();
+  Status bind_call();
+  Status run(void* stream, int64_t* step_ns);
+  Status check_faults();
+  /// Where an output of the current shape is or will be.
+  void* output_address(size_t index) const;
+};
+
+}  // namespace stator

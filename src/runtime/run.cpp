@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A call. What it costs beside its kernels: comparing the addresses with those of the last call,
+// one virtual call for each span of steps, and a look at the fault words.
+#include <cstring>
+
+#include "base/thread_pool.h"
+#include "runtime/execution_context_impl.h"
+
+namespace stator {
+namespace {
+
+/// What an input without elements points to, so that no kernel computes with null.
+alignas(64) char empty_input[64];
+
+}  // namespace
+
+/// Writes the caller's addresses into the bound steps, where they changed.
+Status ExecutionContext::Impl::bind_call() {
+  if (state == nullptr) {
+    return Error{ErrorCode::kInvalidArgument, "no shapes are set; call set_shapes before run"};
+  }
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const void* data = inputs[i];
+    if (data == nullptr) {
+      if (!state->input_empty[i]) {
+        return Error{ErrorCode::kInvalidArgument, "input " + std::to_string(i) + " \"" +
+                                                      engine->inputs[i].name +
+                                                      "\" has no data; call set_input before run"};
+      }
+      data = empty_input;
+    }
+    if (data == state->bound_inputs[i]) continue;
+    for (int32_t position : engine->layout.input_patches[i]) {
+      state->pointers[static_cast<size_t>(position)] = const_cast<void*>(data);
+    }
+    state->bound_inputs[i] = data;
+  }
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i] == nullptr && own_outputs.size_bytes() < state->output_bytes) {
+      STATOR_RETURN_IF_ERROR(own_outputs.grow(*engine->memory, state->output_bytes,
+                                              "the outputs of an execution context"));
+    }
+    void* data = output_address(i);
+    if (data == state->bound_outputs[i]) continue;
+    for (int32_t position : engine->layout.output_patches[i]) {
+      state->pointers[static_cast<size_t>(position)] = data;
+    }
+    state->bound_outputs[i] = data;
+  }
+  return {};
+}
+
+Status ExecutionContext::Impl::check_faults() {
+  int64_t any = 0;
+  for (int64_t fault : faults) any |= fault;
+  if (any == 0) return {};
+  size_t step = 0;
+  while (faults[step] == 0) ++step;
+  std::memset(faults.data(), 0, faults.size() * sizeof(int64_t));
+  const PlanStep& failed = engine->plan.steps[step];
+  std::string message = "step " + std::to_string(step) + " \"" + failed.name +
+                        "\" met an index out of range or an integer division by zero";
+  for (const Provenance& from : failed.provenance) {
+    message += "\n  node " + from.node + " (" + from.target + ")";
+    const std::string source = from.source.str();
+    if (!source.empty()) message += " at " + source;
+  }
+  return Error{ErrorCode::kInvalidArgument, message};
+}
+
+Status ExecutionContext::Impl::run(void* stream, int64_t* step_ns) {
+  STATOR_RETURN_IF_ERROR(bind_call());
+  for (const StepSpan& span : engine->spans) {
+    STATOR_RETURN_IF_ERROR(span.code->run(state->steps.data() + span.begin, span.end - span.begin,
+                                          scratch.data(), state->scratch_bytes, stream,
+                                          step_ns == nullptr ? nullptr : step_ns + span.begin));
+  }
+  return check_faults();
+}
+
+Status ExecutionContext::run(void* stream) { return impl_->run(stream, nullptr); }
+
+Result<std::vector<StepTime>> ExecutionContext::profile(void* stream) {
+  const Plan& plan = impl_->engine->plan;
+  std::vector<int64_t> step_ns(plan.steps.size());
+  STATOR_RETURN_IF_ERROR(impl_->run(stream, step_ns.data()));
+  std::vector<StepTime> times;
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const PlanKernel& kernel = plan.kernels[static_cast<size_t>(plan.steps[i].kernel)];
+    times.push_back({plan.steps[i].name, kernel.executor + "." + kernel.name, step_ns[i]});
+  }
+  return times;
+}
+
+void set_thread_count(int threads) { ThreadPool::global().set_active_threads(threads); }
+int thread_count() { return ThreadPool::global().active_threads(); }
+
+}  // namespace stator

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/shape_state.h"
+
+#include <algorithm>
+
+#include "base/align.h"
+#include "base/check.h"
+
+namespace stator {
+namespace {
+
+constexpr int64_t kMaxBytes = int64_t{1} << 47;  // what a process can address
+
+Error wrong(const std::string& message) { return Error{ErrorCode::kInvalidArgument, message}; }
+
+std::string input_name(const Plan& plan, int32_t input) {
+  const BufferId id = plan.inputs[static_cast<size_t>(input)];
+  return "input " + std::to_string(input) + " \"" + plan.buffers[static_cast<size_t>(id)].name +
+         "\"";
+}
+
+std::string range_text(int64_t least, int64_t greatest) {
+  if (greatest == INT64_MAX) return std::to_string(least) + " or more";
+  if (least == greatest) return std::to_string(least);
+  return std::to_string(least) + ".." + std::to_string(greatest);
+}
+
+/// Derives one ShapeState; each step reads what those before it filled.
+class Shaper {
+ public:
+  Shaper(const Plan& plan, const StepLayout& layout, ShapeState* state)
+      : plan_(plan), layout_(layout), state_(*state) {}
+
+  Status run(int64_t* faults) {
+    STATOR_RETURN_IF_ERROR(bind_symbols());
+    STATOR_RETURN_IF_ERROR(check_input_sizes());
+    STATOR_RETURN_IF_ERROR(check_buffers());
+    STATOR_RETURN_IF_ERROR(place_buffers());
+    describe_outputs();
+    bind_steps(faults);
+    return {};
+  }
+
+ private:
+  const PlanBuffer& buffer(BufferId id) const { return plan_.buffers[static_cast<size_t>(id)]; }
+  int64_t value(SizeSlot slot) const { return state_.table[static_cast<size_t>(slot)]; }
+
+  /// Where the sizes of `input` begin in the key.
+  size_t key_begin(int32_t input) const {
+    size_t begin = 0;
+    for (int32_t i = 0; i < input; ++i) {
+      begin += buffer(plan_.inputs[static_cast<size_t>(i)]).shape.size();
+    }
+    return begin;
+  }
+
+  std::string symbol_place(const SymbolBinding& symbol) const {
+    if (symbol.input < 0) return "scalar input " + std::to_string(symbol.scalar);
+    return "dimension " + std::to_string(symbol.dim) + " of " + input_name(plan_, symbol.input);
+  }
+
+  Status bind_symbols() {
+    std::vector<int64_t> values;
+    const size_t scalars = key_begin(static_cast<int32_t>(plan_.inputs.size()));
+    for (const SymbolBinding& symbol : plan_.symbols) {
+      const size_t position = symbol.input >= 0
+                                  ? key_begin(symbol.input) + static_cast<size_t>(symbol.dim)
+                                  : scalars + static_cast<size_t>(symbol.scalar);
+      const int64_t given = state_.key[position];
+      if (given < symbol.least || given > symbol.greatest) {
+        return wrong(symbol_place(symbol) + " (" + symbol.symbol + ") is " + std::to_string(given) +
+                     ", allowed: " + range_text(symbol.least, symbol.greatest));
+      }
+      values.push_back(given);
+    }
+    state_.table.resize(plan_.sizes.instructions.size());
+    if (plan_.sizes.run(values.data(), state_.table.data())) return {};
+    return wrong("these input sizes lead to sizes that do not fit 64 bits");
+  }
+
+  /// Every size that is no free symbol: constants, repeated symbols, expressions.
+  Status check_input_sizes() const {
+    size_t position = 0;
+    for (size_t i = 0; i < plan_.inputs.size(); ++i) {
+      const PlanBuffer& input = buffer(plan_.inputs[i]);
+      for (size_t dim = 0; dim < input.shape.size(); ++dim, ++position) {
+        const int64_t expected = value(input.shape[dim]);
+        if (state_.key[position] != expected) {
+          return wrong("dimension " + std::to_string(dim) + " of " +
+                       input_name(plan_, static_cast<int32_t>(i)) + " is " +
+                       std::to_string(state_.key[position]) + ", expected " +
+                       std::to_string(expected) + why(input.shape[dim]));
+        }
+      }
+    }
+    return {};
+  }
+
+  /// Where an expected size comes from: " (s0: dimension 0 of input 0 "x")", " (2*s0)" or nothing.
+  std::string why(SizeSlot slot) const {
+    const Expr size = slot_expressions(plan_.sizes)[static_cast<size_t>(slot)];
+    if (size.is_constant()) return "";
+    for (const SymbolBinding& symbol : plan_.symbols) {
+      if (size.is_symbol() && size.symbol_name() == symbol.symbol) {
+        return " (" + symbol.symbol + ": " + symbol_place(symbol) + ")";
+      }
+    }
+    return " (" + size.str() + ")";
+  }
+
+  /// No size is negative, and every shape fits its bytes.
+  Status check_buffers() const {
+    for (const PlanBuffer& buffer : plan_.buffers) {
+      int64_t bytes = dtype_bytes(buffer.dtype);
+      bool overflow = false, negative = value(buffer.size_bytes) < 0;
+      for (SizeSlot slot : buffer.shape) {
+        negative = negative || value(slot) < 0;
+        overflow = overflow || __builtin_mul_overflow(bytes, value(slot), &bytes);
+      }
+      if (negative) {
+        return wrong("these input sizes give the tensor \"" + buffer.name + "\" a negative size");
+      }
+      // A packed constant has the shape that its layers see and the bytes that its kernel wants.
+      const bool checked = buffer.role != BufferRole::kConstant;
+      if (overflow || value(buffer.size_bytes) > kMaxBytes ||
+          (checked && bytes > value(buffer.size_bytes))) {
+        return wrong("these input sizes need more memory for the tensor \"" + buffer.name +
+                     "\" than there can be");
+      }
+    }
+    for (const PlanStep& step : plan_.steps) {
+      if (value(step.task_count) < 0 || value(step.scratch_bytes) < 0 ||
+          value(step.scratch_bytes) > kMaxBytes) {
+        return wrong("these input sizes give step \"" + step.name + "\" a negative size");
+      }
+    }
+    return {};
+  }
+
+  Status place_buffers() {
+    std::vector<ArenaRequest> requests;
+    std::vector<size_t> owners;
+    int64_t total = 0;
+    for (size_t i = 0; i < plan_.buffers.size(); ++i) {
+      const PlanBuffer& b = plan_.buffers[i];
+      if (b.role != BufferRole::kArena || b.alias_of >= 0) continue;
+      requests.push_back({value(b.size_bytes), b.first_step, b.last_step});
+      owners.push_back(i);
+      if (__builtin_add_overflow(total, align_up(value(b.size_bytes)), &total)) {
+        return wrong("these input sizes need more memory than there can be");
+      }
+    }
+    std::vector<int64_t> offsets;
+    state_.arena_bytes = plan_memory(requests, &offsets);
+#ifndef NDEBUG
+    const Status proved = check_memory(requests, offsets, state_.arena_bytes);
+    STATOR_CHECK(proved.ok(), proved.error().message);
+#endif
+    state_.arena_offsets.assign(plan_.buffers.size(), 0);
+    for (size_t i = 0; i < owners.size(); ++i) state_.arena_offsets[owners[i]] = offsets[i];
+    for (size_t i = 0; i < plan_.buffers.size(); ++i) {
+      const PlanBuffer& b = plan_.buffers[i];
+      if (b.role == BufferRole::kArena && b.alias_of >= 0) {
+        state_.arena_offsets[i] = state_.arena_offsets[static_cast<size_t>(b.alias_of)];
+      }
+    }
+    for (const PlanStep& step : plan_.steps) {
+      state_.scratch_bytes = std::max(state_.scratch_bytes, align_up(value(step.scratch_bytes)));
+    }
+    return {};
+  }
+
+  void describe_outputs() {
+    for (BufferId id : plan_.outputs) {
+      std::vector<int64_t>& shape = state_.output_shapes.emplace_back();
+      for (SizeSlot slot : buffer(id).shape) shape.push_back(value(slot));
+      state_.output_offsets.push_back(state_.output_bytes);
+      state_.output_bytes += align_up(std::max<int64_t>(1, value(buffer(id).size_bytes)));
+    }
+    for (BufferId id : plan_.inputs) {
+      const auto& shape = buffer(id).shape;
+      state_.input_empty.push_back(
+          std::any_of(shape.begin(), shape.end(), [&](SizeSlot slot) { return value(slot) == 0; }));
+    }
+  }
+
+  void bind_steps(int64_t* faults) {
+    // Reserved to its full size first: `shapes` points into it.
+    size_t dim_count = 0;
+    for (int32_t id : layout_.buffers) dim_count += buffer(id).shape.size();
+    state_.dims.reserve(dim_count);
+    for (int32_t id : layout_.buffers) {
+      const PlanBuffer& b = buffer(id);
+      const int64_t* sizes = state_.dims.data() + state_.dims.size();
+      for (SizeSlot slot : b.shape) state_.dims.push_back(value(slot));
+      state_.shapes.push_back({b.dtype, static_cast<int32_t>(b.shape.size()), sizes});
+      state_.pointers.push_back(const_cast<void*>(layout_.constants[static_cast<size_t>(id)]));
+    }
+    for (const PlanStep& step : plan_.steps) {
+      for (SizeSlot slot : step.sizes) state_.sizes.push_back(value(slot));
+    }
+    for (size_t i = 0; i < plan_.steps.size(); ++i) {
+      state_.args.push_back({state_.pointers.data() + layout_.buffer_begin[i],
+                             state_.sizes.data() + layout_.size_begin[i], faults + i});
+    }
+    for (size_t i = 0; i < plan_.steps.size(); ++i) {
+      const PlanStep& step = plan_.steps[i];
+      state_.steps.push_back({step.kernel, &state_.args[i], value(step.task_count),
+                              value(step.scratch_bytes),
+                              state_.shapes.data() + layout_.buffer_begin[i]});
+    }
+    state_.bound_inputs.assign(plan_.inputs.size(), nullptr);
+    state_.bound_outputs.assign(plan_.outputs.size(), nullptr);
+  }
+
+  const Plan& plan_;
+  const StepLayout& layout_;
+  ShapeState& state_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ShapeState>> make_shape_state(const Plan& plan, const StepLayout& layout,
+                                                     std::vector<int64_t> key, int64_t* faults) {
+  auto state = std::make_unique<ShapeState>();
+  state->key = std::move(key);
+  STATOR_RETURN_IF_ERROR(Shaper(plan, layout, state.get()).run(faults));
+  return state;
+}
+
+}  // namespace stator

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Everything that an execution context derives from one set of sizes: the size table, the arena's
+// layout, and the steps bound to addresses. Made once for each shape, then only its input and
+// output addresses change.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "backend/executor.h"
+#include "stator/result.h"
+#include "stator/runtime.h"
+
+namespace stator {
+
+/// What is the same for all shapes of an engine: where the addresses of its steps stand.
+struct StepLayout {
+  std::vector<int32_t> buffers;       // all steps' buffers, one after another
+  std::vector<int32_t> buffer_begin;  // by step
+  std::vector<int32_t> size_begin;    // by step, into the list of all steps' sizes
+  int32_t size_count = 0;
+  std::vector<const void*> constants;                               // by buffer; else null
+  std::vector<std::vector<int32_t>> input_patches, output_patches;  // positions in `buffers`
+};
+
+StepLayout make_step_layout(const Plan& plan);
+
+struct ShapeState {
+  std::vector<int64_t> key;    // sizes of all inputs, then the scalar inputs
+  std::vector<int64_t> table;  // the size program's slots
+  std::vector<int64_t> dims;   // what `shapes` points to
+  std::vector<std::vector<int64_t>> output_shapes;
+  std::vector<bool> input_empty;  // no elements: its address may be null
+
+  int64_t arena_bytes = 0, scratch_bytes = 0, output_bytes = 0;
+  std::vector<int64_t> arena_offsets;   // by buffer; of arena buffers
+  std::vector<int64_t> output_offsets;  // by output, in the context's own output memory
+
+  // Parallel to StepLayout's lists, and by step.
+  std::vector<TensorShape> shapes;
+  std::vector<void*> pointers;
+  std::vector<int64_t> sizes;
+  std::vector<KernelArgs> args;
+  std::vector<BoundStep> steps;
+
+  // What the pointers hold now.
+  const void* bound_arena = nullptr;
+  std::vector<const void*> bound_inputs;
+  std::vector<void*> bound_outputs;
+  int64_t last_use = 0;
+};
+
+/// Checks the sizes and derives the rest; the addresses of arena, inputs and outputs stay null.
+/// `faults` has one word a step. kInvalidArgument names the input, the dimension, its value and
+/// what is allowed.
+Result<std::unique_ptr<ShapeState>> make_shape_state(const Plan& plan, const StepLayout& layout,
+                                                     std::vector<int64_t> key, int64_t* faults);
+
+}  // namespace stator
