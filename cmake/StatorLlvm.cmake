@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# LLVM 19, linked static into libstator, for the code-generation files alone.
+find_package(LLVM 19.1 CONFIG REQUIRED)
+llvm_map_components_to_libnames(
+  STATOR_LLVM_LIBRARIES
+  core
+  support
+  passes
+  object
+  target
+  x86codegen
+  x86desc
+  x86info
+  aarch64codegen
+  aarch64desc
+  aarch64info)
+if(TARGET stator_backends_cpu_codegen)
+  separate_arguments(STATOR_LLVM_DEFINITIONS NATIVE_COMMAND ${LLVM_DEFINITIONS})
+  target_include_directories(stator_backends_cpu_codegen SYSTEM PRIVATE ${LLVM_INCLUDE_DIRS})
+  target_compile_definitions(stator_backends_cpu_codegen PRIVATE ${STATOR_LLVM_DEFINITIONS})
+endif()
