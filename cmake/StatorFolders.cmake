@@ -20,7 +20,10 @@ function(stator_compile_options target)
     target_compile_options(${target} PRIVATE -fsanitize=${STATOR_SANITIZE} -fno-omit-frame-pointer)
     target_link_options(${target} PRIVATE -fsanitize=${STATOR_SANITIZE})
   endif()
-  if(STATOR_PCH AND TARGET stator_pch AND NOT target STREQUAL stator_pch)
+  # Programs are compiled with -fPIE, which another precompiled header would be needed for.
+  get_target_property(type ${target} TYPE)
+  if(STATOR_PCH AND TARGET stator_pch AND NOT target STREQUAL stator_pch
+     AND NOT type STREQUAL EXECUTABLE)
     target_precompile_headers(${target} REUSE_FROM stator_pch)
   endif()
 endfunction()
