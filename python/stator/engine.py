@@ -1,0 +1,72 @@
+"""Engines in Python: load an engine file and call it with tensors."""
+
+from __future__ import annotations
+
+import threading
+from os import PathLike, fspath
+from typing import Any
+
+import torch
+
+from stator import _native
+
+__all__ = ["Engine"]
+
+
+class _Callers(threading.local):
+    """One EngineCall a thread: an execution context serves one caller at a time."""
+
+    def __init__(self, engine: _native.Engine) -> None:
+        self.call = _native.EngineCall(engine)
+
+
+class Engine:
+    """A compiled model: immutable, shared by threads.
+
+    Calling it takes the input tensors in order (then any integer sizes) and gives a list of tensors.
+    """
+
+    def __init__(self, native: _native.Engine) -> None:
+        self.native = native
+        self._callers = _Callers(native)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Engine:
+        """Map an engine file.
+
+        Raises:
+            OSError: the file cannot be read.
+            InvalidFileError: it is damaged or no engine file.
+            IncompatibleError: made by another version, or for instructions that this CPU lacks.
+        """
+        return cls(_native.Engine.load(fspath(path)))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str = "engine") -> Engine:
+        """The engine whose file has these bytes."""
+        return cls(_native.Engine.from_bytes(data, name))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the engine file (to a temporary name, then renamed)."""
+        self.native.save(fspath(path))
+
+    def bytes(self) -> bytes:
+        """The bytes that save() writes."""
+        return self.native.bytes()
+
+    @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """Name, dtype, shape (-1: dynamic), symbolic shape and range of every input."""
+        return self.native.inputs
+
+    @property
+    def outputs(self) -> list[dict[str, Any]]:
+        """The same of every output."""
+        return self.native.outputs
+
+    def __call__(self, *args: torch.Tensor | int) -> list[torch.Tensor]:
+        return self._callers.call(*args)
+
+    def profile(self, *args: torch.Tensor | int) -> list[tuple[str, str, int]]:
+        """One call with the nanoseconds of each step: (step, kernel, ns)."""
+        return self._callers.call.profile(*args)

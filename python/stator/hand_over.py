@@ -1,0 +1,300 @@
+"""Hands an FX graph of ATen operators over to the C++ Graph, node by node.
+
+Both doors come through here: an ExportedProgram (ahead of time) and the graph that AOTAutograd makes for torch.compile.
+From here on everything is C++; Python keeps only the objects that C++ cannot hold (callables, unknown arguments).
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+
+from stator import _native
+
+__all__ = ["HandedOver", "Placeholder", "hand_over"]
+
+
+@dataclass
+class Placeholder:
+    """What one placeholder of the FX graph stands for."""
+
+    kind: str = "user_input"  # "user_input", "parameter", "buffer", "constant"
+    target: str = ""
+    tensor: torch.Tensor | None = None
+
+
+@dataclass
+class HandedOver:
+    """The C++ graph, and the Python objects it refers to by index or name."""
+
+    graph: _native.Graph
+    targets: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    objects: list[Any] = field(default_factory=list)
+    hints: dict[str, int] = field(default_factory=dict)  # symbol → the size seen while tracing
+
+
+def _expr(value: Any) -> int | str:
+    """An int or SymInt as the C++ side reads it."""
+    return value if isinstance(value, int) else str(value.node.expr)
+
+
+def _tensor_spec(name: str, t: torch.Tensor) -> tuple[Any, ...]:
+    shape = [_expr(s) for s in t.shape]
+    plain = t.layout == torch.strided and not t.is_quantized
+    strides = [_expr(s) for s in t.stride()] if plain else []
+    return ("tensor", name, str(t.dtype).removeprefix("torch."), shape, strides, str(t.device), None)
+
+
+def _value_spec(name: str, value: Any) -> tuple[Any, ...]:
+    """How add_node and add_input want one value: (kind, name, dtype, shape, strides, device, expr)."""
+    if isinstance(value, torch.Tensor):
+        try:
+            return _tensor_spec(name, value)
+        except (RuntimeError, NotImplementedError):  # a layout without strides
+            return ("opaque", name, "", [], [], "", None)
+    if isinstance(value, bool | torch.SymBool):
+        return ("bool", name, "", [], [], "", None)
+    if isinstance(value, int | torch.SymInt):
+        return ("int", name, "", [], [], "", _expr(value))
+    if isinstance(value, float | torch.SymFloat):
+        return ("float", name, "", [], [], "", None)
+    if value is None:
+        return ("none", name, "", [], [], "", None)
+    return ("opaque", name, "", [], [], "", None)
+
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<text>[^\n]*)')
+
+
+def _frames(node: fx.Node) -> list[tuple[str, int, str, str]]:
+    """The user's lines of a node, outermost first."""
+    trace = node.meta.get("stack_trace") or ""
+    frames = [
+        (m["file"], int(m["line"]), m["function"], m["text"].strip()) for m in _FRAME.finditer(trace)
+    ]
+    own = [f for f in frames if "/torch/nn/modules/" not in f[0] and "/torch/nn/functional" not in f[0]]
+    return own or frames
+
+
+def _module_path(node: fx.Node) -> str:
+    stack = node.meta.get("nn_module_stack")
+    if not stack:
+        return ""
+    entry = list(stack.values())[-1]
+    path = entry[0] if isinstance(entry, tuple) else str(entry)
+    return re.sub(r"^L\['self'\]\.?", "", str(path))
+
+
+def _target_name(target: Any) -> str:
+    """"aten.add.Tensor" for an OpOverload; a stable name for anything else."""
+    if isinstance(target, torch._ops.OpOverload):
+        return str(target)
+    module = getattr(target, "__module__", "") or ""
+    name = getattr(target, "__name__", None) or type(target).__name__
+    return f"{module}.{name}" if module else name
+
+
+class _HandOver:
+    def __init__(self, gm: fx.GraphModule, placeholders: list[Placeholder]) -> None:
+        self.gm = gm
+        self.placeholders = placeholders
+        self.out = HandedOver(_native.Graph())
+        self.values: dict[fx.Node, list[int] | int] = {}  # value id, or ids of a tuple
+        self.symbols: set[str] = set()
+
+    # -------------------------------------------------------------- symbols
+
+    def note_symbols(self, value: Any) -> None:
+        """Gives C++ the range of every symbol in a size, once."""
+        if isinstance(value, torch.Tensor):
+            if value.layout == torch.strided:
+                for size in (*value.shape, *value.stride()):
+                    self.note_symbols(size)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                self.note_symbols(item)
+        elif isinstance(value, torch.SymInt):
+            env = value.node.shape_env
+            for symbol in value.node.expr.free_symbols:
+                if str(symbol) not in self.symbols:
+                    self.symbols.add(str(symbol))
+                    self.set_range(env, symbol)
+
+    def set_range(self, env: Any, symbol: Any) -> None:
+        vr = env.var_to_range.get(symbol)
+        least, greatest = 0, None
+        if vr is not None:
+            if vr.lower.is_number and vr.lower.is_finite:
+                least = max(0, int(vr.lower))
+            if vr.upper.is_number and vr.upper.is_finite and int(vr.upper) < 2**62:
+                greatest = int(vr.upper)
+        self.out.graph.set_range(str(symbol), least, greatest)
+        hints = getattr(env, "backed_var_to_val", None) or getattr(env, "var_to_val", {})
+        if symbol in hints:
+            self.out.hints[str(symbol)] = int(hints[symbol])
+
+    # -------------------------------------------------------------- arguments
+
+    def opaque(self, value: Any) -> tuple[str, Any]:
+        self.out.objects.append(value)
+        return ("opaque", (len(self.out.objects) - 1, str(value)[:80]))
+
+    def argument(self, value: Any) -> Any:
+        """One FX argument in the form that bind_graph.cpp reads."""
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, fx.Node):
+            return self.node_argument(value)
+        if isinstance(value, torch.SymInt):
+            self.note_symbols(value)
+            return ("expr", _expr(value))
+        if isinstance(value, list | tuple):
+            return self.list_argument(value)
+        if isinstance(value, torch.dtype):
+            return ("dtype", str(value).removeprefix("torch."))
+        if isinstance(value, torch.device):
+            return ("device", str(value))
+        if isinstance(value, torch.memory_format):
+            return ("memory_format", str(value).removeprefix("torch."))
+        if isinstance(value, torch.layout):
+            return ("layout", str(value).removeprefix("torch."))
+        return self.opaque(value)
+
+    def node_argument(self, node: fx.Node) -> Any:
+        value = self.values.get(node)
+        if value is None:  # a get_attr of something that is no tensor
+            return self.opaque(self.attribute(node.target))
+        if isinstance(value, list):
+            return ("values", value)
+        meta = node.meta.get("val")
+        if isinstance(meta, torch.SymInt):
+            return ("expr", _expr(meta))
+        if isinstance(meta, int) and not isinstance(meta, bool):
+            return meta
+        return ("value", value)
+
+    def list_argument(self, items: list[Any] | tuple[Any, ...]) -> Any:
+        if any(isinstance(i, fx.Node) and isinstance(i.meta.get("val"), torch.Tensor) for i in items):
+            return (
+                "values",
+                [-1 if i is None else self.node_argument(i)[1] for i in items],
+            )
+        converted = [self.argument(i) for i in items]
+        if all(isinstance(c, int) and not isinstance(c, bool) or _is_expr(c) for c in converted):
+            return ("exprs", [c if isinstance(c, int) else c[1] for c in converted])
+        if all(isinstance(c, bool) for c in converted):
+            return ("bools", converted)
+        if all(isinstance(c, int | float) for c in converted):
+            return ("floats", [float(c) for c in converted])
+        if all(isinstance(c, str) for c in converted):
+            return ("strings", converted)
+        return self.opaque(list(items))
+
+    def attribute(self, target: str) -> Any:
+        value: Any = self.gm
+        for part in target.split("."):
+            value = getattr(value, part)
+        return value
+
+    # -------------------------------------------------------------- nodes
+
+    def placeholder(self, node: fx.Node, spec: Placeholder) -> None:
+        value = node.meta.get("val")
+        if value is None:
+            value = spec.tensor
+        self.note_symbols(value)
+        tensor = spec.tensor
+        if tensor is not None:
+            tensor = tensor.detach()
+            value_spec = _tensor_spec(node.name, tensor)
+            if tensor.device.type == "cpu" and tensor.layout == torch.strided:
+                tensor = tensor.contiguous().resolve_conj().resolve_neg()
+                value_spec = _tensor_spec(node.name, tensor)
+            else:
+                tensor = None
+        else:
+            value_spec = _value_spec(node.name, value)
+        self.values[node] = self.out.graph.add_input(spec.kind, value_spec, spec.target, tensor)
+
+    def get_attr(self, node: fx.Node) -> None:
+        value = self.attribute(node.target)
+        if isinstance(value, torch.Tensor):
+            self.placeholder(node, Placeholder("constant", str(node.target), value))
+
+    def outputs_of(self, node: fx.Node) -> tuple[list[tuple[Any, ...]], bool]:
+        """The specs of a node's outputs, and whether they are a tuple's elements."""
+        value = node.meta.get("val")
+        self.note_symbols(value)
+        if not isinstance(value, list | tuple):
+            return [_value_spec(node.name, value)], False
+        names = {}
+        for user in node.users:
+            if user.target is operator.getitem:
+                names.setdefault(user.args[1], user.name)
+        return [
+            _value_spec(names.get(i, f"{node.name}_{i}"), item) for i, item in enumerate(value)
+        ], True
+
+    def call(self, node: fx.Node) -> None:
+        if node.target is operator.getitem and isinstance(self.values.get(node.args[0]), list):
+            self.values[node] = self.values[node.args[0]][node.args[1]]
+            return
+        name = _target_name(node.target)
+        self.out.targets.setdefault(name, node.target)
+        args = self.named_arguments(node)
+        outputs, is_tuple = self.outputs_of(node)
+        ids = self.out.graph.add_node(
+            node.name, name, args, outputs, _frames(node), _module_path(node)
+        )
+        self.values[node] = ids if is_tuple else ids[0]
+
+    def named_arguments(self, node: fx.Node) -> list[tuple[str, Any]]:
+        names: list[str] = []
+        if isinstance(node.target, torch._ops.OpOverload):
+            names = [a.name for a in node.target._schema.arguments]
+        args = [
+            (names[i] if i < len(names) else "", self.argument(a)) for i, a in enumerate(node.args)
+        ]
+        return args + [(k, self.argument(v)) for k, v in node.kwargs.items()]
+
+    def run(self) -> HandedOver:
+        specs = iter(self.placeholders)
+        for node in self.gm.graph.nodes:
+            if node.op == "placeholder":
+                self.placeholder(node, next(specs))
+            elif node.op == "get_attr":
+                self.get_attr(node)
+            elif node.op == "call_function":
+                self.call(node)
+            elif node.op != "output":
+                raise RuntimeError(f"node {node.name}: {node.op} cannot be handed over")
+        return self.out
+
+
+def _is_expr(value: Any) -> bool:
+    return isinstance(value, tuple) and value[0] == "expr"
+
+
+def hand_over(
+    gm: fx.GraphModule,
+    placeholders: list[Placeholder],
+    outputs: list[tuple[str, Any, str]],
+) -> HandedOver:
+    """Build the C++ Graph of `gm`.
+
+    Args:
+        gm: ATen operators with ``meta["val"]``.
+        placeholders: what each placeholder is, in order.
+        outputs: (kind, FX node or constant, target) of every output; kinds as OutputKind in graph.h.
+    """
+    job = _HandOver(gm, placeholders)
+    result = job.run()
+    for kind, value, target in outputs:
+        result.graph.add_output(kind, job.argument(value), target)
+    return result
