@@ -19,11 +19,12 @@ _native.set_tensor_type(_torch.Tensor)
 _install_log()
 
 from stator.backend import register_backends as _register_backends  # noqa: E402
-from stator.compile import compile  # noqa: A004, E402
+from stator.compile import compile  # noqa: E402
 from stator.engine import Engine  # noqa: E402
 from stator.input import Input  # noqa: E402
 from stator.module import CompiledModule  # noqa: E402
 from stator.settings import CompilationSettings  # noqa: E402
+from stator.types import EngineCapability, dtype  # noqa: E402
 
 _register_backends()
 
@@ -34,6 +35,7 @@ __all__ = [
     "CompilationSettings",
     "CompiledModule",
     "Engine",
+    "EngineCapability",
     "IncompatibleError",
     "Input",
     "InternalError",
@@ -41,6 +43,7 @@ __all__ = [
     "StatorError",
     "UnsupportedError",
     "compile",
+    "dtype",
     "set_thread_count",
     "thread_count",
 ]

@@ -36,6 +36,7 @@ class HandedOver:
     graph: _native.Graph
     targets: dict[str, Callable[..., Any]] = field(default_factory=dict)
     objects: list[Any] = field(default_factory=list)
+    tensors: dict[int, torch.Tensor] = field(default_factory=dict)  # value id → weight or constant
     hints: dict[str, int] = field(default_factory=dict)  # symbol → the size seen while tracing
 
 
@@ -48,7 +49,15 @@ def _tensor_spec(name: str, t: torch.Tensor) -> tuple[Any, ...]:
     shape = [_expr(s) for s in t.shape]
     plain = t.layout == torch.strided and not t.is_quantized
     strides = [_expr(s) for s in t.stride()] if plain else []
-    return ("tensor", name, str(t.dtype).removeprefix("torch."), shape, strides, str(t.device), None)
+    return (
+        "tensor",
+        name,
+        str(t.dtype).removeprefix("torch."),
+        shape,
+        strides,
+        str(t.device),
+        None,
+    )
 
 
 def _value_spec(name: str, value: Any) -> tuple[Any, ...]:
@@ -69,16 +78,21 @@ def _value_spec(name: str, value: Any) -> tuple[Any, ...]:
     return ("opaque", name, "", [], [], "", None)
 
 
-_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<text>[^\n]*)')
+_FRAME = re.compile(
+    r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n\s*(?P<text>[^\n]*)'
+)
 
 
 def _frames(node: fx.Node) -> list[tuple[str, int, str, str]]:
     """The user's lines of a node, outermost first."""
     trace = node.meta.get("stack_trace") or ""
     frames = [
-        (m["file"], int(m["line"]), m["function"], m["text"].strip()) for m in _FRAME.finditer(trace)
+        (m["file"], int(m["line"]), m["function"], m["text"].strip())
+        for m in _FRAME.finditer(trace)
     ]
-    own = [f for f in frames if "/torch/nn/modules/" not in f[0] and "/torch/nn/functional" not in f[0]]
+    own = [
+        f for f in frames if "/torch/nn/modules/" not in f[0] and "/torch/nn/functional" not in f[0]
+    ]
     return own or frames
 
 
@@ -92,7 +106,7 @@ def _module_path(node: fx.Node) -> str:
 
 
 def _target_name(target: Any) -> str:
-    """"aten.add.Tensor" for an OpOverload; a stable name for anything else."""
+    """ "aten.add.Tensor" for an OpOverload; a stable name for anything else."""
     if isinstance(target, torch._ops.OpOverload):
         return str(target)
     module = getattr(target, "__module__", "") or ""
@@ -101,9 +115,17 @@ def _target_name(target: Any) -> str:
 
 
 class _HandOver:
-    def __init__(self, gm: fx.GraphModule, placeholders: list[Placeholder]) -> None:
+    def __init__(
+        self,
+        gm: fx.GraphModule,
+        placeholders: list[Placeholder],
+        ranges: dict[str, tuple[int, int | None]],
+        skipped: set[str],
+    ) -> None:
         self.gm = gm
         self.placeholders = placeholders
+        self.ranges = ranges
+        self.skipped = skipped
         self.out = HandedOver(_native.Graph())
         self.values: dict[fx.Node, list[int] | int] = {}  # value id, or ids of a tuple
         self.symbols: set[str] = set()
@@ -129,9 +151,11 @@ class _HandOver:
     def set_range(self, env: Any, symbol: Any) -> None:
         vr = env.var_to_range.get(symbol)
         least, greatest = 0, None
-        if vr is not None:
-            if vr.lower.is_number and vr.lower.is_finite:
-                least = max(0, int(vr.lower))
+        if str(symbol) in self.ranges:
+            least, greatest = self.ranges[str(symbol)]
+        elif vr is not None:
+            if vr.lower.is_number and vr.lower.is_finite and int(vr.lower) != 2:
+                least = max(0, int(vr.lower))  # 2 says only that 0 and 1 were not traced
             if vr.upper.is_number and vr.upper.is_finite and int(vr.upper) < 2**62:
                 greatest = int(vr.upper)
         self.out.graph.set_range(str(symbol), least, greatest)
@@ -180,13 +204,15 @@ class _HandOver:
         return ("value", value)
 
     def list_argument(self, items: list[Any] | tuple[Any, ...]) -> Any:
-        if any(isinstance(i, fx.Node) and isinstance(i.meta.get("val"), torch.Tensor) for i in items):
+        if any(
+            isinstance(i, fx.Node) and isinstance(i.meta.get("val"), torch.Tensor) for i in items
+        ):
             return (
                 "values",
                 [-1 if i is None else self.node_argument(i)[1] for i in items],
             )
         converted = [self.argument(i) for i in items]
-        if all(isinstance(c, int) and not isinstance(c, bool) or _is_expr(c) for c in converted):
+        if all((isinstance(c, int) and not isinstance(c, bool)) or _is_expr(c) for c in converted):
             return ("exprs", [c if isinstance(c, int) else c[1] for c in converted])
         if all(isinstance(c, bool) for c in converted):
             return ("bools", converted)
@@ -220,7 +246,10 @@ class _HandOver:
                 tensor = None
         else:
             value_spec = _value_spec(node.name, value)
-        self.values[node] = self.out.graph.add_input(spec.kind, value_spec, spec.target, tensor)
+        value_id = self.out.graph.add_input(spec.kind, value_spec, spec.target, tensor)
+        self.values[node] = value_id
+        if spec.tensor is not None:
+            self.out.tensors[value_id] = spec.tensor
 
     def get_attr(self, node: fx.Node) -> None:
         value = self.attribute(node.target)
@@ -267,7 +296,9 @@ class _HandOver:
         specs = iter(self.placeholders)
         for node in self.gm.graph.nodes:
             if node.op == "placeholder":
-                self.placeholder(node, next(specs))
+                spec = next(specs)
+                if node.name not in self.skipped:
+                    self.placeholder(node, spec)
             elif node.op == "get_attr":
                 self.get_attr(node)
             elif node.op == "call_function":
@@ -285,6 +316,8 @@ def hand_over(
     gm: fx.GraphModule,
     placeholders: list[Placeholder],
     outputs: list[tuple[str, Any, str]],
+    ranges: dict[str, tuple[int, int | None]] | None = None,
+    skipped: set[str] = frozenset(),
 ) -> HandedOver:
     """Build the C++ Graph of `gm`.
 
@@ -292,8 +325,10 @@ def hand_over(
         gm: ATen operators with ``meta["val"]``.
         placeholders: what each placeholder is, in order.
         outputs: (kind, FX node or constant, target) of every output; kinds as OutputKind in graph.h.
+        ranges: least and greatest value of symbols, where the caller knows better than the tracer.
+        skipped: names of placeholders that are constants of the graph and no inputs.
     """
-    job = _HandOver(gm, placeholders)
+    job = _HandOver(gm, placeholders, ranges or {}, set(skipped))
     result = job.run()
     for kind, value, target in outputs:
         result.graph.add_output(kind, job.argument(value), target)

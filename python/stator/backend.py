@@ -1,0 +1,182 @@
+"""Just in time: torch.compile(model, backend="stator", options={…})."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+from torch._dynamo.backends.common import aot_autograd
+from torch._dynamo.backends.registry import register_backend
+
+from stator._log import logger
+from stator.compile import build_engines, plan_compilation, print_report
+from stator.hand_over import Placeholder, hand_over
+from stator.program import build_program
+from stator.settings import CompilationSettings, make_settings
+
+__all__ = ["register_backends", "stator_backend"]
+
+_NAMES = ("stator", "torch_tensorrt", "tensorrt")
+
+
+def register_backends() -> None:
+    """Make the backend known to torch.compile under its names."""
+    for name in _NAMES:
+        register_backend(stator_backend, name=name)
+
+
+def stator_backend(
+    gm: fx.GraphModule,
+    example_inputs: Sequence[Any],
+    *,
+    options: dict[str, Any] | None = None,
+    **_: Any,
+) -> Callable[..., Any]:
+    """Compile one graph that Dynamo captured.
+
+    Parameters and buffers that the graph only reads are compiled into the engine; they are looked
+    at in each call, and where one was changed or replaced the graph is compiled anew. A graph that
+    trains (a module in training mode, or an input that requires a gradient, with gradients
+    enabled) is left to eager PyTorch.
+    """
+    settings = make_settings(options or {})
+    settings.warn_of_settings_without_effect()
+    if reason := _trains(gm, example_inputs):
+        logger.info("the graph runs in eager PyTorch: %s", reason)
+        return gm
+    return _Graph(gm, example_inputs, settings)
+
+
+def _is_weight(node: fx.Node, value: Any) -> bool:
+    """Whether a placeholder is a parameter or buffer of the user's module."""
+    if not isinstance(value, torch.Tensor):
+        return False
+    tensor_dict = node.meta.get("tensor_dict") or {}
+    return isinstance(value, torch.nn.Parameter) or bool(
+        tensor_dict.get("_dynamo_static_input_type")
+    )
+
+
+def _trains(gm: fx.GraphModule, example_inputs: Sequence[Any]) -> str:
+    """Why gradients are wanted of this graph; "" when they are not."""
+    if not torch.is_grad_enabled():
+        return ""
+    placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
+    needs_gradient = False
+    for node, value in zip(placeholders, example_inputs, strict=False):
+        if isinstance(value, torch.Tensor) and value.requires_grad:
+            if not _is_weight(node, value):
+                return f"input {node.name} requires a gradient"
+            needs_gradient = True
+    if needs_gradient and _captured_in_training_mode():
+        return "the module is in training mode"
+    return ""
+
+
+def _captured_in_training_mode() -> bool:
+    """Whether a module of the frame that Dynamo is at is in training mode."""
+    from torch._dynamo.symbolic_convert import InstructionTranslator
+
+    try:
+        tx = InstructionTranslator.current_tx()
+    except AttributeError:  # called without Dynamo
+        return False
+    values = list(tx.output.nn_modules.values()) if tx.output.nn_modules else []
+    values += [
+        v.value for v in tx.output.side_effects.id_to_variable.values() if hasattr(v, "value")
+    ]
+    return any(isinstance(v, torch.nn.Module) and v.training for v in values)
+
+
+class _Graph:
+    """One captured graph: compiled now, and again when a weight has changed."""
+
+    def __init__(
+        self, gm: fx.GraphModule, example_inputs: Sequence[Any], settings: CompilationSettings
+    ) -> None:
+        self.gm = gm
+        self.settings = settings
+        self.report: Callable[[], None] | None = None  # the dry run's, at the first call
+        self.compiled = self.compile(example_inputs)
+
+    def compile(self, args: Sequence[Any]) -> Callable[..., Any]:
+        placeholders = [n for n in self.gm.graph.nodes if n.op == "placeholder"]
+        weights = [_is_weight(node, value) for node, value in zip(placeholders, args, strict=True)]
+        self.watched = [
+            (i, value, value._version)
+            for i, (value, weight) in enumerate(zip(args, weights, strict=True))
+            if weight and not value.is_inference()
+        ]
+        self.frozen: set[int] = set()
+
+        def inner(graph: fx.GraphModule, _fake: Sequence[Any]) -> Callable[..., Any]:
+            return self.compile_aten(graph, args, weights)
+
+        with torch.no_grad():
+            backend = aot_autograd(fw_compiler=inner, inference_compiler=inner)
+            compiled = backend(self.gm, list(args))
+        self.watched = [w for w in self.watched if w[0] in self.frozen]
+        return compiled
+
+    def compile_aten(
+        self, graph: fx.GraphModule, args: Sequence[Any], weights: list[bool]
+    ) -> Callable[..., Any]:
+        """The inference graph of ATen operators → a function of its flat inputs."""
+        nodes = [n for n in graph.graph.nodes if n.op == "placeholder"]
+        placeholders = [Placeholder() for _ in nodes]
+        mutated = _mutated_inputs(len(nodes))
+        if len(nodes) == len(args):  # as Dynamo passes them; else all stay inputs
+            for i, value in enumerate(args):
+                if weights[i] and i not in mutated and i in {w[0] for w in self.watched}:
+                    placeholders[i] = Placeholder("parameter", nodes[i].name, value)
+                    self.frozen.add(i)
+        output = next(n for n in graph.graph.nodes if n.op == "output")
+        results = [("user_output", value, "") for value in output.args[0]]
+        handed = hand_over(graph, placeholders, results)
+        compilation = plan_compilation(handed, self.settings)
+        if self.settings.dryrun:
+            self.report = lambda: print_report(compilation, self.settings)
+            return _boxed(fx.Interpreter(graph).run)
+        program = build_program(handed, compilation, build_engines(compilation, self.settings))
+        kept = [i for i in range(len(nodes)) if i not in self.frozen]
+        if len(kept) == len(nodes):
+            return _boxed(program)
+        return _boxed(lambda *flat: program(*[flat[i] for i in kept]))
+
+    def __call__(self, *args: Any) -> Any:
+        for i, tensor, version in self.watched:
+            if args[i] is not tensor or tensor._version != version:
+                logger.info("a weight has changed; the graph is compiled again")
+                self.compiled = self.compile(args)
+                break
+        if self.report is not None:
+            self.report()
+            self.report = None
+        return self.compiled(*args)
+
+
+def _mutated_inputs(count: int) -> set[int]:
+    """Positions of the inputs that the graph writes to; all of them when that is not known."""
+    context = torch._guards.TracingContext.try_get()
+    metadata = context.fw_metadata if context is not None else None
+    if metadata is None or len(metadata.input_info) != count:
+        return set(range(count))
+    return {
+        i
+        for i, info in enumerate(metadata.input_info)
+        if info.mutates_data or info.mutates_metadata
+    }
+
+
+def _boxed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """AOTAutograd's calling convention: one list of arguments, which the callee empties."""
+
+    def call(args: list[Any]) -> list[Any]:
+        flat = list(args)
+        args.clear()
+        return list(function(*flat))
+
+    call._boxed_call = True  # type: ignore[attr-defined]
+    return call

@@ -1,0 +1,243 @@
+"""Captures a module: example arguments and dynamic sizes from Inputs, torch.export, hand-over."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import (
+    ConstantArgument,
+    InputKind,
+    OutputKind,
+    SymIntArgument,
+    TensorArgument,
+)
+from torch.utils import _pytree as pytree
+
+from stator.hand_over import HandedOver, Placeholder, hand_over
+from stator.input import Input
+
+__all__ = ["Captured", "capture", "export_module"]
+
+
+def _example_size(least: int, opt: int, most: int) -> int:
+    """A size to trace with: sizes 0 and 1 would be taken as fixed."""
+    return min(max(opt, 2), most) if most >= 2 else max(least, opt)
+
+
+def _example(value: Any) -> Any:
+    if not isinstance(value, Input):
+        return value
+    sizes = zip(value.min_shape, value.opt_shape, value.max_shape, strict=True)
+    shape = tuple(o if a == b else _example_size(a, o, b) for a, o, b in sizes)
+    return Input(shape, dtype=value.dtype).example()
+
+
+def _dynamic(value: Any) -> Any:
+    """The dynamic_shapes entry of one leaf."""
+    if not isinstance(value, Input) or not value.is_dynamic:
+        return None
+    ranges = enumerate(zip(value.min_shape, value.max_shape, strict=True))
+    return {k: Dim.DYNAMIC(min=a, max=b) for k, (a, b) in ranges if a != b}
+
+
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, Input | torch.Tensor)
+
+
+def export_module(
+    module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
+) -> ExportedProgram:
+    """torch.export of a module whose arguments are tensors, Inputs, or nests of them.
+
+    Raises:
+        ValueError: a size that an Input calls dynamic is fixed by the model; the message has
+            torch.export's own reason.
+    """
+    tree_map = pytree.tree_map
+    example_args = tree_map(_example, tuple(args), is_leaf=_is_leaf)
+    example_kwargs = tree_map(_example, dict(kwargs), is_leaf=_is_leaf)
+    leaves = pytree.tree_leaves((tuple(args), dict(kwargs)), is_leaf=_is_leaf)
+    shapes = None
+    if any(_dynamic(leaf) is not None for leaf in leaves):
+        bound = inspect.signature(module.forward).bind(*args, **kwargs)
+        shapes = {
+            name: tree_map(_dynamic, value, is_leaf=_is_leaf)
+            for name, value in bound.arguments.items()
+        }
+        for name, parameter in inspect.signature(module.forward).parameters.items():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD and name in shapes:
+                shapes.update(shapes.pop(name))
+    with torch.no_grad():
+        try:
+            return torch.export.export(
+                module, example_args, example_kwargs, dynamic_shapes=shapes, strict=False
+            )
+        except torch._dynamo.exc.UserError as error:
+            if shapes is None:
+                raise
+            raise ValueError(
+                "the model fixes a size that an Input declares as a range; give that dimension "
+                f"one size, or change the model. torch.export says: {error}"
+            ) from error
+
+
+@dataclass
+class Captured:
+    """A model ready for the compiler, and what is needed to call the result as the model is."""
+
+    handed: HandedOver
+    in_spec: pytree.TreeSpec
+    out_spec: pytree.TreeSpec
+    constant_inputs: dict[int, Any]
+    state: list[torch.Tensor]  # buffers that the model changes, passed after the user's inputs
+    finish: Callable[[list[Any], list[Any]], list[Any]]
+
+
+def _ranges_of(
+    program: ExportedProgram, inputs: Sequence[Any]
+) -> dict[str, tuple[int, int | None]]:
+    """The user's ranges of symbols: what Inputs say, else what the program's author said."""
+    ranges: dict[str, tuple[int, int | None]] = {}
+    for symbol, limits in program.range_constraints.items():
+        upper = int(limits.upper) if limits.upper.is_finite else None
+        lower = int(limits.lower) if limits.lower.is_finite else 0
+        # 2 is torch.export's way to say nothing: it traces with at least 2 and then takes less.
+        ranges[str(symbol)] = (0 if lower <= 2 and str(symbol).startswith("s") else lower, upper)
+    values = _user_values(program)
+    for value, given in zip(values, inputs, strict=False):
+        if isinstance(given, Input) and isinstance(value, torch.Tensor):
+            for size, least, most in zip(
+                value.shape, given.min_shape, given.max_shape, strict=True
+            ):
+                if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
+                    ranges[str(size.node.expr)] = (least, most)
+    return ranges
+
+
+def _user_values(program: ExportedProgram) -> list[Any]:
+    """meta["val"] of each user input (the value itself for a constant)."""
+    nodes = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
+    values = []
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.USER_INPUT:
+            values.append(nodes[spec.arg.name].meta.get("val"))
+    return values
+
+
+def _opt_sizes(program: ExportedProgram, inputs: Sequence[Any]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for value, given in zip(_user_values(program), inputs, strict=False):
+        if isinstance(given, Input) and isinstance(value, torch.Tensor):
+            for size, opt in zip(value.shape, given.opt_shape, strict=True):
+                if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
+                    sizes[str(size.node.expr)] = opt
+    return sizes
+
+
+def capture(program: ExportedProgram, inputs: Sequence[Any]) -> Captured:
+    """Hand an exported program over.
+
+    Args:
+        program: as torch.export gives it; composite operators are kept, mutations made explicit.
+        inputs: flat user inputs as the caller described them; Inputs give ranges and opt sizes.
+    """
+    program = program.run_decompositions({})
+    signature = program.graph_signature
+    mutated = set(signature.buffers_to_mutate.values())
+    placeholders, constants, state, handed_constants = [], {}, [], 0
+    position = 0
+    for spec in signature.input_specs:
+        if spec.kind is InputKind.USER_INPUT:
+            if isinstance(spec.arg, ConstantArgument):
+                constants[position] = spec.arg.value
+                handed_constants += 1
+            position += 1
+            placeholders.append(Placeholder())
+        elif spec.target in mutated:
+            state.append(program.state_dict[spec.target])
+            placeholders.append(Placeholder("user_input", spec.target))
+        else:
+            placeholders.append(_weight(program, spec))
+    nodes = {n.name: n for n in program.graph.nodes}
+    outputs = []
+    for spec in signature.output_specs:
+        value = spec.arg.value if isinstance(spec.arg, ConstantArgument) else nodes[spec.arg.name]
+        known = isinstance(spec.arg, TensorArgument | SymIntArgument | ConstantArgument)
+        if not known:
+            raise TypeError(f"output {spec.arg} of the exported program cannot be compiled")
+        outputs.append((_OUTPUT_KINDS[spec.kind], value, spec.target or ""))
+    handed = hand_over(
+        program.graph_module,
+        placeholders,
+        outputs,
+        ranges=_ranges_of(program, inputs),
+        skipped={
+            spec.arg.name
+            for spec in signature.input_specs
+            if isinstance(spec.arg, ConstantArgument)
+        },
+    )
+    handed.hints.update(_opt_sizes(program, inputs))
+    in_spec, out_spec = program.call_spec.in_spec, program.call_spec.out_spec
+    return Captured(
+        handed, in_spec, out_spec, constants, state, _finisher(program, state, constants)
+    )
+
+
+_OUTPUT_KINDS = {
+    OutputKind.USER_OUTPUT: "user_output",
+    OutputKind.BUFFER_MUTATION: "buffer_mutation",
+    OutputKind.USER_INPUT_MUTATION: "user_input_mutation",
+}
+
+
+def _weight(program: ExportedProgram, spec: Any) -> Placeholder:
+    kind = {InputKind.PARAMETER: "parameter", InputKind.BUFFER: "buffer"}.get(spec.kind, "constant")
+    tensor = program.state_dict.get(spec.target)
+    if tensor is None:
+        tensor = program.constants[spec.target]
+    return Placeholder(kind, spec.target, tensor)
+
+
+def _finisher(
+    program: ExportedProgram, state: list[torch.Tensor], constants: dict[int, Any]
+) -> Callable[[list[Any], list[Any]], list[Any]]:
+    """Writes mutations back and keeps the user's outputs."""
+    specs = program.graph_signature.output_specs
+    if all(spec.kind is OutputKind.USER_OUTPUT for spec in specs):
+        return lambda _inputs, outputs: outputs
+    buffers = dict(zip(_mutated_in_order(program), state, strict=True))
+    names = [
+        spec.arg.name
+        for spec in program.graph_signature.input_specs
+        if spec.kind is InputKind.USER_INPUT and not isinstance(spec.arg, ConstantArgument)
+    ]
+    assert len(set(constants)) + len(names) == len(program.graph_signature.user_inputs)
+
+    def finish(inputs: list[Any], outputs: list[Any]) -> list[Any]:
+        kept = []
+        for spec, value in zip(specs, outputs, strict=True):
+            if spec.kind is OutputKind.BUFFER_MUTATION:
+                buffers[spec.target].copy_(value)
+            elif spec.kind is OutputKind.USER_INPUT_MUTATION:
+                inputs[names.index(spec.target)].copy_(value)
+            else:
+                kept.append(value)
+        return kept
+
+    return finish
+
+
+def _mutated_in_order(program: ExportedProgram) -> list[str]:
+    mutated = set(program.graph_signature.buffers_to_mutate.values())
+    return [
+        s.target
+        for s in program.graph_signature.input_specs
+        if s.kind is not InputKind.USER_INPUT and s.target in mutated
+    ]

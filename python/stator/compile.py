@@ -1,0 +1,171 @@
+"""Ahead of time: compile(module_or_exported_program, inputs=…, **settings)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from stator import _native
+from stator._log import logger, sync_level
+from stator.capture import capture, export_module
+from stator.engine import Engine
+from stator.hand_over import HandedOver
+from stator.input import Input
+from stator.module import CompilationReport, CompiledModule
+from stator.program import EngineModule, build_program
+from stator.settings import CompilationSettings, make_settings
+
+__all__ = ["build_engines", "compile", "plan_compilation", "print_report"]
+
+
+def plan_compilation(handed: HandedOver, settings: CompilationSettings) -> _native.Compilation:
+    """Lower and partition; nothing is built."""
+    sync_level()
+    return _native.Compilation.create(handed.graph, settings.native(), handed.hints, repr(settings))
+
+
+def report_of(
+    compilation: _native.Compilation, engines: dict[str, EngineModule]
+) -> CompilationReport:
+    """What the compiler did, as `module.stator_report` gives it."""
+    return CompilationReport(
+        compilation.total_operators,
+        compilation.supported_operators,
+        list(engines.values()),
+        compilation.fallbacks(),
+        compilation.report(),
+    )
+
+
+def print_report(compilation: _native.Compilation, settings: CompilationSettings) -> None:
+    """Print the dry-run report, and write it where `dryrun` is a path."""
+    text = compilation.report()
+    print(text)
+    if isinstance(settings.dryrun, str):
+        try:
+            with open(settings.dryrun, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+        except OSError as error:
+            logger.warning("the dry-run report was not saved to %r: %s", settings.dryrun, error)
+
+
+def build_engines(
+    compilation: _native.Compilation, settings: CompilationSettings
+) -> dict[str, EngineModule]:
+    """Build every engine segment; one that cannot be built stays in PyTorch, with a warning."""
+    engines: dict[str, EngineModule] = {}
+    segments = [(i, s) for i, s in enumerate(compilation.segments()) if s["engine"]]
+    for index, segment in segments:
+        name = segment["name"]
+        try:
+            with _progress(name) as progress:
+                native, stats = compilation.build(index, progress)
+        except (_native.StatorError, ValueError) as error:
+            if settings.pass_through_build_failures:
+                raise
+            logger.warning("%s was not built and runs in PyTorch: %s", name, error)
+            continue
+        engines[name] = EngineModule(Engine(native), name, stats)
+        logger.info("%s: %d operators, %s", name, segment["operator_count"], stats)
+    return engines
+
+
+class _progress:
+    """A progress bar on a terminal, for builds that take longer than a second."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bar: Any = None
+        self.task: Any = None
+        self.begin = time.monotonic()
+
+    def __enter__(self) -> Callable[[int, int, str], None] | None:
+        return self.update if sys.stderr.isatty() else None
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def update(self, done: int, total: int, what: str) -> None:
+        if self.bar is None:
+            if time.monotonic() - self.begin < 1:
+                return
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self.bar = Progress(console=Console(stderr=True), transient=True)
+            self.bar.start()
+            self.task = self.bar.add_task(self.name, total=total)
+        self.bar.update(self.task, completed=done, total=total, description=f"{self.name}: {what}")
+
+
+def compile(
+    module: nn.Module | ExportedProgram,
+    inputs: Sequence[Any] | None = None,
+    *,
+    arg_inputs: Sequence[Any] | None = None,
+    kwarg_inputs: dict[str, Any] | None = None,
+    ir: str = "dynamo",
+    **settings: Any,
+) -> nn.Module:
+    """Compile a model ahead of time.
+
+    Args:
+        module: an ``nn.Module`` (exported here) or what ``torch.export.export`` gives.
+        inputs: example tensors or :class:`stator.Input`, positional arguments in order; may be
+            nested as the model takes them. The same as `arg_inputs`.
+        arg_inputs: see `inputs`.
+        kwarg_inputs: the same by keyword.
+        ir: "dynamo" or "default": one way of capture is there.
+        settings: fields of :class:`stator.CompilationSettings`, or a whole one as ``settings=``.
+
+    Returns:
+        A module that is called as `module` is. With ``dryrun`` the report is printed, no engine is
+        built, and what comes back runs in PyTorch.
+
+    Raises:
+        TypeError: an unknown setting, or a module that is neither of the two.
+        ValueError: a setting's value, or an Input that does not fit the model.
+        UnsupportedError: ``require_full_compilation`` and something must run in PyTorch.
+    """
+    chosen = make_settings(settings)
+    if ir not in ("dynamo", "default"):
+        raise ValueError(f"ir={ir!r} is not allowed; ir is 'dynamo' or 'default'")
+    if inputs is not None and arg_inputs is not None:
+        raise ValueError("give either inputs or arg_inputs, they mean the same")
+    args = tuple(inputs if inputs is not None else arg_inputs or ())
+    kwargs = dict(kwarg_inputs or {})
+    if isinstance(module, ExportedProgram):
+        program = module
+    elif isinstance(module, nn.Module):
+        if not args and not kwargs:
+            raise ValueError("a module is exported with example inputs; give inputs=[...]")
+        program = export_module(module, args, kwargs)
+    else:
+        raise TypeError(
+            f"compile takes an nn.Module or an ExportedProgram, got {type(module).__name__}"
+        )
+    chosen.warn_of_settings_without_effect()
+    leaves = pytree.tree_leaves((args, kwargs), is_leaf=lambda v: isinstance(v, Input))
+    captured = capture(program, leaves)
+    compilation = plan_compilation(captured.handed, chosen)
+    if chosen.dryrun:
+        print_report(compilation, chosen)
+        return program.module()
+    engines = build_engines(compilation, chosen)
+    graph_module = build_program(captured.handed, compilation, engines)
+    return CompiledModule(
+        graph_module,
+        report_of(compilation, engines),
+        captured.in_spec,
+        captured.out_spec,
+        captured.constant_inputs,
+        captured.finish,
+        captured.state,
+    )

@@ -1,0 +1,135 @@
+"""CompiledModule: what stator.compile gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils import _pytree as pytree
+
+from stator.engine import Engine
+from stator.program import EngineModule
+
+__all__ = ["CompilationReport", "CompiledModule"]
+
+
+@dataclass
+class CompilationReport:
+    """What the compiler did: `module.stator_report`."""
+
+    total_operators: int
+    supported_operators: int
+    engines: list[EngineModule]
+    fallbacks: list[dict[str, str]]  # node, target, kind, reason and source of each node in PyTorch
+    text: str = field(repr=False)  # the dry-run report
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class CompiledModule(nn.Module):
+    """A compiled model: called as the model is, with the same tensors, nests and keywords.
+
+    Its children are the segments, under the names that the dry run prints: ``_run_on_acc_k`` are
+    engines, ``_run_on_gpu_k`` run in PyTorch.
+    """
+
+    def __init__(
+        self,
+        program: fx.GraphModule,
+        report: CompilationReport,
+        in_spec: pytree.TreeSpec,
+        out_spec: pytree.TreeSpec,
+        constant_inputs: dict[int, Any],
+        finish: Callable[[list[Any], list[Any]], list[Any]],
+        extra_inputs: list[torch.Tensor],
+    ) -> None:
+        """Wrap a program.
+
+        Args:
+            program: flat tensors and integers in, list of outputs out.
+            report: what the compiler did.
+            in_spec, out_spec: pytrees of (args, kwargs) and of the result.
+            constant_inputs: positions of flat inputs that were fixed when the model was captured.
+            finish: takes the flat inputs and the program's outputs, writes mutations back, gives the
+                flat user outputs.
+            extra_inputs: state that the model changes, passed after the user's inputs.
+        """
+        super().__init__()
+        for name, child in program.named_children():
+            self.add_module(name, child)
+        self.stator_report = report
+        hidden = self.__dict__  # not children: they would be listed twice
+        hidden["program"] = program
+        hidden["_in_spec"] = in_spec
+        hidden["_out_spec"] = out_spec
+        hidden["_constant_inputs"] = constant_inputs
+        hidden["_finish"] = finish
+        hidden["_extra_inputs"] = extra_inputs
+        hidden["_single"] = self._single_engine()
+
+    def _single_engine(self) -> Engine | None:
+        """The engine, when the whole model is one that takes the arguments just as they come."""
+        program = self.__dict__["program"]
+        nodes = list(program.graph.nodes)
+        inputs = [n for n in nodes if n.op == "placeholder"]
+        calls = [n for n in nodes if n.op == "call_module"]
+        if len(calls) != 1 or self._constant_inputs or self._extra_inputs:
+            return None
+        module = program.get_submodule(calls[0].target)
+        plain = pytree.tree_structure((tuple([0] * len(inputs)), {}))
+        gives = [pytree.tree_structure(0), pytree.tree_structure((0,)), pytree.tree_structure([0])]
+        whole = isinstance(module, EngineModule) and list(calls[0].args) == inputs
+        outputs = nodes[-1].args[0]
+        if whole and self._in_spec == plain and len(outputs) == 1 and self._out_spec == gives[0]:
+            return module.engine
+        return None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model."""
+        single = self._single
+        if single is not None and not kwargs and not self._forward_hooks:
+            return single._callers.call(*args)[0]
+        return super().__call__(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model; arguments as its forward takes them."""
+        flat = self._flatten(args, kwargs)
+        for position, expected in self._constant_inputs.items():
+            if flat[position] is not expected and flat[position] != expected:
+                raise ValueError(
+                    f"argument {position} was {expected!r} when the model was captured and is a "
+                    f"constant of the compiled model, got {flat[position]!r}; compile again with it"
+                )
+        inputs = [v for i, v in enumerate(flat) if i not in self._constant_inputs]
+        with torch.no_grad():
+            outputs = self.program(*inputs, *self._extra_inputs)
+        return pytree.tree_unflatten(self._finish(inputs, outputs), self._out_spec)
+
+    def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        if kwargs and self._in_spec.num_children == 2:
+            names = self._in_spec.child(1).context
+            if isinstance(names, list | tuple) and set(names) == set(kwargs):
+                kwargs = {name: kwargs[name] for name in names}
+        flat, spec = pytree.tree_flatten((args, kwargs))
+        if spec != self._in_spec:
+            raise TypeError(
+                f"the model was compiled for arguments of the form {_form(self._in_spec)}, "
+                f"got {_form(spec)}"
+            )
+        return flat
+
+
+def _form(spec: pytree.TreeSpec) -> str:
+    """ "(Tensor, Tensor, mask=Tensor)" of the pytree of (args, kwargs)."""
+
+    class _Leaf:
+        def __repr__(self) -> str:
+            return "*"
+
+    args, kwargs = pytree.tree_unflatten([_Leaf()] * spec.num_leaves, spec)
+    parts = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
+    return "(" + ", ".join(parts) + ")"

@@ -1,0 +1,304 @@
+"""Puts a compilation together again: an FX graph whose engine segments are modules.
+
+The C++ side decides what runs where; here its PyTorch segments become FX GraphModules of the
+original operators, its engine segments become EngineModules, and one FX graph calls them in order,
+under the names that the dry run prints.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from stator import _native
+from stator.engine import Engine
+from stator.hand_over import HandedOver
+
+__all__ = ["EngineModule", "build_program"]
+
+
+class EngineModule(nn.Module):
+    """One engine as a module: the tensors in, then the integers, a list of tensors out."""
+
+    def __init__(self, engine: Engine, name: str, build_stats: dict[str, Any]) -> None:
+        super().__init__()
+        self.engine = engine
+        self.name = name
+        self.build_stats = build_stats
+
+    def forward(self, *args: Any) -> list[torch.Tensor]:
+        """Run the engine."""
+        return self.engine(*args)
+
+    def extra_repr(self) -> str:
+        """Inputs and outputs, for print(module)."""
+
+        def text(infos: list[dict[str, Any]]) -> str:
+            return ", ".join(f"{i['dtype']}[{', '.join(i['symbolic_shape'])}]" for i in infos)
+
+        return f"{text(self.engine.inputs)} -> {text(self.engine.outputs)}"
+
+
+_OPERATORS: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "mul": operator.mul,
+    "floordiv": operator.floordiv,
+    "mod": operator.mod,
+    "min": torch.sym_min,
+    "max": torch.sym_max,
+}
+
+
+def _symbols_of(tree: Any) -> Iterable[str]:
+    """The symbols of an expression tree, or of any nest of arguments."""
+    if isinstance(tree, tuple) and len(tree) == 2 and tree[0] == "symbol":
+        yield tree[1]
+    elif isinstance(tree, list | tuple):
+        for item in tree:
+            yield from _symbols_of(item)
+
+
+def _plain_symbol(size: Any) -> str | None:
+    """The symbol that a size is, where it is no number and nothing more."""
+    if isinstance(size, tuple) and size[1][0] == "symbol":
+        return size[1][1]
+    return None
+
+
+def _gives_tuple(target: Any, outputs: int) -> bool:
+    if isinstance(target, torch._ops.OpOverload):
+        returns = target._schema.returns
+        return len(returns) != 1 or isinstance(returns[0].type, torch.ListType)
+    return outputs != 1
+
+
+def _resolve(target: str, handed: HandedOver) -> Callable[..., Any]:
+    """The callable of an operator's name: the user's own, or one that lowering brought in."""
+    if target in handed.targets:
+        return handed.targets[target]
+    namespace, *path = target.split(".")
+    value: Any = getattr(torch.ops, namespace)
+    for part in path:
+        value = getattr(value, part)
+    return value
+
+
+class _Builder:
+    """Shared by the graph of the program and those of its PyTorch segments: arguments, symbols."""
+
+    def __init__(self, handed: HandedOver, compilation: _native.Compilation, root: nn.Module):
+        self.handed = handed
+        self.compilation = compilation
+        self.root = root
+        self.graph = fx.Graph()
+        self.values: dict[int, Any] = {}
+        self.symbols: dict[str, Any] = {}
+        self.constants = {
+            i["id"]: i for i in compilation.inputs() if i["input_kind"] != "user_input"
+        }
+
+    def value(self, value_id: int) -> Any:
+        """The FX node of a value; constants become attributes of the module at first use."""
+        if value_id == -1:
+            return None
+        if value_id not in self.values and value_id in self.constants:
+            self.values[value_id] = self.constant(value_id)
+        return self.values[value_id]
+
+    def constant(self, value_id: int) -> fx.Node:
+        tensor = self.handed.tensors.get(value_id)
+        info = self.constants[value_id]
+        if tensor is None:  # folded by lowering
+            data = bytearray(self.compilation.constant_bytes(value_id))
+            element = getattr(torch, info["dtype"])
+            tensor = (
+                torch.frombuffer(data, dtype=element) if data else torch.empty(0, dtype=element)
+            )
+            tensor = tensor.reshape(info["shape"])
+        name = f"_constant_{value_id}"
+        if isinstance(tensor, nn.Parameter):
+            self.root.register_parameter(name, tensor)
+        else:
+            self.root.register_buffer(name, tensor, persistent=False)
+        return self.graph.get_attr(name)
+
+    def expression(self, tree: Any) -> Any:
+        """An int, or an FX node that computes the expression."""
+        if isinstance(tree, int):
+            return tree
+        if tree[0] == "symbol":
+            return self.symbols[tree[1]]
+        function = _OPERATORS[tree[0]]
+        result, *rest = (self.expression(t) for t in tree[1:])
+        for operand in rest:
+            result = self.graph.call_function(function, (result, operand))
+        return result
+
+    def argument(self, value: Any) -> Any:
+        """An argument as bind_compiler.cpp gives it → what the FX node takes."""
+        if not isinstance(value, tuple):
+            return value
+        tag, content = value
+        if tag == "value":
+            return self.value(content)
+        if tag == "values":
+            return [self.value(v) for v in content]
+        if tag == "expr":
+            return self.expression(content)
+        if tag == "list":
+            return [self.argument(v) for v in content]
+        if tag == "dtype" or tag == "memory_format" or tag == "layout":
+            return getattr(torch, content)
+        if tag == "device":
+            return torch.device(content)
+        if tag == "opaque":
+            return self.handed.objects[content]
+        raise AssertionError(f"unknown argument tag {tag}")
+
+    def call_node(self, node: dict[str, Any]) -> None:
+        """One operator in PyTorch."""
+        target = _resolve(node["target"], self.handed)
+        args, kwargs = [], {}
+        keyword_only = set()
+        if isinstance(target, torch._ops.OpOverload):
+            keyword_only = {a.name for a in target._schema.arguments if a.kwarg_only}
+        for name, value in node["args"]:
+            if name in keyword_only or (name and kwargs):
+                kwargs[name] = self.argument(value)
+            else:
+                args.append(self.argument(value))
+        result = self.graph.call_function(target, tuple(args), kwargs)
+        if not _gives_tuple(target, len(node["outputs"])):
+            for output in node["outputs"]:
+                self.values[output] = result
+            return
+        for i, output in enumerate(node["outputs"]):
+            self.values[output] = self.graph.call_function(operator.getitem, (result, i))
+
+
+class _TorchSegment(_Builder):
+    """A PyTorch segment as a GraphModule."""
+
+    def __init__(
+        self, handed: HandedOver, compilation: _native.Compilation, segment: dict[str, Any]
+    ):
+        super().__init__(handed, compilation, nn.Module())
+        self.segment = segment
+        self.input_symbols: list[str] = []
+
+    def defined_symbols(self) -> dict[str, tuple[int, int | None]]:
+        """Symbols that appear here first (data-dependent sizes): value id, and dimension or None."""
+        found: dict[str, tuple[int, int | None]] = {}
+        for node in self.segment["nodes"]:
+            for output in node["outputs"]:
+                info = self.compilation.value(output)
+                if info["kind"] == "int" and (symbol := _plain_symbol(info["expr"])):
+                    found.setdefault(symbol, (output, None))
+                elif info["kind"] == "tensor":
+                    for dim, size in enumerate(info["shape"]):
+                        if symbol := _plain_symbol(size):
+                            found.setdefault(symbol, (output, dim))
+        return found
+
+    def build(self, known: set[str], needed_later: set[str]) -> tuple[fx.GraphModule, list[str]]:
+        """The module, and the symbols that it returns after its tensors."""
+        defined = {s: v for s, v in self.defined_symbols().items() if s not in known}
+        used = dict.fromkeys(_symbols_of([node["args"] for node in self.segment["nodes"]]))
+        self.input_symbols = [s for s in used if s in known]
+        for value_id in self.segment["inputs"]:
+            name = self.compilation.value(value_id)["name"]
+            self.values[value_id] = self.graph.placeholder(name)
+        for symbol in self.input_symbols:
+            self.symbols[symbol] = self.graph.placeholder(symbol)
+        for node in self.segment["nodes"]:
+            self.call_node(node)
+            self.define(node, defined)
+        returned = [s for s in defined if s in needed_later]
+        outputs = [self.value(v) for v in self.segment["outputs"]]
+        self.graph.output(tuple(outputs + [self.symbols[s] for s in returned]))
+        return fx.GraphModule(self.root, self.graph), returned
+
+    def define(self, node: dict[str, Any], defined: dict[str, tuple[int, int | None]]) -> None:
+        for symbol, (value_id, dim) in defined.items():
+            if value_id in node["outputs"] and symbol not in self.symbols:
+                value = self.values[value_id]
+                if dim is not None:
+                    value = self.graph.call_function(torch.ops.aten.sym_size.int, (value, dim))
+                self.symbols[symbol] = value
+
+
+class _Program(_Builder):
+    """The top: user inputs, the segments in order, the outputs."""
+
+    def build(self, engines: dict[str, EngineModule]) -> fx.GraphModule:
+        self.placeholders()
+        segments = self.compilation.segments()
+        outputs = self.compilation.outputs()
+        later: list[set[str]] = [set(_symbols_of([argument for _, argument, _ in outputs]))]
+        for segment in reversed(segments):
+            uses = set(_symbols_of([n["args"] for n in segment["nodes"]])) | set(segment["symbols"])
+            later.append(later[-1] | uses)
+        later.reverse()
+        for k, segment in enumerate(segments):
+            if segment["name"] in engines:
+                self.call_engine(segment, engines[segment["name"]])
+            else:
+                self.call_torch(segment, later[k + 1])
+        self.graph.output([self.argument(argument) for _, argument, _ in outputs])
+        self.graph.eliminate_dead_code()
+        return fx.GraphModule(self.root, self.graph)
+
+    def placeholders(self) -> None:
+        sizes = []
+        for info in self.compilation.inputs():
+            if info["input_kind"] != "user_input":
+                continue
+            node = self.graph.placeholder(info["name"])
+            self.values[info["id"]] = node
+            if info["kind"] == "int" and (symbol := _plain_symbol(info["expr"])):
+                self.symbols.setdefault(symbol, node)
+            elif info["kind"] == "tensor":
+                sizes += [(node, dim, size) for dim, size in enumerate(info["shape"])]
+        for node, dim, size in sizes:
+            symbol = _plain_symbol(size)
+            if symbol and symbol not in self.symbols:
+                value = self.graph.call_function(torch.ops.aten.sym_size.int, (node, dim))
+                self.symbols[symbol] = value
+
+    def call_engine(self, segment: dict[str, Any], engine: EngineModule) -> None:
+        self.root.add_module(segment["name"], engine)
+        args = [self.value(v) for v in segment["inputs"]]
+        args += [self.symbols[s] for s in segment["symbols"]]
+        self.unpack(segment, self.graph.call_module(segment["name"], tuple(args)))
+
+    def call_torch(self, segment: dict[str, Any], needed_later: set[str]) -> None:
+        part = _TorchSegment(self.handed, self.compilation, segment)
+        module, returned = part.build(set(self.symbols), needed_later)
+        self.root.add_module(segment["name"], module)
+        args = [self.value(v) for v in segment["inputs"]]
+        args += [self.symbols[s] for s in part.input_symbols]
+        call = self.graph.call_module(segment["name"], tuple(args))
+        self.unpack(segment, call)
+        for i, symbol in enumerate(returned, start=len(segment["outputs"])):
+            self.symbols[symbol] = self.graph.call_function(operator.getitem, (call, i))
+
+    def unpack(self, segment: dict[str, Any], call: fx.Node) -> None:
+        for i, value_id in enumerate(segment["outputs"]):
+            self.values[value_id] = self.graph.call_function(operator.getitem, (call, i))
+
+
+def build_program(
+    handed: HandedOver, compilation: _native.Compilation, engines: dict[str, EngineModule]
+) -> fx.GraphModule:
+    """The FX GraphModule of a compilation: flat user inputs in, the list of graph outputs out.
+
+    Args:
+        handed: what hand_over gave for the graph.
+        compilation: the partitioned graph.
+        engines: built engines by segment name; segments without one run in PyTorch.
+    """
+    return _Program(handed, compilation, nn.Module()).build(engines)
