@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,7 @@ class MLP(nn.Sequential):
     def __init__(self, widths: tuple[int, ...]) -> None:
         """Build one linear layer for each pair of neighbouring `widths`."""
         layers: list[nn.Module] = []
-        for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
             layers += [nn.ReLU()] * (i > 0) + [nn.Linear(fan_in, fan_out)]
         super().__init__(*layers)
 
