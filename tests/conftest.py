@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+
+
+@pytest.fixture(params=["cpu", "reference"])
+def device(request):
+    """Every operator test runs on the backend that ships and on its oracle."""
+    return request.param

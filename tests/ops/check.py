@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compares an operator compiled by Stator with eager PyTorch: values, dtype, shape, strides agnostic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+import stator
+
+
+class Call(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+def assert_same(got: Any, expected: Any, rtol: float = 1e-4, atol: float = 1e-5) -> None:
+    """The same nest of tensors, element types and values."""
+    got_leaves, got_spec = pytree.tree_flatten(got)
+    leaves, spec = pytree.tree_flatten(expected)
+    assert got_spec == spec
+    for a, b in zip(got_leaves, leaves, strict=True):
+        if isinstance(b, torch.Tensor):
+            torch.testing.assert_close(
+                a, b, rtol=rtol, atol=atol, equal_nan=True, check_stride=False
+            )
+        else:
+            assert a == b
+
+
+def input_of(tensor: Any, dynamic: Sequence[int]) -> Any:
+    """An Input whose `dynamic` dimensions range from 0 to twice and one more."""
+    if not isinstance(tensor, torch.Tensor) or not dynamic:
+        return tensor
+    sizes = list(tensor.shape)
+    least = [0 if k in dynamic else s for k, s in enumerate(sizes)]
+    most = [2 * s + 1 if k in dynamic else s for k, s in enumerate(sizes)]
+    return stator.Input(min_shape=least, opt_shape=sizes, max_shape=most, dtype=tensor.dtype)
+
+
+def check(
+    function: Callable[..., Any],
+    *args: Any,
+    device: str = "cpu",
+    dynamic: Sequence[int] = (),
+    others: Sequence[Sequence[Any]] = (),
+    rtol: float = 1e-4,
+    atol: float = 1e-5,
+    compiled_whole: bool = True,
+) -> Any:
+    """Compile `function` and compare it with eager on `args` and on `others`.
+
+    Args:
+        function: a module or a function of tensors.
+        args: example arguments.
+        device: backend.
+        dynamic: dimensions of every tensor argument that vary.
+        others: further argument lists (of other sizes when dynamic).
+        rtol, atol: tolerances.
+        compiled_whole: nothing may run in PyTorch.
+    """
+    module = function if isinstance(function, nn.Module) else Call(function)
+    inputs = [input_of(a, dynamic) for a in args]
+    compiled = stator.compile(
+        module.eval(),
+        inputs=inputs,
+        device=device,
+        min_block_size=1,
+        optimization_level=0,
+        timing_cache_path="",
+        pass_through_build_failures=True,
+    )
+    if compiled_whole:
+        assert compiled.stator_report.fallbacks == []
+    for given in [args, *others]:
+        assert_same(compiled(*given), module(*given), rtol, atol)
+    return compiled
