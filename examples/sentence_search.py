@@ -26,11 +26,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import numpy as np
+import stator
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
-
-import stator
 
 SENTENCES = [
     "A cat sleeps on the warm windowsill.",

@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import stator
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
-
-import stator
 
 
 class Call(nn.Module):
