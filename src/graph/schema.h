@@ -37,5 +37,10 @@ const Schema* find_schema(std::string_view target);
 /// Error when one is unknown or missing.
 Result<std::vector<NamedArgument>> normalize_arguments(const Schema& schema,
                                                        std::vector<NamedArgument> args);
+/// True when the node draws random numbers: its schema says so, and its dropout probability, where
+/// it has one, is not 0.
+bool draws_random_numbers(const Node& node);
+/// True when removing, repeating or reordering the node cannot be noticed.
+bool is_pure(const Node& node);
 
 }  // namespace stator

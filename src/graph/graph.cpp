@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stator/graph.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/check.h"
+#include "graph/schema.h"
+
+namespace stator {
+namespace {
+
+/// Calls visit(ValueId&) for every use in an argument.
+template <typename Visit>
+void visit_uses(Argument& argument, const Visit& visit) {
+  if (auto* use = std::get_if<ValueUse>(&argument)) {
+    visit(use->id);
+  } else if (auto* uses = std::get_if<std::vector<ValueUse>>(&argument)) {
+    for (ValueUse& u : *uses) {
+      if (u.id != kNoValue) {
+        visit(u.id);
+      }
+    }
+  }
+}
+
+template <typename Visit>
+void visit_uses(const Argument& argument, const Visit& visit) {
+  visit_uses(const_cast<Argument&>(argument), [&visit](ValueId& id) { visit(ValueId(id)); });
+}
+
+/// Has an effect beyond its outputs: it stays although nobody uses them.
+bool has_effect(const Node& node) {
+  const Schema* schema = find_schema(node.target);
+  return schema == nullptr || schema->is_mutating || schema->output_count == 0 ||
+         draws_random_numbers(node);
+}
+
+}  // namespace
+
+std::optional<ValueId> Graph::find_value(std::string_view name) const {
+  for (const Value& value : values_) {
+    if (value.name == name) {
+      return value.id;
+    }
+  }
+  return std::nullopt;
+}
+
+ValueId Graph::add_value(Value value) {
+  value.id = static_cast<ValueId>(values_.size());
+  if (value.name.empty()) {
+    value.name = "value";
+  }
+  auto [found, fresh] = names_.try_emplace(value.name, 0);
+  if (!fresh) {
+    std::string name;
+    do {
+      name = value.name + "_" + std::to_string(++found->second);
+    } while (names_.contains(name));
+    names_.emplace(name, 0);
+    value.name = name;
+  }
+  values_.push_back(std::move(value));
+  return values_.back().id;
+}
+
+ValueId Graph::add_input(InputKind kind, std::string name, TensorMeta meta, std::string target,
+                         TensorData data) {
+  Value value;
+  value.name = std::move(name);
+  value.tensor = std::move(meta);
+  GraphInput input;
+  input.value = add_value(std::move(value));
+  input.kind = kind;
+  input.target = std::move(target);
+  input.data = std::move(data);
+  inputs.push_back(std::move(input));
+  return inputs.back().value;
+}
+
+ValueId Graph::add_constant(std::string name, TensorMeta meta, TensorData data) {
+  return add_input(InputKind::kConstant, name, std::move(meta), name, std::move(data));
+}
+
+NodeId Graph::add_node(Node node, std::optional<NodeId> before) {
+  node.id = static_cast<NodeId>(nodes_.size());
+  if (const Schema* schema = find_schema(node.target)) {
+    Result<std::vector<NamedArgument>> args = normalize_arguments(*schema, std::move(node.args));
+    STATOR_CHECK(args.ok(), "node " + node.name + ": " + args.error().message);
+    node.args = std::move(args).value();
+  }
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    Value& output = value(node.outputs[i]);
+    output.producer = node.id;
+    output.output_index = static_cast<int>(i);
+  }
+  const NodeId id = node.id;
+  if (before.has_value()) {
+    const auto at = std::find(order_.begin(), order_.end(), *before);
+    STATOR_CHECK(at != order_.end(), "the node to insert before is not in the graph");
+    order_.insert(at, id);
+  } else {
+    order_.push_back(id);
+  }
+  nodes_.push_back(std::make_unique<Node>(std::move(node)));
+  return id;
+}
+
+void Graph::remove_node(NodeId id) {
+  const auto at = std::find(order_.begin(), order_.end(), id);
+  STATOR_CHECK(at != order_.end(), "the node to remove is not in the graph");
+  order_.erase(at);
+}
+
+void Graph::replace_uses(ValueId from, ValueId to) {
+  const auto replace = [from, to](ValueId& id) { id = id == from ? to : id; };
+  for (const NodeId id : order_) {
+    for (NamedArgument& arg : node(id).args) {
+      visit_uses(arg.value, replace);
+    }
+  }
+  for (GraphOutput& output : outputs) {
+    visit_uses(output.value, replace);
+  }
+}
+
+void Graph::remove_dead_nodes() {
+  std::vector<char> used(values_.size(), 0);
+  const auto mark = [&used](ValueId id) { used[static_cast<size_t>(id)] = 1; };
+  for (const GraphOutput& output : outputs) {
+    visit_uses(output.value, mark);
+  }
+  std::vector<NodeId> kept;
+  for (size_t i = order_.size(); i-- > 0;) {
+    const Node& n = node(order_[i]);
+    const bool live =
+        has_effect(n) || std::any_of(n.outputs.begin(), n.outputs.end(), [&used](ValueId id) {
+          return used[static_cast<size_t>(id)] != 0;
+        });
+    if (!live) {
+      continue;
+    }
+    kept.push_back(n.id);
+    for (const NamedArgument& arg : n.args) {
+      visit_uses(arg.value, mark);
+    }
+  }
+  std::reverse(kept.begin(), kept.end());
+  order_ = std::move(kept);
+  std::erase_if(inputs, [&used](const GraphInput& input) {
+    return input.kind == InputKind::kConstant && used[static_cast<size_t>(input.value)] == 0;
+  });
+}
+
+std::vector<std::vector<NodeId>> Graph::users() const {
+  std::vector<std::vector<NodeId>> users(values_.size());
+  for (const NodeId id : order_) {
+    for (const NamedArgument& arg : node(id).args) {
+      visit_uses(arg.value, [&users, id](ValueId value) {
+        std::vector<NodeId>& list = users[static_cast<size_t>(value)];
+        if (list.empty() || list.back() != id) {
+          list.push_back(id);
+        }
+      });
+    }
+  }
+  return users;
+}
+
+bool Graph::is_output(ValueId id) const {
+  bool found = false;
+  for (const GraphOutput& output : outputs) {
+    visit_uses(output.value, [&found, id](ValueId value) { found = found || value == id; });
+  }
+  return found;
+}
+
+const GraphInput* Graph::constant(ValueId id) const {
+  if (id == kNoValue || value(id).producer != -1) {
+    return nullptr;
+  }
+  for (const GraphInput& input : inputs) {
+    if (input.value == id) {
+      return input.kind == InputKind::kUserInput ? nullptr : &input;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace stator

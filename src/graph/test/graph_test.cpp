@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stator/graph.h"
+
+#include <gtest/gtest.h>
+
+#include "graph/schema.h"
+
+namespace stator {
+namespace {
+
+constexpr const char* kText = R"(graph main(
+    %w: f32[8, 8] = parameter "0.weight",
+    %x: f32[s0, 8],
+    %n: SymInt(s1),
+) where s0 in [1, 64], s1 in [0, inf]:
+  %linear: f32[s0, 8] = aten.linear.default(input=%x, weight=%w, bias=None)  # m.py:3 in forward:  y = self.l(x)
+  %add: f32[s0, 8] = aten.add.Tensor(self=%linear, other=2.5, alpha=1)
+  %a: f32[s0, 4], %b: f32[s0, 4] = aten.split.Tensor(self=%add, split_size=4, dim=1)
+  %cat: f32[s0, 8] = aten.cat.default(tensors=tensors[%b, %a], dim=-1)
+  %view: f32[2*s0, 4] = aten.view.default(self=%cat, size=[2*s0, 4])
+  %cast: f64[2*s0, 4] = aten._to_copy.default(self=%view, dtype=dtype.f64, layout=None, device=device("cpu"), pin_memory=None, non_blocking=False, memory_format=None)
+  return %cast, %x, None, 3, buffer "n" <- %add
+)";
+
+TEST(GraphText, PrintsWhatItParsed) {
+  Result<Graph> graph = parse_graph(kText);
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  EXPECT_TRUE(verify_graph(*graph).ok());
+  EXPECT_EQ(print_graph(*graph), kText);
+}
+
+TEST(GraphText, FillsDefaultsAndTakesPositions) {
+  Result<Graph> graph =
+      parse_graph("graph g(%x: f32[2]):\n  %y: f32[2] = aten.add.Tensor(%x, 1)\n  return %y\n");
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  const Node& node = graph->node(graph->order()[0]);
+  EXPECT_EQ(node.tensor("self"), *graph->find_value("x"));
+  EXPECT_EQ(node.integer("other"), 1);
+  EXPECT_EQ(node.integer("alpha"), 1);
+}
+
+TEST(GraphText, NamesTheLineOfAnError) {
+  const auto message = [](const char* text) {
+    Result<Graph> graph = parse_graph(text);
+    return graph.ok() ? std::string("no error") : graph.error().message;
+  };
+  EXPECT_EQ(message("graph g():\n  return %x\n"), "line 2: %x is used before it is defined");
+  EXPECT_EQ(message("graph g(%x: q7[2]):\n  return %x\n"), "line 1: unknown type 'q7'");
+  EXPECT_EQ(message("graph g(%x: f32[2]):\n  %x: f32[2] = aten.relu.default(%x)\n return %x"),
+            "line 2: %x is defined twice");
+  EXPECT_EQ(message("graph g(%x: f32[2]):\n  %y: f32[2] = aten.relu.default(%x, 1)\n return %y"),
+            "line 2: aten.relu.default: too many arguments");
+  EXPECT_EQ(message("graph g(%x: f32[2]):\n  %y: f32[2] = aten.mm.default(%x)\n return %y"),
+            "line 2: aten.mm.default: argument 'mat2' is missing");
+}
+
+TEST(Graph, ReplacesUsesAndRemovesDeadNodes) {
+  Graph graph = std::move(parse_graph(R"(graph g(%x: f32[2], %c: f32[2] = constant "c"):
+  %a: f32[2] = aten.relu.default(%x)
+  %b: f32[2] = aten.add.Tensor(%a, %c)
+  %r: f32[2] = aten.rand_like.default(%x)
+  return %b
+)"))
+                    .value();
+  EXPECT_EQ(graph.users()[static_cast<size_t>(*graph.find_value("a"))].size(), 1u);
+  graph.replace_uses(*graph.find_value("b"), *graph.find_value("a"));
+  graph.remove_dead_nodes();
+  EXPECT_EQ(graph.order().size(), 2u);  // relu, and the random one stays
+  EXPECT_EQ(graph.inputs.size(), 1u);   // the constant has no user any more
+}
+
+TEST(Graph, MakesNamesUnique) {
+  Graph graph;
+  const ValueId a = graph.add_input(InputKind::kUserInput, "x", TensorMeta{});
+  const ValueId b = graph.add_input(InputKind::kUserInput, "x", TensorMeta{});
+  EXPECT_EQ(graph.value(a).name, "x");
+  EXPECT_EQ(graph.value(b).name, "x_1");
+}
+
+TEST(Schema, KnowsDefaultsTypesAndTraits) {
+  const Schema* sdpa = find_schema("aten.scaled_dot_product_attention.default");
+  ASSERT_NE(sdpa, nullptr);
+  EXPECT_EQ(sdpa->arguments.size(), 8u);
+  EXPECT_EQ(std::get<double>(sdpa->arguments[4].default_value), 0.0);
+  EXPECT_TRUE(sdpa->arguments[7].keyword_only);
+  EXPECT_TRUE(find_schema("aten.relu_.default")->is_mutating);
+  EXPECT_TRUE(find_schema("aten.view.default")->is_view);
+  EXPECT_EQ(find_schema("aten.native_layer_norm.default")->output_count, 3);
+  EXPECT_EQ(find_schema("aten.split.Tensor")->output_count, -1);
+  EXPECT_EQ(find_schema("mylib.op.default"), nullptr);
+  const Schema* pool = find_schema("aten.max_pool2d.default");
+  EXPECT_EQ(std::get<std::vector<Expr>>(pool->arguments[3].default_value),
+            std::vector<Expr>{Expr(0)});
+}
+
+}  // namespace
+}  // namespace stator
