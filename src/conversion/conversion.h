@@ -3,10 +3,11 @@
 // Conversion: a segment of the graph → a Network. One file a family of operators in
 // conversion/aten; each ends in a registration function named in families.inc.
 //
-//   Support support(const SupportContext& c, const Node& node);    // no side effects; asked by the
-//   partitioner Status convert(Conversion& c, const Node& node);  // only after support() said yes
-//   void register_softmax(ConverterRegistry& r) { r.add("aten._softmax.default", {support,
-//   convert}); }
+//   Support support(const SupportContext& c, const Node& node);  // asked first; no side effects
+//   Status convert(Conversion& c, const Node& node);             // only after support() said yes
+//   void register_softmax(ConverterRegistry& r) {
+//     r.add("aten._softmax.default", {support, convert});
+//   }
 #pragma once
 
 #include <functional>
@@ -43,6 +44,10 @@ class Conversion {
   TensorId operand(const Node& node, std::string_view arg, DType dtype);
   /// The tensor cast to `dtype` (itself when it has it).
   TensorId cast(TensorId tensor, DType dtype);
+  /// A 0-d tensor holding `value`.
+  TensorId fill(const Scalar& value, DType dtype);
+  /// Binds a value that comes from outside: an input of the segment.
+  void bind(ValueId value, TensorId tensor);
   /// Binds a node's output; casts to the dtype that PyTorch recorded for it when they differ.
   void set(const Node& node, TensorId tensor, int output = 0);
   const TensorMeta& meta(const Node& node, std::string_view arg) const {
@@ -57,6 +62,9 @@ class Conversion {
   Network& network_;
   std::map<ValueId, TensorId> tensors_;
 };
+
+/// A constant scalar argument (int, float or bool) as an immediate of `dtype`.
+Scalar scalar_of(const Argument& argument, DType dtype);
 
 struct Converter {
   std::function<Support(const SupportContext&, const Node&)> support;  // empty: always

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// convert_segment: the driver that runs one converter a node.
+#include <algorithm>
+
+#include "base/check.h"
+#include "conversion/conversion.h"
+
+namespace stator {
+namespace {
+
+/// Nodes that only compute sizes: their values stand as expressions in the arguments of others.
+bool makes_no_tensor(const Graph& graph, const Node& node) {
+  return std::none_of(node.outputs.begin(), node.outputs.end(),
+                      [&](ValueId id) { return graph.value(id).kind == ValueKind::kTensor; });
+}
+
+Status convert_node(Conversion& conversion, const Node& node, const ConverterRegistry& registry) {
+  const Graph& graph = conversion.graph();
+  if (makes_no_tensor(graph, node)) {
+    return {};
+  }
+  if (const Support support = registry.support(graph, node, true); !support) {
+    return Error{ErrorCode::kUnsupported, node.target + " (" + node.name +
+                                              ") cannot be converted because " + support.reason()};
+  }
+  const bool lowered = !node.original_target.empty();
+  conversion.network().current = {lowered ? node.original_name : node.name,
+                                  lowered ? node.original_target : node.target, node.source()};
+  if (Status status = registry.find(node.target)->convert(conversion, node); !status.ok()) {
+    return status.error().in(node.target + " (" + node.name + ")");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Network> convert_segment(const Graph& graph, const std::vector<NodeId>& nodes,
+                                const std::vector<ValueId>& inputs,
+                                const std::vector<std::string>& symbol_inputs,
+                                const std::vector<ValueId>& outputs,
+                                const ConverterRegistry& registry, const std::string& name) {
+  Network network;
+  network.name = name;
+  network.bounds = graph.bounds;
+  Conversion conversion(graph, network);
+  for (const ValueId id : inputs) {
+    const Value& value = graph.value(id);
+    STATOR_CHECK(value.kind == ValueKind::kTensor,
+                 "segment " + name + ": input " + value.name + " is no tensor");
+    conversion.bind(id, network.add_input(value.name, {value.tensor.dtype, value.tensor.shape}));
+  }
+  for (const std::string& symbol : symbol_inputs) {
+    network.scalar_inputs.push_back(Expr::symbol(symbol));
+  }
+  for (const NodeId id : nodes) {
+    STATOR_RETURN_IF_ERROR(convert_node(conversion, graph.node(id), registry));
+  }
+  network.current = {};
+  for (const ValueId id : outputs) {
+    network.mark_output(conversion.tensor(id));
+  }
+  return network;
+}
+
+}  // namespace stator
