@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The batch-reduce GEMM microkernel under matmul, convolution and attention: one tile of C, `rows`
+// by `vectors * lanes`, kept in registers while k runs.
+//
+// A is read where it lies: row r of step b, element k is at a + offsets[b] + r * row_stride + 4 * k
+// bytes. So a matrix is one step (offsets = {0}), and a convolution is one step for each kernel row
+// (the channels of neighbouring pixels are one run). B is packed: panels of `vectors * lanes`
+// columns, each panel [k][columns], the steps one after another. C is a dense tile
+// [rows][vectors * lanes] in scratch, where the epilogue finds it in the first-level cache.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace llvm {
+class Function;
+class Module;
+}  // namespace llvm
+
+namespace stator::cpu {
+
+/// A register tile: rows x (vectors * lanes) floats.
+struct TileShape {
+  int rows = 14;
+  int vectors = 2;
+  int lanes = 16;
+  int columns() const { return vectors * lanes; }
+};
+
+/// The module's function for this tile; made on first use, internal and never inlined, so that all
+/// kernels of a module share it:
+///   void tile(ptr a, i64 row_stride_bytes, ptr offsets, i64 steps, i64 k, ptr b, ptr c,
+///             i1 accumulate)
+/// `accumulate`: C starts from what the tile holds, not from zero. k and steps may be 0.
+llvm::Function* tile_function(llvm::Module& module, const TileShape& shape);
+
+/// The largest number of rows whose accumulators, one row of B and a broadcast fit the registers.
+int greatest_rows(int vectors, int registers);
+
+/// A function that runs tile_function for `rows` in 1 … most_rows, by a switch:
+///   void tiles(i64 rows, ptr a, i64 row_stride_bytes, ptr offsets, i64 steps, i64 k, ptr b, ptr c,
+///              i1 accumulate)
+/// `wanted`: the row counts that can occur (empty: all).
+llvm::Function* tile_switch(llvm::Module& module, const TileShape& most,
+                            const std::vector<int>& wanted);
+
+}  // namespace stator::cpu
