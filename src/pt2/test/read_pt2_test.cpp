@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pt2/read_pt2.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <random>
+
+namespace stator {
+namespace {
+
+using testing::HasSubstr;
+
+const std::string kMixed = std::string(STATOR_TEST_DATA) + "/mixed.pt2";
+
+std::string read_file(const std::string& path) {
+  std::ifstream stream(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+}
+
+/// The error of reading these bytes; "" when they read.
+std::string error_of(const std::string& bytes) {
+  const std::string path = testing::TempDir() + "stator_damaged.pt2";
+  std::ofstream(path, std::ios::binary) << bytes;
+  Result<Graph> graph = read_pt2(path);
+  std::remove(path.c_str());
+  return graph.ok() ? "" : graph.error().message;
+}
+
+/// The bytes with `from` replaced by `to` of the same length.
+std::string edited(std::string bytes, const std::string& from, const std::string& to) {
+  const size_t at = bytes.find(from);
+  EXPECT_NE(at, std::string::npos);
+  return bytes.replace(at, from.size(), to);
+}
+
+TEST(ReadPt2, ReadsEveryKindOfInputAndOutput) {
+  Result<Graph> graph = read_pt2(kMixed);
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  const std::string text = print_graph(*graph);
+  EXPECT_THAT(text, HasSubstr("%p_first_weight: f32[4, 4] = parameter \"first.weight\""));
+  EXPECT_THAT(text, HasSubstr("%b_count: f32[1] = buffer \"count\""));
+  EXPECT_THAT(text, HasSubstr("%c_turned: f32[4, 3] = constant \"turned\""));
+  EXPECT_THAT(text, HasSubstr("aten.split.Tensor"));
+  EXPECT_THAT(text, HasSubstr(", 5\n"));
+  ASSERT_EQ(graph->bounds.ranges().size(), 1u);
+  EXPECT_EQ(graph->bounds.ranges().begin()->second, (std::pair<int64_t, int64_t>(1, 16)));
+  // Printed and parsed again it is the same text.
+  Result<Graph> again = parse_graph(text);
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_EQ(print_graph(*again), text);
+}
+
+TEST(ReadPt2, GivesWeightsInRowMajorOrder) {
+  Result<Graph> graph = read_pt2(kMixed);
+  ASSERT_TRUE(graph.ok());
+  const GraphInput* turned = graph->constant(*graph->find_value("c_turned"));
+  ASSERT_NE(turned, nullptr);
+  // arange(12).view(3, 4).t(): element [i][j] is 4 * j + i.
+  for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < 3; ++j) {
+      EXPECT_EQ(turned->data.as<float>()[i * 3 + j], static_cast<float>(4 * j + i));
+    }
+  }
+  const auto bytes_of = [&graph](const char* name) {
+    return graph->constant(*graph->find_value(name))->data.data;
+  };
+  EXPECT_EQ(bytes_of("p_first_weight"), bytes_of("p_tied_weight"));  // mapped, shared
+}
+
+TEST(ReadPt2, KeepsTheUsersLines) {
+  Result<Graph> graph = read_pt2(kMixed);
+  ASSERT_TRUE(graph.ok());
+  for (const NodeId id : graph->order()) {
+    const Node& node = graph->node(id);
+    if (node.target == "aten.split.Tensor") {
+      EXPECT_THAT(node.source().file, HasSubstr("make_test_archives.py"));
+      EXPECT_EQ(node.source().text, "a, b = y.split(2, 1)");
+    }
+  }
+}
+
+TEST(ReadPt2, RefusesOtherFiles) {
+  EXPECT_THAT(error_of(""), HasSubstr("it has no zip directory"));
+  EXPECT_THAT(error_of(std::string(1000, 'x')), HasSubstr("it has no zip directory"));
+  Result<Graph> missing = read_pt2("no-such-file.pt2");
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().code, ErrorCode::kIo);
+  EXPECT_THAT(missing.error().message, HasSubstr("no-such-file.pt2"));
+}
+
+TEST(ReadPt2, NamesANewerSchema) {
+  const std::string bytes = read_file(kMixed);
+  EXPECT_THAT(error_of(edited(bytes, "\"schema_version\": {\"major\": 8",
+                              "\"schema_version\": {\"major\": 9")),
+              HasSubstr("its schema version is 9, newer than version 8 that this build reads"));
+}
+
+TEST(ReadPt2, RefusesPicklesAndSizesThatDoNotFit) {
+  const std::string bytes = read_file(kMixed);
+  EXPECT_THAT(error_of(edited(bytes, "\"use_pickle\": false", "\"use_pickle\": true ")),
+              HasSubstr("is stored as a pickle"));
+  EXPECT_THAT(error_of(edited(bytes, "\"storage_offset\": {\"as_int\": 0}",
+                              "\"storage_offset\": {\"as_int\": 9}")),
+              testing::AnyOf(HasSubstr("lies outside its entry"), ""));
+}
+
+TEST(ReadPt2, SurvivesTruncation) {
+  const std::string bytes = read_file(kMixed);
+  for (size_t size = 0; size < bytes.size(); size += 97) {
+    EXPECT_NE(error_of(bytes.substr(0, size)), "") << size;
+  }
+}
+
+TEST(ReadPt2, SurvivesDamage) {
+  const std::string bytes = read_file(kMixed);
+  std::mt19937 random(7);
+  for (int round = 0; round < 300; ++round) {
+    std::string damaged = bytes;
+    for (int k = 0; k < 4; ++k) {
+      damaged[random() % damaged.size()] = static_cast<char>(random());
+    }
+    (void)error_of(damaged);  // an error or a graph, never a crash
+  }
+}
+
+}  // namespace
+}  // namespace stator
