@@ -77,6 +77,21 @@ TensorId Conversion::fill(const Scalar& value, DType dtype) {
   return network_.add_fill({}, dtype, value);
 }
 
+bool Conversion::used(const Node& node, int output) {
+  if (used_.empty()) {
+    for (const auto& users : graph_.users()) {
+      used_.push_back(!users.empty());
+    }
+    for (const GraphOutput& graph_output : graph_.outputs) {
+      if (const auto* use = std::get_if<ValueUse>(&graph_output.value);
+          use != nullptr && use->id != kNoValue) {
+        used_[static_cast<size_t>(use->id)] = true;
+      }
+    }
+  }
+  return used_[static_cast<size_t>(node.outputs[static_cast<size_t>(output)])];
+}
+
 void Conversion::set(const Node& node, TensorId tensor, int output) {
   const ValueId value = node.outputs[static_cast<size_t>(output)];
   const TensorMeta& meta = graph_.value(value).tensor;

@@ -50,6 +50,8 @@ class Conversion {
   void bind(ValueId value, TensorId tensor);
   /// Binds a node's output; casts to the dtype that PyTorch recorded for it when they differ.
   void set(const Node& node, TensorId tensor, int output = 0);
+  /// True when somebody reads the node's output, so that it must be computed.
+  bool used(const Node& node, int output);
   const TensorMeta& meta(const Node& node, std::string_view arg) const {
     return graph_.value(node.tensor(arg)).tensor;
   }
@@ -61,6 +63,7 @@ class Conversion {
   const Graph& graph_;
   Network& network_;
   std::map<ValueId, TensorId> tensors_;
+  std::vector<bool> used_;  // by value; filled by the first used()
 };
 
 /// A constant scalar argument (int, float or bool) as an immediate of `dtype`.
