@@ -9,8 +9,7 @@ namespace stator::aten {
 namespace {
 
 /// [S, D] and [B, S, D] get head (and batch) axes of 1; more than four axes are joined in front.
-TensorId as_four_axes(Conversion& c, TensorId x) {
-  Shape shape = c.network().type(x).shape;
+Shape as_four_axes(Shape shape) {
   while (shape.size() < 4) {
     shape.insert(shape.size() == 3 ? shape.begin() + 1 : shape.begin(), Expr(1));
   }
@@ -18,7 +17,7 @@ TensorId as_four_axes(Conversion& c, TensorId x) {
     shape[1] = shape[0] * shape[1];
     shape.erase(shape.begin());
   }
-  return c.network().add_reshape(x, shape);
+  return shape;
 }
 
 /// A mask as [B, H, S, T] with ones where it broadcasts.
@@ -33,14 +32,17 @@ TensorId mask_of(Conversion& c, TensorId mask, int query_rank) {
   return c.network().add_reshape(mask, shape);
 }
 
-/// Keys or values over the queries' batch (and heads, where they are not grouped).
-TensorId over_batches(Conversion& c, TensorId x, const TensorType& query, bool grouped) {
-  Shape shape = c.network().type(x).shape;
-  shape[0] = query.shape[0];
+/// The argument with four axes, repeated over the result's batch (and heads, unless grouped).
+TensorId four_axes(Conversion& c, const Node& node, const char* arg, DType dtype, bool grouped) {
+  const TensorId x = c.operand(node, arg, dtype);
+  Shape shape = as_four_axes(c.network().type(x).shape);
+  const TensorId reshaped = c.network().add_reshape(x, shape);
+  const Shape result = as_four_axes(c.output_meta(node).shape);
+  shape[0] = result[0];
   if (!grouped) {
-    shape[1] = query.shape[1];
+    shape[1] = result[1];
   }
-  return c.network().add_expand(x, shape);
+  return c.network().add_expand(reshaped, shape);
 }
 
 double scale_of(const Conversion& c, const Node& node) {
@@ -55,13 +57,10 @@ Compute attention(const char* mask) {
   return [mask](Conversion& c, const Node& node) {
     Network& n = c.network();
     const DType dtype = compute_dtype(c.meta(node, "query").dtype);
-    const TensorId query = as_four_axes(c, c.operand(node, "query", dtype));
-    const TensorType type = n.type(query);
     const bool grouped = node.boolean("enable_gqa");
-    const TensorId key =
-        over_batches(c, as_four_axes(c, c.operand(node, "key", dtype)), type, grouped);
-    const TensorId value =
-        over_batches(c, as_four_axes(c, c.operand(node, "value", dtype)), type, grouped);
+    const TensorId query = four_axes(c, node, "query", dtype, false);
+    const TensorId key = four_axes(c, node, "key", dtype, grouped);
+    const TensorId value = four_axes(c, node, "value", dtype, grouped);
     TensorId masked = -1;
     if (has_tensor(node, mask)) {
       const bool truth = c.meta(node, mask).dtype == DType::kBool;
@@ -112,13 +111,6 @@ Support check_shapes(const SupportContext& c, const Node& node) {
   }
   if (node.is_none("scale") && !query.shape.back().is_constant()) {
     return Support::no("the size of a head is symbolic, and the scale depends on it");
-  }
-  // Where the queries are the ones to repeat, the batch would come from the keys.
-  for (size_t k = 0; k + 2 < query.shape.size(); ++k) {
-    if (query.shape[k].is_constant(1) &&
-        !(key.shape[k].is_constant(1) && value.shape[k].is_constant(1))) {
-      return Support::no("the queries broadcast over the keys' batch or heads");
-    }
   }
   return floating_point_argument(c, node, "query");
 }

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Layer, RMS, group and instance normalization: one Normalization layer over trailing axes.
+#include <limits>
+#include <numeric>
+
+#include "conversion/aten/common.h"
+
+namespace stator::aten {
+namespace {
+
+using Op = ElementwiseOp;
+
+/// The axes of normalized_shape: the last ones.
+std::vector<int64_t> trailing_axes(const Node& node, int rank) {
+  std::vector<int64_t> axes(node.sym_ints("normalized_shape").size());
+  std::iota(axes.begin(), axes.end(), rank - static_cast<int64_t>(axes.size()));
+  return axes;
+}
+
+TensorId optional_operand(Conversion& c, const Node& node, const char* arg, DType dtype) {
+  return has_tensor(node, arg) ? c.operand(node, arg, dtype) : -1;
+}
+
+TensorId normalized(Conversion& c, const Node& node, TensorId x, double eps, bool rms) {
+  const TensorType type = c.network().type(x);
+  const TensorId bias = rms ? -1 : optional_operand(c, node, "bias", type.dtype);
+  return c.network().add_normalization(x, optional_operand(c, node, "weight", type.dtype), bias,
+                                       trailing_axes(node, type.rank()), eps, rms);
+}
+
+TensorId layer_norm(Conversion& c, const Node& node) {
+  return normalized(c, node, floating_operand(c, node, "input"), node.number("eps", 1e-5), false);
+}
+
+TensorId mean_over(Conversion& c, TensorId x, const std::vector<int64_t>& axes) {
+  return c.network().add_reduce(x, ReduceOp::kMean, axes, true);
+}
+
+/// 1 / sqrt(x + eps)
+TensorId reciprocal_root(Conversion& c, TensorId x, double eps) {
+  Network& n = c.network();
+  const TensorId shifted = n.add_elementwise(x, real(c, eps, n.type(x).dtype), Op::kAdd);
+  return n.add_unary(shifted, UnaryOp::kRsqrt);
+}
+
+/// Mean of the squared distance from `mean`.
+TensorId spread_around(Conversion& c, TensorId x, TensorId mean, const std::vector<int64_t>& axes) {
+  const TensorId distance = c.network().add_elementwise(x, mean, Op::kSub);
+  return mean_over(c, c.network().add_elementwise(distance, distance, Op::kMul), axes);
+}
+
+/// Mean and 1/sqrt(var + eps) of the rows, the outputs 1 and 2 of the native forms, where used.
+std::vector<TensorId> with_statistics(Conversion& c, const Node& node, TensorId y, TensorId x,
+                                      const std::vector<int64_t>& axes, double eps) {
+  std::vector<TensorId> results = {y, -1, -1};
+  if (c.used(node, 1) || c.used(node, 2)) {
+    const TensorId mean = mean_over(c, x, axes);
+    const TensorId root = reciprocal_root(c, spread_around(c, x, mean, axes), eps);
+    results[1] = c.network().add_reshape(mean, c.output_meta(node, 1).shape);
+    results[2] = c.network().add_reshape(root, c.output_meta(node, 2).shape);
+  }
+  return results;
+}
+
+std::vector<TensorId> native_layer_norm(Conversion& c, const Node& node) {
+  const TensorId x = floating_operand(c, node, "input");
+  const double eps = node.number("eps", 1e-5);
+  return with_statistics(c, node, normalized(c, node, x, eps, false), x,
+                         trailing_axes(node, c.network().type(x).rank()), eps);
+}
+
+/// Without eps PyTorch takes the dtype's own.
+double rms_epsilon(const Conversion& c, const Node& node) {
+  const double own = c.meta(node, "input").dtype == DType::kFloat64
+                         ? std::numeric_limits<double>::epsilon()
+                         : std::numeric_limits<float>::epsilon();
+  return node.is_none("eps") ? own : node.number("eps");
+}
+
+TensorId rms_norm(Conversion& c, const Node& node) {
+  return normalized(c, node, floating_operand(c, node, "input"), rms_epsilon(c, node), true);
+}
+
+std::vector<TensorId> fused_rms_norm(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const TensorId x = floating_operand(c, node, "input");
+  const double eps = rms_epsilon(c, node);
+  std::vector<TensorId> results = {normalized(c, node, x, eps, true), -1};
+  if (c.used(node, 1)) {
+    const TensorId squares = n.add_elementwise(x, x, Op::kMul);
+    const std::vector<int64_t> axes = trailing_axes(node, n.type(x).rank());
+    results[1] = reciprocal_root(c, mean_over(c, squares, axes), eps);
+  }
+  return results;
+}
+
+/// A vector of one number a channel, shaped to broadcast over x (channels are axis 1).
+TensorId per_channel(Conversion& c, const Node& node, const char* arg, const TensorType& x) {
+  Shape shape(x.shape.size(), Expr(1));
+  shape[1] = x.shape[1];
+  return c.network().add_reshape(c.operand(node, arg, x.dtype), shape);
+}
+
+/// y * weight + bias, either absent.
+TensorId affine(Conversion& c, const Node& node, TensorId y) {
+  Network& n = c.network();
+  const TensorType type = n.type(y);
+  if (has_tensor(node, "weight")) {
+    y = n.add_elementwise(y, per_channel(c, node, "weight", type), Op::kMul);
+  }
+  if (has_tensor(node, "bias")) {
+    y = n.add_elementwise(y, per_channel(c, node, "bias", type), Op::kAdd);
+  }
+  return y;
+}
+
+/// x as rows of one group each: [batch, groups, everything else].
+TensorId grouped_rows(Conversion& c, TensorId x, const Expr& groups) {
+  const TensorType type = c.network().type(x);
+  Expr rest = floor_div(type.shape[1], groups);
+  for (size_t k = 2; k < type.shape.size(); ++k) {
+    rest = rest * type.shape[k];
+  }
+  return c.network().add_reshape(x, {type.shape[0], groups, rest});
+}
+
+TensorId group_norm_of(Conversion& c, const Node& node, TensorId x, const Expr& groups,
+                       double eps) {
+  Network& n = c.network();
+  const Shape shape = n.type(x).shape;
+  const TensorId rows = n.add_normalization(grouped_rows(c, x, groups), -1, -1, {2}, eps);
+  return affine(c, node, n.add_reshape(rows, shape));
+}
+
+TensorId group_norm(Conversion& c, const Node& node) {
+  return group_norm_of(c, node, floating_operand(c, node, "input"), node.sym_int("num_groups"),
+                       node.number("eps", 1e-5));
+}
+
+std::vector<TensorId> native_group_norm(Conversion& c, const Node& node) {
+  const TensorId x = floating_operand(c, node, "input");
+  const double eps = node.number("eps");
+  const Expr groups = node.sym_int("group");
+  const TensorId y = group_norm_of(c, node, x, groups, eps);
+  if (!c.used(node, 1) && !c.used(node, 2)) {
+    return {y, -1, -1};
+  }
+  return with_statistics(c, node, y, grouped_rows(c, x, groups), {2}, eps);
+}
+
+/// Every channel is a group of its own.
+TensorId instance_norm(Conversion& c, const Node& node) {
+  const TensorId x = floating_operand(c, node, "input");
+  return group_norm_of(c, node, x, c.network().type(x).shape[1], node.number("eps", 1e-5));
+}
+
+Support instance_norm_support(const SupportContext& c, const Node& node) {
+  if (!node.boolean("use_input_stats", true)) {
+    return Support::no("it uses running statistics, which instance_norm keeps in PyTorch");
+  }
+  if (has_tensor(node, "running_mean") || has_tensor(node, "running_var")) {
+    return Support::no("it updates running statistics");
+  }
+  return floating_point_argument(c, node, "input");
+}
+
+Support floats(const SupportContext& c, const Node& node) {
+  return floating_point_argument(c, node, "input");
+}
+
+}  // namespace
+}  // namespace stator::aten
+
+namespace stator {
+
+void register_normalization(ConverterRegistry& r) {
+  using namespace aten;
+  r.add("aten.layer_norm.default", single(layer_norm, floats));
+  r.add("aten.native_layer_norm.default", several(native_layer_norm, floats));
+  r.add("aten.rms_norm.default", single(rms_norm, floats));
+  r.add("aten._fused_rms_norm.default", several(fused_rms_norm, floats));
+  r.add("aten.group_norm.default", single(group_norm, floats));
+  r.add("aten.native_group_norm.default", several(native_group_norm, floats));
+  r.add("aten.instance_norm.default", single(instance_norm, instance_norm_support));
+}
+
+}  // namespace stator
