@@ -246,7 +246,7 @@ class TileEmitter {
       auto* a = builder_.CreateVectorSplat(static_cast<unsigned>(shape_.lanes), scalar);
       for (int v = 0; v < shape_.vectors; ++v) {
         llvm::Value*& c = accumulators[set + static_cast<size_t>(r * shape_.vectors + v)];
-        c = builder_.CreateIntrinsic(vector_, llvm::Intrinsic::fma,
+        c = builder_.CreateIntrinsic(vector_, llvm::Intrinsic::fmuladd,
                                      {a, columns[static_cast<size_t>(v)], c});
       }
     }
