@@ -62,10 +62,7 @@ void register_batch_norm(ConverterRegistry& r) {
   r.add("aten.batch_norm.default", single(batch_norm, eval_mode));
   r.add("aten.native_batch_norm.default", several(native_batch_norm, eval_mode));
   r.add("aten._native_batch_norm_legit_no_training.default", several(native_batch_norm, eval_mode));
-  r.add("aten._batch_norm_no_update.default",
-        several(native_batch_norm, [](const auto& c, const Node& node) {
-          return all_of({eval_mode(c, node), only_outputs_before(c, node, 3)});
-        }));
+  r.add("aten._batch_norm_no_update.default", several(native_batch_norm, eval_mode));
 }
 
 }  // namespace stator

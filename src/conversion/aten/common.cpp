@@ -75,14 +75,16 @@ TensorId whole(Conversion& c, int64_t value, DType dtype) {
   return c.fill(scalar_of(Argument{Expr(value)}, dtype), dtype);
 }
 
-std::vector<int64_t> axes_of(const Node& node, std::string_view arg, int64_t rank) {
-  std::vector<int64_t> axes;
-  if (const Argument* argument = node.find(arg);
-      argument != nullptr && std::holds_alternative<Expr>(*argument)) {
-    axes = {node.integer(arg)};
-  } else {
-    axes = node.integers(arg);
+std::vector<int64_t> ints_of(const Node& node, std::string_view arg) {
+  const Argument* argument = node.find(arg);
+  if (argument != nullptr && std::holds_alternative<Expr>(*argument)) {
+    return {node.integer(arg)};
   }
+  return node.integers(arg);
+}
+
+std::vector<int64_t> axes_of(const Node& node, std::string_view arg, int64_t rank) {
+  std::vector<int64_t> axes = ints_of(node, arg);
   if (axes.empty()) {
     axes.resize(static_cast<size_t>(rank));
     std::iota(axes.begin(), axes.end(), 0);

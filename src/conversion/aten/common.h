@@ -35,6 +35,8 @@ TensorId whole(Conversion& c, int64_t value, DType dtype);
 
 /// Axes of `arg` (an int or a list) normalized against `rank`; all axes for None or [].
 std::vector<int64_t> axes_of(const Node& node, std::string_view arg, int64_t rank);
+/// The ints of `arg`, given as one or as a list; [] for None. All constant.
+std::vector<int64_t> ints_of(const Node& node, std::string_view arg);
 /// The int list repeated to `count` entries when it holds one ("stride" = [2] for two axes).
 std::vector<int64_t> spread(std::vector<int64_t> values, size_t count);
 

@@ -21,8 +21,8 @@ Convolution attributes(const Conversion& c, const Node& node, bool transposed) {
   const TensorMeta& weight = c.meta(node, "weight");
   const size_t axes = spatial_axes(weight.rank());
   Convolution conv;
-  conv.stride = spread(node.integers("stride"), axes);
-  conv.dilation = spread(node.integers("dilation"), axes);
+  conv.stride = spread(ints_of(node, "stride"), axes);
+  conv.dilation = spread(ints_of(node, "dilation"), axes);
   conv.groups = node.integer("groups", 1);
   conv.transposed = transposed;
   const Argument* padding = node.find("padding");
@@ -33,11 +33,11 @@ Convolution attributes(const Conversion& c, const Node& node, bool transposed) {
       pad_same(weight, conv);
     }
   } else {
-    conv.pad_before = conv.pad_after = spread(node.integers("padding"), axes);
+    conv.pad_before = conv.pad_after = spread(ints_of(node, "padding"), axes);
   }
   conv.output_padding.assign(axes, 0);
   if (transposed && node.find("output_padding") != nullptr) {
-    conv.output_padding = spread(node.integers("output_padding"), axes);
+    conv.output_padding = spread(ints_of(node, "output_padding"), axes);
   }
   return conv;
 }
@@ -79,7 +79,7 @@ Support support(const SupportContext& c, const Node& node) {
     if (Support constant = constant_arguments(node, {"padding"}); !constant) {
       return constant;
     }
-    for (const int64_t pad : node.integers("padding")) {
+    for (const int64_t pad : ints_of(node, "padding")) {
       if (pad < 0) {
         return Support::no("its padding is negative");
       }
