@@ -15,7 +15,7 @@ bool keep_dims(const Node& node) { return node.boolean("keepdim"); }
 
 TensorId reduce(Conversion& c, const Node& node, TensorId x, ReduceOp op) {
   const std::vector<int64_t> axes = axes_of(node, "dim", c.network().type(x).rank());
-  if (axes.empty() && op != ReduceOp::kAny && op != ReduceOp::kAll) {
+  if (axes.empty()) {
     return x;  // a 0-d tensor is its own sum, mean, product and extreme
   }
   return c.network().add_reduce(x, op, axes, keep_dims(node));

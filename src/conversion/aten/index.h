@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Advanced indexing, for reading (index) and writing (scatter).
+#pragma once
+
+#include "conversion/aten/common.h"
+
+namespace stator::aten {
+
+/// The operand of x[…, i, j, …] with the indexed axes adjacent.
+struct Indexed {
+  TensorId x = -1;                // transposed where the index tensors were apart
+  std::vector<int64_t> order;     // that transposition
+  int64_t first_axis = 0;         // where the indexed axes begin in x
+  std::vector<TensorId> indices;  // int64
+};
+Indexed indexed_axes(Conversion& c, const Node& node);
+
+/// Refuses boolean masks, whose result has as many elements as the mask has ones.
+Support integer_indices(const SupportContext& c, const Node& node);
+
+/// A 0-d tensor as one of one element.
+TensorId at_least_one_axis(Conversion& c, TensorId x);
+
+}  // namespace stator::aten

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sorting, top-k and running sums.
+#include "conversion/aten/index.h"
+
+namespace stator::aten {
+namespace {
+
+/// A running sum or product in the result's dtype (int64 for integers).
+Compute scan(ScanOp op) {
+  return [op](Conversion& c, const Node& node) {
+    Network& n = c.network();
+    const TensorId x = c.operand(node, "self", compute_dtype(c.output_meta(node).dtype));
+    const int64_t rank = n.type(x).rank();
+    return rank == 0 ? x : n.add_layer(Scan{op, normalize_dim(node.integer("dim"), rank)}, {x})[0];
+  };
+}
+
+/// Of values that have an order in every backend: bool as uint8, half precision as float32.
+TensorId ordered(Conversion& c, const Node& node) {
+  const DType dtype = c.meta(node, "self").dtype;
+  const TensorId x =
+      c.operand(node, "self", dtype == DType::kBool ? DType::kUInt8 : compute_dtype(dtype));
+  return at_least_one_axis(c, x);
+}
+
+/// Values and places in the shapes that PyTorch recorded.
+std::vector<TensorId> as_recorded(Conversion& c, const Node& node, std::vector<TensorId> results) {
+  for (size_t i = 0; i < results.size() && i < node.outputs.size(); ++i) {
+    const Shape& shape = c.output_meta(node, static_cast<int>(i)).shape;
+    results[i] = c.network().add_reshape(results[i], shape);
+  }
+  return results;
+}
+
+std::vector<TensorId> topk(Conversion& c, const Node& node) {
+  const TensorId x = ordered(c, node);
+  const int64_t axis = normalize_dim(node.integer("dim", -1), c.network().type(x).rank());
+  const TopK layer{axis, node.sym_int("k"), node.boolean("largest", true)};
+  return as_recorded(c, node, c.network().add_layer(layer, {x}));
+}
+
+std::vector<TensorId> sorted(Conversion& c, const Node& node) {
+  const TensorId x = ordered(c, node);
+  const int64_t axis = normalize_dim(node.integer("dim", -1), c.network().type(x).rank());
+  return c.network().add_layer(Sort{axis, node.boolean("descending")}, {x});
+}
+
+std::vector<TensorId> sort(Conversion& c, const Node& node) {
+  return as_recorded(c, node, sorted(c, node));
+}
+
+TensorId argsort(Conversion& c, const Node& node) {
+  return c.network().add_reshape(sorted(c, node)[1], c.output_meta(node).shape);
+}
+
+TensorId msort(Conversion& c, const Node& node) {
+  const TensorId x = ordered(c, node);
+  return c.network().add_reshape(c.network().add_layer(Sort{0, false}, {x})[0],
+                                 c.output_meta(node).shape);
+}
+
+}  // namespace
+}  // namespace stator::aten
+
+namespace stator {
+
+void register_order(ConverterRegistry& r) {
+  using namespace aten;
+  r.add("aten.cumsum.default", single(scan(ScanOp::kSum)));
+  r.add("aten.cumprod.default", single(scan(ScanOp::kProd)));
+  r.add("aten.topk.default", several(topk));
+  r.add("aten.sort.default", several(sort));
+  r.add("aten.sort.stable", several(sort));
+  r.add("aten.argsort.default", single(argsort));
+  r.add("aten.argsort.stable", single(argsort));
+  r.add("aten.msort.default", single(msort));
+}
+
+}  // namespace stator
