@@ -85,6 +85,16 @@ std::vector<TileShape> register_tiles(int lanes, int registers) {
   return {{4, 2, lanes}};
 }
 
+double tile_efficiency(const TileShape& tile, int64_t rows, int64_t columns) {
+  if (rows <= 0 || columns <= 0) return 1;
+  int64_t tiles = ceil_quotient(rows, tile.rows);
+  double accumulators = static_cast<double>(rows) / static_cast<double>(tiles) * tile.vectors;
+  // Measured with all data in cache: 4 → 0.6, 8 → 0.75, 14 → 0.85, from 20 on level.
+  double busy = std::min(1.0, accumulators / (accumulators + 2.5) * 1.125);
+  int64_t panels = ceil_quotient(columns, tile.columns());
+  return busy * static_cast<double>(columns) / static_cast<double>(panels * tile.columns());
+}
+
 std::vector<GemmTactic> gemm_tactics(const MatmulContraction& matmul, const Bounds& bounds,
                                      int lanes, int registers, int threads, int level) {
   Sizes sizes{1, planning_size(matmul.m, bounds, 128), planning_size(matmul.n, bounds, 256),
@@ -93,11 +103,9 @@ std::vector<GemmTactic> gemm_tactics(const MatmulContraction& matmul, const Boun
   std::vector<TileShape> tiles = register_tiles(lanes, registers);
   if (matmul.n.is_constant() && matmul.n.constant() <= lanes)
     tiles = {{std::min(12, registers - 4), 1, lanes}};
-  // A tile whose width divides n wastes nothing at the right edge.
-  auto waste = [&](const TileShape& tile) { return round_up(sizes.n, tile.columns()) - sizes.n; };
+  auto share = [&](const TileShape& tile) { return tile_efficiency(tile, sizes.m, sizes.n); };
   std::stable_sort(tiles.begin(), tiles.end(), [&](const TileShape& x, const TileShape& y) {
-    return waste(x) * 16 / std::max<int64_t>(1, sizes.n) <
-           waste(y) * 16 / std::max<int64_t>(1, sizes.n);
+    return static_cast<int>(share(x) * 40) > static_cast<int>(share(y) * 40);
   });
   std::vector<GemmTactic> tactics;
   auto add = [&](GemmTactic tactic) {

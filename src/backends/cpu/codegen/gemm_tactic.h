@@ -28,6 +28,10 @@ struct GemmTactic {
 /// Register tiles for a unit of `registers` vectors of `lanes` floats, best first.
 std::vector<TileShape> register_tiles(int lanes, int registers);
 
+/// The share of a core's peak that a tile can be expected to reach on rows that are cut evenly into
+/// tiles and columns that fill whole panels: few accumulators wait for one another.
+double tile_efficiency(const TileShape& tile, int64_t rows, int64_t columns);
+
 /// Best guess first; `level` 0 gives one.
 std::vector<GemmTactic> gemm_tactics(const MatmulContraction& matmul, const Bounds& bounds,
                                      int lanes, int registers, int threads, int level);
