@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "builder/build.h"
+
+#include <cctype>
+#include <chrono>
+
+#include "builder/layout.h"
+#include "builder/region_groups.h"
+#include "builder/tactics.h"
+
+namespace stator {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+Status check_support(const RegionGraph& graph, const CompilerBackend& backend) {
+  for (const Region& region : graph.regions) {
+    if (const Support support = backend.supports(graph, region); !support.ok()) {
+      return Error{ErrorCode::kUnsupported,
+                   "region " + region.name + " (" + region_kind_name(region.body) +
+                       ") cannot run on " + backend.traits().name + " because " + support.reason()};
+    }
+  }
+  return {};
+}
+
+/// Letters, digits and underscores of a region's name.
+std::string symbol_name(const std::string& name, size_t index) {
+  std::string symbol = "k" + std::to_string(index) + "_";
+  for (const char c : name.substr(0, 40)) {
+    symbol += std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
+  }
+  return symbol;
+}
+
+}  // namespace
+
+Result<Plan> build(const RegionGraph& graph, CompilerBackend& backend,
+                   const BuilderOptions& options, BuildStats* stats) {
+  const Clock::time_point begin = Clock::now();
+  BuildStats ignored;
+  stats = stats != nullptr ? stats : &ignored;
+  STATOR_RETURN_IF_ERROR(check_support(graph, backend));
+  const std::vector<RegionGroup> groups = group_regions(graph);
+  stats->regions = static_cast<int>(graph.regions.size());
+  stats->kernels = static_cast<int>(groups.size());
+  STATOR_TRY(const std::vector<Tactic> tactics,
+             choose_tactics(graph, groups, backend, options, stats));
+
+  const Clock::time_point compile_begin = Clock::now();
+  if (options.progress) {
+    options.progress(0, 1, "compiling " + std::to_string(groups.size()) + " kernels");
+  }
+  std::vector<KernelRequest> requests;
+  std::vector<int32_t> kernel_of(graph.regions.size(), -1);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const Region& region = graph.regions[static_cast<size_t>(groups[g].regions.front())];
+    requests.push_back({&graph, &region, tactics[g], symbol_name(region.name, g)});
+    for (const int r : groups[g].regions) {
+      kernel_of[static_cast<size_t>(r)] = static_cast<int32_t>(g);
+    }
+  }
+  STATOR_TRY(CompiledCode compiled, backend.compile(requests, options.build));
+  stats->compile_s = seconds_since(compile_begin);
+
+  PlanLayout layout(graph, backend);
+  STATOR_RETURN_IF_ERROR(layout.interface());
+  for (size_t r = 0; r < graph.regions.size(); ++r) {
+    const Tactic& tactic = tactics[static_cast<size_t>(kernel_of[r])];
+    const KernelLaunch launch = backend.launch(graph, graph.regions[r], tactic);
+    STATOR_RETURN_IF_ERROR(layout.add_step(graph.regions[r], kernel_of[r], launch));
+  }
+  STATOR_TRY(Plan plan, layout.finish());
+  plan.kernels = std::move(compiled.kernels);
+  if (compiled.variant.image.size_bytes > 0) {
+    plan.code.push_back(std::move(compiled.variant));
+  }
+  plan.compiler_version = "0.1.0";
+  plan.settings = options.settings_json;
+  plan.metadata = options.metadata_json;
+  stats->pack_s = layout.pack_seconds();
+  stats->total_s = seconds_since(begin);
+  return plan;
+}
+
+}  // namespace stator

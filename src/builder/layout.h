@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lays a plan out: buffers with their lives, the size program, weights as copies or packed.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "backend/compiler.h"
+#include "builder/build.h"
+
+namespace stator {
+
+class PlanLayout {
+ public:
+  PlanLayout(const RegionGraph& graph, const CompilerBackend& backend);
+
+  /// Inputs, outputs and symbols. kUnsupported when a symbol cannot be read off an input.
+  Status interface();
+  /// One step for `region`, run by kernel `kernel` as `launch` says.
+  Status add_step(const Region& region, int32_t kernel, const KernelLaunch& launch);
+  /// Lives of buffers; the plan.
+  Result<Plan> finish();
+
+  double pack_seconds() const { return pack_seconds_; }
+
+ private:
+  Result<SizeSlot> slot(const Expr& e);
+  Result<BufferId> buffer(int32_t tensor);
+  Result<BufferId> packed_buffer(int32_t tensor, const PackedInput& packed);
+  Result<BufferId> add_buffer(const RegionTensor& tensor, BufferRole role, const Expr& bytes);
+  int32_t add_weight(const RegionTensor& tensor, WeightRecipe recipe, TensorData data);
+  void touch(BufferId id);
+
+  const RegionGraph& graph_;
+  const CompilerBackend& backend_;
+  Plan plan_;
+  std::vector<BufferId> buffers_;  // by region tensor; -1: none yet
+  std::map<std::pair<const void*, std::string>, int32_t> weights_;  // (bytes, recipe) → weight
+  std::map<std::string, int> weight_names_;
+  double pack_seconds_ = 0;
+};
+
+}  // namespace stator

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "builder/tactics.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <optional>
+
+#include "base/align.h"
+#include "base/log.h"
+
+namespace stator {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+constexpr int64_t kTimingBytesLimit = int64_t{1} << 31;  // a region larger than this is not timed
+constexpr int64_t kDefaultSize = 32;
+
+/// One candidate made ready to run: buffers of the timing sizes filled with small numbers.
+class Trial {
+ public:
+  Trial(const RegionGraph& graph, const Region& region, const CompilerBackend& backend,
+        const Tactic& tactic, const std::map<std::string, int64_t>& sizes)
+      : graph_(graph), region_(region), backend_(backend), tactic_(tactic), sizes_(sizes) {}
+
+  /// False when it cannot be timed (sizes too large or not known).
+  bool prepare() {
+    const KernelLaunch launch = backend_.launch(graph_, region_, tactic_);
+    std::vector<int32_t> tensors = region_.inputs;
+    tensors.insert(tensors.end(), region_.outputs.begin(), region_.outputs.end());
+    dims_.resize(tensors.size());
+    int64_t total = 0;
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      const RegionTensor& tensor = graph_.tensors[static_cast<size_t>(tensors[i])];
+      int64_t bytes = dtype_bytes(tensor.type.dtype);
+      for (const Expr& e : tensor.type.shape) {
+        const std::optional<int64_t> size = e.evaluate(sizes_);
+        if (!size.has_value() || *size < 0 || __builtin_mul_overflow(bytes, *size, &bytes)) {
+          return false;
+        }
+        dims_[i].push_back(*size);
+      }
+      total += bytes;
+      if (total > kTimingBytesLimit ||
+          !add_buffer(tensor, launch, static_cast<int32_t>(i), bytes)) {
+        return false;
+      }
+      shapes_.push_back(
+          {tensor.type.dtype, static_cast<int32_t>(dims_[i].size()), dims_[i].data()});
+    }
+    for (const Expr& e : launch.sizes) {
+      values_.push_back(e.evaluate(sizes_).value_or(0));
+    }
+    const std::optional<int64_t> tasks = launch.task_count.evaluate(sizes_);
+    const std::optional<int64_t> scratch = launch.scratch_bytes.evaluate(sizes_);
+    if (!tasks.has_value() || !scratch.has_value()) {
+      return false;
+    }
+    args_ = {pointers_.data(), values_.data(), &fault_};
+    step_.args = &args_;
+    step_.task_count = *tasks;
+    step_.scratch_bytes = align_up(*scratch);
+    step_.shapes = shapes_.data();
+    void* scratch_memory = nullptr;
+    scratch_ = TensorData::allocate(
+        std::max<int64_t>(step_.scratch_bytes * backend_.executor().thread_count(), 64),
+        &scratch_memory);
+    scratch_pointer_ = scratch_memory;
+    return true;
+  }
+
+  int64_t scratch_bytes() const { return step_.scratch_bytes; }
+
+  /// Microseconds of one run: the least of some, until about two milliseconds are spent.
+  double time(const LoadedCode& code, int kernel, int rounds) {
+    step_.kernel = kernel;
+    double best = 1e30;
+    double spent = 0;
+    const int at_most = 20 * std::max(1, rounds);
+    for (int i = 0; i < at_most && (i < 2 + rounds || spent < 2000); ++i) {
+      const Clock::time_point begin = Clock::now();
+      if (!code.run(&step_, 1, scratch_pointer_, step_.scratch_bytes, nullptr, nullptr).ok()) {
+        return 1e30;
+      }
+      const double us = seconds_since(begin) * 1e6;
+      spent += us;
+      if (i > 0) {  // the first touches memory for the first time
+        best = std::min(best, us);
+      }
+    }
+    return best;
+  }
+
+ private:
+  bool add_buffer(const RegionTensor& tensor, const KernelLaunch& launch, int32_t index,
+                  int64_t bytes) {
+    for (const PackedInput& packed : launch.packed) {
+      if (packed.input == index) {
+        Result<TensorData> data = backend_.pack(packed.recipe, tensor.data);
+        if (!data.ok()) {
+          return false;
+        }
+        owners_.push_back(std::move(data).value());
+        pointers_.push_back(const_cast<void*>(owners_.back().data));
+        return true;
+      }
+    }
+    if (tensor.role == RegionTensorRole::kConstant) {
+      pointers_.push_back(const_cast<void*>(tensor.data.data));
+      return true;
+    }
+    void* writable = nullptr;
+    Result<TensorData> memory =
+        backend_.executor().allocate(std::max<int64_t>(bytes, 64), &writable);
+    if (!memory.ok()) {
+      return false;
+    }
+    fill(tensor.type.dtype, writable, bytes);
+    owners_.push_back(std::move(memory).value());
+    pointers_.push_back(writable);
+    return true;
+  }
+
+  /// Numbers that are no denormals and good indices alike.
+  static void fill(DType dtype, void* data, int64_t bytes) {
+    if (dtype == DType::kFloat32) {
+      auto* values = static_cast<float*>(data);
+      for (int64_t i = 0; i < bytes / 4; ++i) {
+        values[i] = static_cast<float>((i * 37) % 64) / 64.0f - 0.5f;
+      }
+    } else {
+      std::memset(data, 0, static_cast<size_t>(bytes));
+    }
+  }
+
+  const RegionGraph& graph_;
+  const Region& region_;
+  const CompilerBackend& backend_;
+  const Tactic& tactic_;
+  const std::map<std::string, int64_t>& sizes_;
+  std::vector<std::vector<int64_t>> dims_;
+  std::vector<TensorShape> shapes_;
+  std::vector<TensorData> owners_;
+  std::vector<void*> pointers_;
+  std::vector<int64_t> values_;
+  int64_t fault_ = 0;
+  KernelArgs args_{};
+  BoundStep step_;
+  TensorData scratch_;
+  void* scratch_pointer_ = nullptr;
+};
+
+/// A group whose candidates must be timed.
+struct Contest {
+  size_t group;
+  std::vector<Tactic> candidates;
+};
+
+std::string cache_key(const RegionGraph& graph, const RegionGroup& group,
+                      const std::map<std::string, int64_t>& sizes) {
+  std::vector<std::string> symbols;
+  const Region& region = graph.regions[static_cast<size_t>(group.regions.front())];
+  std::string key = region_signature(graph, region, &symbols);
+  for (const std::string& symbol : symbols) {
+    const auto found = sizes.find(symbol);
+    key += "@" + std::to_string(found == sizes.end() ? -1 : found->second);
+  }
+  return key;
+}
+
+}  // namespace
+
+std::map<std::string, int64_t> timing_sizes(const RegionGraph& graph,
+                                            const std::map<std::string, int64_t>& given) {
+  std::map<std::string, int64_t> sizes;
+  for (const auto& [symbol, range] : graph.bounds.ranges()) {
+    sizes[symbol] = std::clamp(kDefaultSize, range.first, std::max(range.first, range.second));
+  }
+  for (const auto& [symbol, size] : given) {
+    sizes[symbol] = size;
+  }
+  return sizes;
+}
+
+Result<std::vector<Tactic>> choose_tactics(const RegionGraph& graph,
+                                           const std::vector<RegionGroup>& groups,
+                                           const CompilerBackend& backend,
+                                           const BuilderOptions& options, BuildStats* stats) {
+  const Clock::time_point begin = Clock::now();
+  const std::map<std::string, int64_t> sizes = timing_sizes(graph, options.opt_symbols);
+  const std::string device = backend.device_key(options.build);
+  std::vector<Tactic> chosen(groups.size());
+  std::vector<Contest> contests;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const Region& region = graph.regions[static_cast<size_t>(groups[g].regions.front())];
+    std::vector<Tactic> candidates = backend.candidates(graph, region, options.build);
+    if (candidates.empty()) {
+      return Error{ErrorCode::kUnsupported, "region " + region.name + " has no tactic"};
+    }
+    chosen[g] = candidates.front();
+    if (candidates.size() == 1 || options.build.optimization_level == 0) {
+      continue;
+    }
+    if (options.timing_cache != nullptr) {
+      const auto cached = options.timing_cache->find(device, cache_key(graph, groups[g], sizes));
+      const bool known =
+          cached.has_value() && std::any_of(candidates.begin(), candidates.end(),
+                                            [&](const Tactic& t) { return t.name == *cached; });
+      if (known) {
+        chosen[g].name = *cached;
+        ++stats->timing_cache_hits;
+        continue;
+      }
+    }
+    contests.push_back({g, std::move(candidates)});
+  }
+  if (contests.empty()) {
+    return chosen;
+  }
+  // All candidates of all contests in one image.
+  std::vector<KernelRequest> requests;
+  for (const Contest& contest : contests) {
+    const Region& region =
+        graph.regions[static_cast<size_t>(groups[contest.group].regions.front())];
+    for (const Tactic& tactic : contest.candidates) {
+      requests.push_back({&graph, &region, tactic, "candidate_" + std::to_string(requests.size())});
+    }
+  }
+  STATOR_TRY(CompiledCode compiled, backend.compile(requests, options.build));
+  std::vector<CodeVariant> variants;
+  variants.push_back(compiled.variant);
+  STATOR_TRY(const std::unique_ptr<LoadedCode> code,
+             backend.executor().load(compiled.kernels, variants));
+  int kernel = 0;
+  for (size_t c = 0; c < contests.size(); ++c) {
+    const Contest& contest = contests[c];
+    const Region& region =
+        graph.regions[static_cast<size_t>(groups[contest.group].regions.front())];
+    if (options.progress) {
+      options.progress(static_cast<int>(c), static_cast<int>(contests.size()),
+                       "timing " + region.name);
+    }
+    double best = 1e30;
+    for (const Tactic& tactic : contest.candidates) {
+      const int index = kernel++;
+      const bool spent =
+          options.time_budget_s > 0 && seconds_since(begin) > 0.7 * options.time_budget_s;
+      Trial trial(graph, region, backend, tactic, sizes);
+      if (spent || !trial.prepare() ||
+          (options.workspace_bytes > 0 && trial.scratch_bytes() > options.workspace_bytes)) {
+        continue;
+      }
+      const double us = trial.time(*code, index, options.timing_iterations);
+      ++stats->tactics_timed;
+      STATOR_LOG(kDebug, region.name + ": " + tactic.name + " " + std::to_string(us) + " us");
+      if (us < best) {
+        best = us;
+        chosen[contest.group] = tactic;
+      }
+    }
+    if (best < 1e30 && options.timing_cache != nullptr) {
+      options.timing_cache->put(device, cache_key(graph, groups[contest.group], sizes),
+                                chosen[contest.group].name, best);
+    }
+  }
+  stats->tactics_s = seconds_since(begin);
+  return chosen;
+}
+
+}  // namespace stator

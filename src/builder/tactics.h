@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tactic choice: for each group of regions the candidate that ran fastest on this device, from the
+// timing cache or timed now.
+#pragma once
+
+#include <vector>
+
+#include "builder/build.h"
+#include "builder/region_groups.h"
+
+namespace stator {
+
+/// One tactic a group. Level 0, or a spent time budget, takes the first guess without timing.
+Result<std::vector<Tactic>> choose_tactics(const RegionGraph& graph,
+                                           const std::vector<RegionGroup>& groups,
+                                           const CompilerBackend& backend,
+                                           const BuilderOptions& options, BuildStats* stats);
+
+/// Sizes at which tactics are timed: the caller's, else a middling value within each range.
+std::map<std::string, int64_t> timing_sizes(const RegionGraph& graph,
+                                            const std::map<std::string, int64_t>& given);
+
+}  // namespace stator
