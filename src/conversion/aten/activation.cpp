@@ -35,12 +35,13 @@ TensorId gelu(Conversion& c, const Node& node) {
 Compute clamp(const char* low, const char* high) {
   return [low, high](Conversion& c, const Node& node) {
     const DType dtype = compute_dtype(result_type(c.graph(), node, {"self", low, high}));
+    const bool truth = dtype == DType::kBool;
     TensorId x = c.operand(node, "self", dtype);
     if (!node.is_none(low)) {
-      x = apply(c, x, c.operand(node, low, dtype), Op::kMax);
+      x = apply(c, x, c.operand(node, low, dtype), truth ? Op::kOr : Op::kMax);
     }
     if (!node.is_none(high)) {
-      x = apply(c, x, c.operand(node, high, dtype), Op::kMin);
+      x = apply(c, x, c.operand(node, high, dtype), truth ? Op::kAnd : Op::kMin);
     }
     return x;
   };

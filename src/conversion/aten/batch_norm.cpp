@@ -49,7 +49,7 @@ Support eval_mode(const SupportContext& c, const Node& node) {
       !has_tensor(node, "running_var")) {
     return Support::no("it is in training mode: its statistics come from the batch");
   }
-  return floating_point_argument(c, node, "input");
+  return all_of({floating_point_argument(c, node, "input"), at_least_axes(c, node, "input", 2)});
 }
 
 }  // namespace

@@ -161,6 +161,14 @@ Support floating_point_argument(const SupportContext& c, const Node& node, std::
                            ", and it must be floating point");
 }
 
+Support at_least_axes(const SupportContext& c, const Node& node, std::string_view arg, int least) {
+  const int rank = c.meta(node, arg).rank();
+  return rank >= least ? Support::yes()
+                       : Support::no("argument " + std::string(arg) + " has " +
+                                     std::to_string(rank) + " axes, and it must have " +
+                                     std::to_string(least) + " or more");
+}
+
 Support all_of(std::initializer_list<Support> supports) {
   for (const Support& support : supports) {
     if (!support) {

@@ -49,6 +49,8 @@ std::optional<double> constant_number(const Node& node, std::string_view arg);
 Support constant_arguments(const Node& node, Names args);
 /// No unless the tensor argument is of a floating point dtype.
 Support floating_point_argument(const SupportContext& c, const Node& node, std::string_view arg);
+/// No where the tensor argument has fewer axes than the operator is defined for.
+Support at_least_axes(const SupportContext& c, const Node& node, std::string_view arg, int least);
 /// Yes where all are; else the first no.
 Support all_of(std::initializer_list<Support> supports);
 

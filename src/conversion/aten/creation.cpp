@@ -78,6 +78,9 @@ TensorId linspace(Conversion& c, const Node& node) {
   const TensorId position = n.add_iota(steps, 0, 1, DType::kInt64);
   const TensorId first_half =
       n.add_elementwise(position, whole(c, steps / 2, DType::kInt64), Op::kLess);
+  if (steps == 1) {
+    return line(start, 0, 1);
+  }
   // end - step * k with k = steps - 1 - i: the index runs from -(steps - 1) to 0.
   return n.add_select(first_half, line(start, 0, 1), line(end, -(steps - 1), 1));
 }

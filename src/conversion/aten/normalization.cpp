@@ -155,6 +155,10 @@ TensorId instance_norm(Conversion& c, const Node& node) {
   return group_norm_of(c, node, x, c.network().type(x).shape[1], node.number("eps", 1e-5));
 }
 
+Support channels(const SupportContext& c, const Node& node) {
+  return all_of({floating_point_argument(c, node, "input"), at_least_axes(c, node, "input", 2)});
+}
+
 Support instance_norm_support(const SupportContext& c, const Node& node) {
   if (!node.boolean("use_input_stats", true)) {
     return Support::no("it uses running statistics, which instance_norm keeps in PyTorch");
@@ -162,7 +166,7 @@ Support instance_norm_support(const SupportContext& c, const Node& node) {
   if (has_tensor(node, "running_mean") || has_tensor(node, "running_var")) {
     return Support::no("it updates running statistics");
   }
-  return floating_point_argument(c, node, "input");
+  return channels(c, node);
 }
 
 Support floats(const SupportContext& c, const Node& node) {
@@ -180,8 +184,8 @@ void register_normalization(ConverterRegistry& r) {
   r.add("aten.native_layer_norm.default", several(native_layer_norm, floats));
   r.add("aten.rms_norm.default", single(rms_norm, floats));
   r.add("aten._fused_rms_norm.default", several(fused_rms_norm, floats));
-  r.add("aten.group_norm.default", single(group_norm, floats));
-  r.add("aten.native_group_norm.default", several(native_group_norm, floats));
+  r.add("aten.group_norm.default", single(group_norm, channels));
+  r.add("aten.native_group_norm.default", several(native_group_norm, channels));
   r.add("aten.instance_norm.default", single(instance_norm, instance_norm_support));
 }
 

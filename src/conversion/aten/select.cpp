@@ -42,6 +42,10 @@ Compute triangle(Op kept) {
   };
 }
 
+Support matrices(const SupportContext& c, const Node& node) {
+  return at_least_axes(c, node, "self", 2);
+}
+
 TensorId eye(Conversion& c, const Node& node) {
   const TensorMeta& meta = c.output_meta(node);
   const TensorId number = diagonal_number(c, meta.shape[0], meta.shape[1]);
@@ -60,8 +64,8 @@ void register_select(ConverterRegistry& r) {
   }
   r.add("aten.masked_fill.Scalar", single(masked_fill));
   r.add("aten.masked_fill.Tensor", single(masked_fill));
-  r.add("aten.tril.default", single(triangle(Op::kLessEqual)));
-  r.add("aten.triu.default", single(triangle(Op::kGreaterEqual)));
+  r.add("aten.tril.default", single(triangle(Op::kLessEqual), matrices));
+  r.add("aten.triu.default", single(triangle(Op::kGreaterEqual), matrices));
   r.add("aten.eye.default", single(eye));
   r.add("aten.eye.m", single(eye));
 }
