@@ -163,10 +163,10 @@ Support floating_point_argument(const SupportContext& c, const Node& node, std::
 
 Support at_least_axes(const SupportContext& c, const Node& node, std::string_view arg, int least) {
   const int rank = c.meta(node, arg).rank();
-  return rank >= least ? Support::yes()
-                       : Support::no("argument " + std::string(arg) + " has " +
-                                     std::to_string(rank) + " axes, and it must have " +
-                                     std::to_string(least) + " or more");
+  return rank >= least
+             ? Support::yes()
+             : Support::no("argument " + std::string(arg) + " has " + std::to_string(rank) +
+                           " axes, and it must have " + std::to_string(least) + " or more");
 }
 
 Support all_of(std::initializer_list<Support> supports) {

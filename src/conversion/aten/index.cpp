@@ -55,6 +55,15 @@ TensorId at_least_one_axis(Conversion& c, TensorId x) {
   return c.network().type(x).rank() > 0 ? x : c.network().add_reshape(x, {Expr(1)});
 }
 
+TensorId wrapped(Conversion& c, TensorId index, const Expr& size) {
+  Network& n = c.network();
+  const TensorId negative =
+      n.add_elementwise(index, whole(c, 0, DType::kInt64), ElementwiseOp::kLess);
+  const TensorId extent =
+      size.is_constant() ? whole(c, size.constant(), DType::kInt64) : n.add_size_value(size);
+  return n.add_select(negative, n.add_elementwise(index, extent, ElementwiseOp::kAdd), index);
+}
+
 namespace {
 
 TensorId embedding(Conversion& c, const Node& node) {
@@ -85,14 +94,16 @@ TensorId take_along_dim(Conversion& c, const Node& node) {
   if (node.is_none("dim")) {
     x = n.add_reshape(x, {product(n.type(x).shape)});
     index = n.add_reshape(index, {product(n.type(index).shape)});
+    index = wrapped(c, c.cast(index, DType::kInt64), n.type(x).shape[0]);
     return n.add_layer(GatherElements{0}, {x, index})[0];
   }
   const int64_t axis = normalize_dim(node.integer("dim"), n.type(x).rank());
   const Shape& result = c.output_meta(node).shape;
+  const Expr size = n.type(x).shape[static_cast<size_t>(axis)];
   Shape source = result;
-  source[static_cast<size_t>(axis)] = n.type(x).shape[static_cast<size_t>(axis)];
-  return n.add_layer(GatherElements{axis},
-                     {n.add_expand(x, source), n.add_expand(index, result)})[0];
+  source[static_cast<size_t>(axis)] = size;
+  const TensorId places = wrapped(c, c.cast(n.add_expand(index, result), DType::kInt64), size);
+  return n.add_layer(GatherElements{axis}, {n.add_expand(x, source), places})[0];
 }
 
 /// Elements of the flattened tensor; negative places count from its end.

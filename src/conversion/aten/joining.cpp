@@ -6,8 +6,8 @@
 namespace stator::aten {
 namespace {
 
+/// Without the empty one-axis tensors of another rank that cat skips, a leftover of old versions.
 std::vector<ValueId> tensors_of(const Graph& graph, const Node& node) {
-  // PyTorch skips empty one-axis tensors of the wrong rank, a leftover of old versions.
   std::vector<ValueId> kept;
   const int rank = graph.value(node.outputs[0]).tensor.rank();
   for (const ValueId id : node.tensors("tensors")) {
@@ -19,11 +19,11 @@ std::vector<ValueId> tensors_of(const Graph& graph, const Node& node) {
   return kept;
 }
 
-TensorId joined(Conversion& c, const Node& node, int64_t axis,
+TensorId joined(Conversion& c, const Node& node, const std::vector<ValueId>& tensors, int64_t axis,
                 const std::function<TensorId(TensorId)>& prepare) {
   const DType dtype = c.output_meta(node).dtype;
   std::vector<TensorId> parts;
-  for (const ValueId id : tensors_of(c.graph(), node)) {
+  for (const ValueId id : tensors) {
     parts.push_back(prepare(c.cast(c.tensor(id), dtype)));
   }
   return parts.size() == 1 ? parts.front() : c.network().add_concatenation(parts, axis);
@@ -31,13 +31,14 @@ TensorId joined(Conversion& c, const Node& node, int64_t axis,
 
 TensorId cat(Conversion& c, const Node& node) {
   const int64_t rank = c.output_meta(node).rank();
-  return joined(c, node, normalize_dim(node.integer("dim", 0), rank), [](TensorId x) { return x; });
+  return joined(c, node, tensors_of(c.graph(), node), normalize_dim(node.integer("dim", 0), rank),
+                [](TensorId x) { return x; });
 }
 
 TensorId stack(Conversion& c, const Node& node) {
   const int64_t rank = c.output_meta(node).rank();
   const int64_t axis = normalize_dim(node.integer("dim", 0), rank);
-  return joined(c, node, axis, [&](TensorId x) {
+  return joined(c, node, node.tensors("tensors"), axis, [&](TensorId x) {
     Shape shape = c.network().type(x).shape;
     shape.insert(shape.begin() + axis, Expr(1));
     return c.network().add_reshape(x, shape);
@@ -48,7 +49,7 @@ TensorId stack(Conversion& c, const Node& node) {
 Compute stack_along(int64_t axis, size_t least_rank) {
   return [axis, least_rank](Conversion& c, const Node& node) {
     const int64_t used = c.output_meta(node).rank() == 1 ? 0 : axis;
-    return joined(c, node, used, [&](TensorId x) {
+    return joined(c, node, node.tensors("tensors"), used, [&](TensorId x) {
       Shape shape = c.network().type(x).shape;
       if (shape.empty()) shape = {Expr(1)};
       if (least_rank >= 2 && shape.size() < 2) shape.insert(shape.begin(), Expr(1));
@@ -59,7 +60,7 @@ Compute stack_along(int64_t axis, size_t least_rank) {
 }
 
 TensorId column_stack(Conversion& c, const Node& node) {
-  return joined(c, node, 1, [&](TensorId x) {
+  return joined(c, node, node.tensors("tensors"), 1, [&](TensorId x) {
     Shape shape = c.network().type(x).shape;
     while (shape.size() < 2) shape.push_back(Expr(1));
     return c.network().add_reshape(x, shape);

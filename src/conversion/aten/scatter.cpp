@@ -56,13 +56,19 @@ Compute scatter(const char* source, bool accumulate) {
   };
 }
 
-Support adds(const SupportContext&, const Node& node) {
+/// Truth values are put, not added up.
+Support numbers(const SupportContext& c, const Node& node) {
+  return c.meta(node, "self").dtype == DType::kBool ? Support::no("sums of bool are not supported")
+                                                    : Support::yes();
+}
+
+Support adds(const SupportContext& c, const Node& node) {
   const std::string mode = node.string("reduce");
   if (mode != "sum" && mode != "add") {
     return Support::no("reduce is \"" + mode + "\", and only sums are supported");
   }
   return node.boolean("include_self", true)
-             ? Support::yes()
+             ? numbers(c, node)
              : Support::no("include_self is False, which depends on which elements are written");
 }
 
@@ -86,15 +92,6 @@ Compute by_rows(const char* source, bool accumulate) {
     }
     return restored(c, node, put(c, o.x, index, updates, o.axis, accumulate));
   };
-}
-
-/// index + size where index is negative.
-TensorId wrapped(Conversion& c, TensorId index, const Expr& size) {
-  Network& n = c.network();
-  const TensorId negative = n.add_elementwise(index, whole(c, 0, DType::kInt64), Op::kLess);
-  const TensorId extent =
-      size.is_constant() ? whole(c, size.constant(), DType::kInt64) : n.add_size_value(size);
-  return n.add_select(negative, n.add_elementwise(index, extent, Op::kAdd), index);
 }
 
 /// The indexed axes flattened into one: the place in it.
@@ -199,11 +196,11 @@ void register_scatter(ConverterRegistry& r) {
   using namespace aten;
   r.add("aten.scatter.src", single(scatter("src", false)));
   r.add("aten.scatter.value", single(scatter("value", false)));
-  r.add("aten.scatter_add.default", single(scatter("src", true)));
+  r.add("aten.scatter_add.default", single(scatter("src", true), numbers));
   r.add("aten.scatter.reduce", single(scatter("src", true), adds));
   r.add("aten.scatter.value_reduce", single(scatter("value", true), adds));
   r.add("aten.scatter_reduce.two", single(scatter("src", true), adds));
-  r.add("aten.index_add.default", single(by_rows("source", true)));
+  r.add("aten.index_add.default", single(by_rows("source", true), numbers));
   r.add("aten.index_copy.default", single(by_rows("source", false)));
   r.add("aten.index_fill.int_Scalar", single(by_rows("value", false)));
   r.add("aten.index_fill.int_Tensor", single(by_rows("value", false)));
