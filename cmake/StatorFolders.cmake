@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Every folder of src/ is one object library, stator_<folder with / as _>. What it may include is
+# Every folder of src/ is one object library, folder_<name with / as _>. What it may include is
 # read from src/layers.txt: the drawing is the build. A folder's tests, test/*_test.cpp, are one
 # program test_<folder>, linked with nothing but what the folder may use.
 
@@ -79,8 +79,8 @@ function(stator_objects out)
   set(objects)
   foreach(folder IN LISTS ARGN)
     string(REPLACE "/" "_" id ${folder})
-    if(TARGET stator_${id})
-      list(APPEND objects $<TARGET_OBJECTS:stator_${id}>)
+    if(TARGET folder_${id})
+      list(APPEND objects $<TARGET_OBJECTS:folder_${id}>)
     endif()
   endforeach()
   set(${out} "${objects}" PARENT_SCOPE)
@@ -95,11 +95,11 @@ function(stator_folder name)
   if(NOT sources)
     return()
   endif()
-  add_library(stator_${id} OBJECT ${sources})
-  stator_compile_options(stator_${id})
-  target_include_directories(stator_${id} PRIVATE ${PROJECT_SOURCE_DIR}/include
+  add_library(folder_${id} OBJECT ${sources})
+  stator_compile_options(folder_${id})
+  target_include_directories(folder_${id} PRIVATE ${PROJECT_SOURCE_DIR}/include
                                                   ${PROJECT_SOURCE_DIR}/src)
-  target_link_libraries(stator_${id} PRIVATE nlohmann_json::nlohmann_json Threads::Threads)
+  target_link_libraries(folder_${id} PRIVATE nlohmann_json::nlohmann_json Threads::Threads)
 endfunction()
 
 # stator_test(<folder> [FOLDERS …] [OBJECTS …] [LIBRARIES …]): test/*_test.cpp of a folder, linked

@@ -14,8 +14,6 @@ llvm_map_components_to_libnames(
   aarch64codegen
   aarch64desc
   aarch64info)
-if(TARGET stator_backends_cpu_codegen)
-  separate_arguments(STATOR_LLVM_DEFINITIONS NATIVE_COMMAND ${LLVM_DEFINITIONS})
-  target_include_directories(stator_backends_cpu_codegen SYSTEM PRIVATE ${LLVM_INCLUDE_DIRS})
-  target_compile_definitions(stator_backends_cpu_codegen PRIVATE ${STATOR_LLVM_DEFINITIONS})
+if(TARGET folder_backends_cpu_codegen)
+  target_include_directories(folder_backends_cpu_codegen SYSTEM PRIVATE ${LLVM_INCLUDE_DIRS})
 endif()

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The code image is one position-independent block that refers to nothing outside itself. It is
+// copied into fresh pages, which then become executable and lose the right to be written.
+#include <sys/mman.h>
+
+#include <charconv>
+#include <chrono>
+#include <cstring>
+
+#include "backends/cpu/run/features.h"
+#include "backends/cpu/run/register.h"
+#include "base/thread_pool.h"
+
+namespace stator {
+namespace {
+
+/// Executable memory; unmapped at the end.
+class CodePages {
+ public:
+  CodePages() = default;
+  CodePages(const CodePages&) = delete;
+  CodePages& operator=(const CodePages&) = delete;
+  ~CodePages() {
+    if (address_ != nullptr) {
+      munmap(address_, size_);
+    }
+  }
+  Status load(const TensorData& image) {
+    size_ = static_cast<size_t>(image.size_bytes);
+    void* pages = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) {
+      return Error{ErrorCode::kIo,
+                   "there is no memory for " + std::to_string(size_) + " bytes of machine code"};
+    }
+    address_ = pages;
+    std::memcpy(pages, image.data, size_);
+    if (mprotect(pages, size_, PROT_READ | PROT_EXEC) != 0) {
+      return Error{ErrorCode::kIo, "the operating system refuses executable memory"};
+    }
+    __builtin___clear_cache(static_cast<char*>(pages), static_cast<char*>(pages) + size_);
+    return {};
+  }
+  const char* address() const { return static_cast<const char*>(address_); }
+
+ private:
+  void* address_ = nullptr;
+  size_t size_ = 0;
+};
+
+/// What one parallel_for hands to its tasks.
+struct Launch {
+  CpuKernel kernel;
+  const KernelArgs* args;
+  char* scratch;
+  int64_t scratch_per_thread;
+};
+
+void run_tasks(void* context, int64_t begin, int64_t end, int thread) {
+  const auto& launch = *static_cast<const Launch*>(context);
+  launch.kernel(launch.args, begin, end, launch.scratch + thread * launch.scratch_per_thread);
+}
+
+class CpuCode : public LoadedCode {
+ public:
+  Status load(const std::vector<PlanKernel>& kernels, const TensorData& image) {
+    if (image.size_bytes > 0) {
+      STATOR_RETURN_IF_ERROR(pages_.load(image));
+    }
+    for (const PlanKernel& kernel : kernels) {
+      CpuKernel entry = nullptr;
+      if (kernel.executor == "cpu") {
+        int64_t offset = -1;
+        const char* end = kernel.payload.data() + kernel.payload.size();
+        if (std::from_chars(kernel.payload.data(), end, offset).ptr != end || offset < 0 ||
+            offset >= image.size_bytes) {
+          return Error{ErrorCode::kInvalidFile,
+                       "kernel " + kernel.name + " begins outside the machine code"};
+        }
+        entry = reinterpret_cast<CpuKernel>(reinterpret_cast<uintptr_t>(pages_.address() + offset));
+      }
+      entries_.push_back(entry);
+    }
+    return {};
+  }
+
+  Status run(const BoundStep* steps, int64_t count, void* scratch, int64_t scratch_per_thread,
+             void*, int64_t* step_ns) const override {
+    ThreadPool& pool = ThreadPool::global();
+    for (int64_t i = 0; i < count; ++i) {
+      const BoundStep& step = steps[i];
+      const auto begin = step_ns != nullptr ? std::chrono::steady_clock::now()
+                                            : std::chrono::steady_clock::time_point();
+      const CpuKernel kernel = entries_[static_cast<size_t>(step.kernel)];
+      if (step.task_count == 1) {
+        kernel(step.args, 0, 1, scratch);
+      } else if (step.task_count > 1) {
+        Launch launch{kernel, step.args, static_cast<char*>(scratch), scratch_per_thread};
+        pool.parallel_for(step.task_count, run_tasks, &launch);
+      }
+      if (step_ns != nullptr) {
+        step_ns[i] = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                         std::chrono::steady_clock::now() - begin)
+                         .count();
+      }
+    }
+    return {};
+  }
+
+ private:
+  CodePages pages_;
+  std::vector<CpuKernel> entries_;  // by kernel of the plan; null for other executors' ones
+};
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string s;
+  for (const std::string& name : names) {
+    s += (s.empty() ? "" : ", ") + name;
+  }
+  return s;
+}
+
+class CpuExecutor : public ExecutorBackend {
+ public:
+  std::string name() const override { return "cpu"; }
+
+  Result<std::unique_ptr<LoadedCode>> load(const std::vector<PlanKernel>& kernels,
+                                           const std::vector<CodeVariant>& code) const override {
+    const CodeVariant* best = nullptr;
+    std::string refused;
+    for (const CodeVariant& variant : code) {
+      if (variant.executor != name()) {
+        continue;
+      }
+      const std::vector<std::string> missing = missing_cpu_features(variant.features);
+      if (!missing.empty()) {
+        refused += (refused.empty() ? "" : "; ") + variant.target + " needs " + joined(missing);
+      } else if (best == nullptr || variant.features.size() > best->features.size()) {
+        best = &variant;
+      }
+    }
+    if (best == nullptr && !refused.empty()) {
+      return Error{ErrorCode::kIncompatible,
+                   "the engine was built for instructions that this CPU lacks: " + refused +
+                       ". Build it on this machine, or with hardware_compatible"};
+    }
+    auto loaded = std::make_unique<CpuCode>();
+    STATOR_RETURN_IF_ERROR(loaded->load(kernels, best == nullptr ? TensorData() : best->image));
+    return std::unique_ptr<LoadedCode>(std::move(loaded));
+  }
+
+  Result<TensorData> allocate(int64_t size_bytes, void** writable) const override {
+    return TensorData::allocate(size_bytes, writable);
+  }
+  int thread_count() const override { return ThreadPool::global().thread_count(); }
+};
+
+}  // namespace
+
+ExecutorBackend& cpu_executor() {
+  static auto& executor = *new CpuExecutor();
+  return executor;
+}
+
+}  // namespace stator

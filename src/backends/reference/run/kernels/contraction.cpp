@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "backends/reference/run/kernels.h"
+
+namespace stator::reference {
+namespace {
+
+/// Sums in double, or exactly in int64.
+class Accumulator {
+ public:
+  explicit Accumulator(const Tensor& like) : is_real_(like.is_real()) {}
+  void add(const Tensor& a, int64_t i, const Tensor& b, int64_t j) {
+    if (is_real_) {
+      real_ += a.real(i) * b.real(j);
+    } else {
+      integer_ += static_cast<uint64_t>(a.integer(i)) * static_cast<uint64_t>(b.integer(j));
+    }
+  }
+  void add(const Tensor& a, int64_t i) {
+    if (is_real_) {
+      real_ += a.real(i);
+    } else {
+      integer_ += static_cast<uint64_t>(a.integer(i));
+    }
+  }
+  void put(Tensor& y, int64_t i) const {
+    if (is_real_) {
+      y.put_real(i, real_);
+    } else {
+      y.put_integer(i, static_cast<int64_t>(integer_));
+    }
+  }
+
+ private:
+  bool is_real_;
+  double real_ = 0;
+  uint64_t integer_ = 0;
+};
+
+/// Offset of an image element by (n, c, spatial position).
+struct Image {
+  const Tensor& tensor;
+  bool channels_last;
+  std::vector<int64_t> strides;
+  Image(const Tensor& t, bool last)
+      : tensor(t), channels_last(last), strides(strides_of(t.shape)) {}
+  size_t axis(size_t k) const { return k + (channels_last ? 1 : 2); }
+  int64_t channels() const { return tensor.shape[channels_last ? tensor.shape.size() - 1 : 1]; }
+  int64_t size(size_t k) const { return tensor.shape[axis(k)]; }
+  int64_t offset(int64_t n, int64_t c, const std::vector<int64_t>& at) const {
+    int64_t o = n * strides[0] + c * strides[channels_last ? strides.size() - 1 : 1];
+    for (size_t k = 0; k < at.size(); ++k) {
+      o += at[k] * strides[axis(k)];
+    }
+    return o;
+  }
+  std::vector<int64_t> spatial() const {
+    std::vector<int64_t> sizes;
+    for (size_t k = 0; k + 2 < tensor.shape.size(); ++k) {
+      sizes.push_back(size(k));
+    }
+    return sizes;
+  }
+};
+
+}  // namespace
+
+void run(const MatrixMultiply& layer, const Tensors& in, Tensors& out) {
+  const Tensor &a = in[0], &b = in[1];
+  Tensor& y = out[0];
+  const size_t ra = a.shape.size(), rb = b.shape.size(), ry = y.shape.size();
+  const int64_t m = y.shape[ry - 2], n = y.shape[ry - 1];
+  const int64_t k = layer.transpose_a ? a.shape[ra - 2] : a.shape[ra - 1];
+  Tensor batch_a = a, batch_b = b;
+  batch_a.shape.resize(ra - 2);
+  batch_b.shape.resize(rb - 2);
+  int64_t batch = 0;
+  for_each_index({y.shape.begin(), y.shape.end() - 2}, [&](const std::vector<int64_t>& index) {
+    const int64_t base_a = broadcast_offset(index, batch_a) * m * k;
+    const int64_t base_b = broadcast_offset(index, batch_b) * k * n;
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        Accumulator sum(a);
+        for (int64_t p = 0; p < k; ++p) {
+          sum.add(a, base_a + (layer.transpose_a ? p * m + i : i * k + p), b,
+                  base_b + (layer.transpose_b ? j * k + p : p * n + j));
+        }
+        if (in.size() == 3) {
+          sum.add(in[2], j);
+        }
+        sum.put(y, (batch * m + i) * n + j);
+      }
+    }
+    ++batch;
+  });
+}
+
+void run(const Convolution& layer, const Tensors& in, Tensors& out) {
+  const Image x(in[0], layer.channels_last), y(out[0], layer.channels_last);
+  const Tensor& w = in[1];
+  const std::vector<int64_t> w_strides = strides_of(w.shape);
+  const std::vector<int64_t> kernel(w.shape.begin() + 2, w.shape.end());
+  const size_t spatial = kernel.size();
+  const int64_t in_group = x.channels() / layer.groups, out_group = y.channels() / layer.groups;
+  for (int64_t n = 0; n < out[0].shape[0]; ++n) {
+    for (int64_t o = 0; o < y.channels(); ++o) {
+      const int64_t group = o / out_group;
+      for_each_index(y.spatial(), [&](const std::vector<int64_t>& at) {
+        Accumulator sum(in[0]);
+        for_each_index(kernel, [&](const std::vector<int64_t>& tap) {
+          std::vector<int64_t> source(spatial);
+          for (size_t k = 0; k < spatial; ++k) {
+            if (layer.transposed) {
+              // y = x * stride - pad + tap * dilation, solved for x.
+              const int64_t reach = at[k] + layer.pad_before[k] - tap[k] * layer.dilation[k];
+              if (reach % layer.stride[k] != 0) {
+                return;
+              }
+              source[k] = reach / layer.stride[k];
+            } else {
+              source[k] =
+                  at[k] * layer.stride[k] - layer.pad_before[k] + tap[k] * layer.dilation[k];
+            }
+            if (source[k] < 0 || source[k] >= x.size(k)) {
+              return;
+            }
+          }
+          int64_t tap_offset = 0;
+          for (size_t k = 0; k < spatial; ++k) {
+            tap_offset += tap[k] * w_strides[2 + k];
+          }
+          for (int64_t c = 0; c < in_group; ++c) {
+            const int64_t channel = group * in_group + c;
+            const int64_t weight =
+                layer.transposed ? channel * w_strides[0] + (o - group * out_group) * w_strides[1]
+                                 : o * w_strides[0] + c * w_strides[1];
+            sum.add(in[0], x.offset(n, channel, source), w, weight + tap_offset);
+          }
+        });
+        if (in.size() == 3) {
+          sum.add(in[2], o);
+        }
+        sum.put(out[0], y.offset(n, o, at));
+      });
+    }
+  }
+}
+
+void run(const Pooling& layer, const Tensors& in, Tensors& out) {
+  const Image x(in[0], layer.channels_last), y(out[0], layer.channels_last);
+  for (int64_t n = 0; n < out[0].shape[0]; ++n) {
+    for (int64_t c = 0; c < y.channels(); ++c) {
+      for_each_index(y.spatial(), [&](const std::vector<int64_t>& at) {
+        double sum = 0, most = -std::numeric_limits<double>::infinity();
+        int64_t inside = 0, window = 0;
+        bool nan = false;
+        for_each_index(layer.kernel, [&](const std::vector<int64_t>& tap) {
+          std::vector<int64_t> source(at.size());
+          bool is_inside = true, counts = true;
+          for (size_t k = 0; k < at.size(); ++k) {
+            source[k] = at[k] * layer.stride[k] - layer.pad_before[k] + tap[k] * layer.dilation[k];
+            is_inside = is_inside && source[k] >= 0 && source[k] < x.size(k);
+            // Windows of ceil mode reach beyond the padding; that part never counts.
+            counts = counts && source[k] < x.size(k) + layer.pad_after[k];
+          }
+          window += counts ? 1 : 0;
+          if (!is_inside) {
+            return;
+          }
+          const double value = in[0].real(x.offset(n, c, source));
+          ++inside;
+          sum += value;
+          nan = nan || std::isnan(value);
+          most = std::max(most, value);
+        });
+        const int64_t divisor = layer.divisor != 0        ? layer.divisor
+                                : layer.count_include_pad ? window
+                                                          : inside;
+        const double value =
+            layer.op == PoolOp::kMax ? (nan ? NAN : most) : sum / static_cast<double>(divisor);
+        out[0].put_real(y.offset(n, c, at), value);
+      });
+    }
+  }
+}
+
+void run(const AdaptivePooling& layer, const Tensors& in, Tensors& out) {
+  const Image x(in[0], layer.channels_last), y(out[0], layer.channels_last);
+  for (int64_t n = 0; n < out[0].shape[0]; ++n) {
+    for (int64_t c = 0; c < y.channels(); ++c) {
+      for_each_index(y.spatial(), [&](const std::vector<int64_t>& at) {
+        std::vector<int64_t> begin(at.size()), window(at.size());
+        int64_t count = 1;
+        for (size_t k = 0; k < at.size(); ++k) {
+          begin[k] = at[k] * x.size(k) / y.size(k);
+          window[k] = ((at[k] + 1) * x.size(k) + y.size(k) - 1) / y.size(k) - begin[k];
+          count *= window[k];
+        }
+        double sum = 0, most = -std::numeric_limits<double>::infinity();
+        bool nan = false;
+        for_each_index(window, [&](const std::vector<int64_t>& tap) {
+          std::vector<int64_t> source(at.size());
+          for (size_t k = 0; k < at.size(); ++k) {
+            source[k] = begin[k] + tap[k];
+          }
+          const double value = in[0].real(x.offset(n, c, source));
+          sum += value;
+          nan = nan || std::isnan(value);
+          most = std::max(most, value);
+        });
+        out[0].put_real(y.offset(n, c, at), layer.op == PoolOp::kMax
+                                                ? (nan ? NAN : most)
+                                                : sum / static_cast<double>(count));
+      });
+    }
+  }
+}
+
+void run(const Attention& layer, const Tensors& in, Tensors& out) {
+  const Tensor &q = in[0], &k = in[1], &v = in[2];
+  const int64_t heads = q.shape[1], kv_heads = k.shape[1], queries = q.shape[2];
+  const int64_t keys = k.shape[2], width = q.shape[3], v_width = v.shape[3];
+  std::vector<double> scores(static_cast<size_t>(keys));
+  for_each_index({q.shape[0], heads, queries}, [&](const std::vector<int64_t>& at) {
+    const int64_t group = at[1] / (heads / kv_heads);
+    const int64_t q_row = ((at[0] * heads + at[1]) * queries + at[2]) * width;
+    const int64_t kv = (at[0] * kv_heads + group) * keys;
+    double most = -std::numeric_limits<double>::infinity();
+    bool any = false;
+    for (int64_t j = 0; j < keys; ++j) {
+      double score = 0;
+      for (int64_t d = 0; d < width; ++d) {
+        score += q.real(q_row + d) * k.real((kv + j) * width + d);
+      }
+      score *= layer.scale;
+      bool admitted = !layer.causal || j <= at[2];
+      if (layer.has_mask) {
+        const int64_t m = broadcast_offset({at[0], at[1], at[2], j}, in[3]);
+        if (in[3].dtype == DType::kBool) {
+          admitted = admitted && in[3].integer(m) != 0;
+        } else {
+          score += in[3].real(m);
+        }
+      }
+      scores[static_cast<size_t>(j)] = admitted ? score : -std::numeric_limits<double>::infinity();
+      any = any || admitted;
+      most = std::max(most, scores[static_cast<size_t>(j)]);
+    }
+    double total = 0;
+    for (double& score : scores) {
+      score = std::exp(score - most);
+      total += score;
+    }
+    for (int64_t e = 0; e < v_width; ++e) {
+      double sum = 0;
+      for (int64_t j = 0; j < keys; ++j) {
+        sum += scores[static_cast<size_t>(j)] * v.real((kv + j) * v_width + e);
+      }
+      // A row that admits no key is 0; one whose scores are all -inf by a float mask is NaN.
+      out[0].put_real(q_row / std::max<int64_t>(width, 1) * v_width + e, any ? sum / total : 0.0);
+    }
+  });
+}
+
+void run(const Resize& layer, const Tensors& in, Tensors& out) {
+  const Image x(in[0], layer.channels_last), y(out[0], layer.channels_last);
+  const size_t spatial = layer.size.size();
+  const auto step = [&](size_t k) {
+    if (layer.align_corners && layer.mode != ResizeMode::kNearest) {
+      return y.size(k) > 1 ? static_cast<double>(x.size(k) - 1) / static_cast<double>(y.size(k) - 1)
+                           : 0.0;
+    }
+    return !layer.scale.empty() && layer.scale[k] > 0
+               ? layer.scale[k]
+               : static_cast<double>(x.size(k)) / static_cast<double>(y.size(k));
+  };
+  const auto cubic = [](double t) {
+    constexpr double kA = -0.75;
+    t = std::fabs(t);
+    return t <= 1  ? ((kA + 2) * t - (kA + 3)) * t * t + 1
+           : t < 2 ? ((kA * t - 5 * kA) * t + 8 * kA) * t - 4 * kA
+                   : 0.0;
+  };
+  /// Taps of one axis: source position and weight.
+  const auto taps = [&](size_t k, int64_t i) {
+    std::vector<std::pair<int64_t, double>> list;
+    const double scale = step(k);
+    const auto clamp = [&](int64_t s) { return std::clamp<int64_t>(s, 0, x.size(k) - 1); };
+    if (layer.mode == ResizeMode::kNearest || layer.mode == ResizeMode::kNearestExact) {
+      const double shift = layer.mode == ResizeMode::kNearestExact ? 0.5 : 0.0;
+      const auto f = static_cast<float>((static_cast<double>(i) + shift) * scale);
+      list.emplace_back(clamp(static_cast<int64_t>(std::floor(f))), 1.0);
+      return list;
+    }
+    double at = layer.align_corners ? scale * static_cast<double>(i)
+                                    : scale * (static_cast<double>(i) + 0.5) - 0.5;
+    if (layer.mode == ResizeMode::kLinear) {
+      at = std::max(at, 0.0);
+      const auto low = static_cast<int64_t>(std::floor(at));
+      const double part = at - static_cast<double>(low);
+      list.emplace_back(clamp(low), 1 - part);
+      list.emplace_back(clamp(low + 1), part);
+      return list;
+    }
+    const auto low = static_cast<int64_t>(std::floor(at));
+    for (int64_t s = low - 1; s <= low + 2; ++s) {
+      list.emplace_back(clamp(s), cubic(at - static_cast<double>(s)));
+    }
+    return list;
+  };
+  for (int64_t n = 0; n < out[0].shape[0]; ++n) {
+    for (int64_t c = 0; c < y.channels(); ++c) {
+      for_each_index(y.spatial(), [&](const std::vector<int64_t>& at) {
+        std::vector<std::vector<std::pair<int64_t, double>>> lists;
+        std::vector<int64_t> counts;
+        for (size_t k = 0; k < spatial; ++k) {
+          lists.push_back(taps(k, at[k]));
+          counts.push_back(static_cast<int64_t>(lists[k].size()));
+        }
+        double sum = 0;
+        for_each_index(counts, [&](const std::vector<int64_t>& tap) {
+          std::vector<int64_t> source(spatial);
+          double weight = 1;
+          for (size_t k = 0; k < spatial; ++k) {
+            const auto& [position, part] = lists[k][static_cast<size_t>(tap[k])];
+            source[k] = position;
+            weight *= part;
+          }
+          sum += weight * in[0].real(x.offset(n, c, source));
+        });
+        out[0].put_real(y.offset(n, c, at), sum);
+      });
+    }
+  }
+}
+
+}  // namespace stator::reference

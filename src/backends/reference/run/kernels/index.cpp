@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/reference/run/kernels.h"
+
+namespace stator::reference {
+namespace {
+
+/// The index, counted from the end where that is allowed; a fault when it is out of range.
+int64_t checked(int64_t index, int64_t size, bool wrap) {
+  index = wrap && index < 0 ? index + size : index;
+  if (index < 0 || index >= size) {
+    throw IndexFault();
+  }
+  return index;
+}
+
+}  // namespace
+
+void run(const Gather& layer, const Tensors& in, Tensors& out) {
+  const Tensor &x = in[0], &indices = in[1];
+  const auto axis = static_cast<size_t>(layer.axis);
+  const std::vector<int64_t> strides = strides_of(x.shape);
+  const std::vector<int64_t> index_strides = strides_of(indices.shape);
+  const size_t rank = indices.shape.size();
+  int64_t i = 0;
+  for_each_index(out[0].shape, [&](const std::vector<int64_t>& at) {
+    int64_t position = 0;
+    for (size_t k = 0; k < rank; ++k) {
+      position += at[axis + k] * index_strides[k];
+    }
+    int64_t from = checked(indices.integer(position), x.shape[axis], layer.wrap) * strides[axis];
+    for (size_t k = 0; k < x.shape.size(); ++k) {
+      from += k < axis ? at[k] * strides[k] : k > axis ? at[k - 1 + rank] * strides[k] : 0;
+    }
+    out[0].copy(i++, x, from);
+  });
+}
+
+void run(const GatherElements& layer, const Tensors& in, Tensors& out) {
+  const auto axis = static_cast<size_t>(layer.axis);
+  const std::vector<int64_t> strides = strides_of(in[0].shape);
+  int64_t i = 0;
+  for_each_index(out[0].shape, [&](const std::vector<int64_t>& at) {
+    const int64_t index = checked(in[1].integer(i), in[0].shape[axis], false);
+    out[0].copy(i++, in[0], offset_of(at, strides) + (index - at[axis]) * strides[axis]);
+  });
+}
+
+void run(const IndexTensors& layer, const Tensors& in, Tensors& out) {
+  const Tensor& x = in[0];
+  const auto first = static_cast<size_t>(layer.first_axis);
+  const size_t count = in.size() - 1;
+  const size_t index_rank = out[0].shape.size() - (x.shape.size() - count);
+  const std::vector<int64_t> strides = strides_of(x.shape);
+  int64_t i = 0;
+  for_each_index(out[0].shape, [&](const std::vector<int64_t>& at) {
+    const std::vector<int64_t> position(at.begin() + static_cast<int64_t>(first),
+                                        at.begin() + static_cast<int64_t>(first + index_rank));
+    int64_t from = 0;
+    for (size_t k = 0; k < x.shape.size(); ++k) {
+      int64_t index = 0;
+      if (k < first) {
+        index = at[k];
+      } else if (k >= first + count) {
+        index = at[k - count + index_rank];
+      } else {
+        const Tensor& indices = in[1 + k - first];
+        index = checked(indices.integer(broadcast_offset(position, indices)), x.shape[k], true);
+      }
+      from += index * strides[k];
+    }
+    out[0].copy(i++, x, from);
+  });
+}
+
+void run(const ScatterElements& layer, const Tensors& in, Tensors& out) {
+  run(Reshape{}, {in[0]}, out);
+  const auto axis = static_cast<size_t>(layer.axis);
+  const std::vector<int64_t> strides = strides_of(in[0].shape);
+  const std::vector<int64_t> update_strides = strides_of(in[2].shape);
+  int64_t i = 0;
+  for_each_index(in[1].shape, [&](const std::vector<int64_t>& at) {
+    const int64_t index = checked(in[1].integer(i++), in[0].shape[axis], false);
+    const int64_t to = offset_of(at, strides) + (index - at[axis]) * strides[axis];
+    const int64_t from = offset_of(at, update_strides);
+    if (!layer.accumulate) {
+      out[0].copy(to, in[2], from);
+    } else if (out[0].is_real()) {
+      out[0].put_real(to, out[0].real(to) + in[2].real(from));
+    } else {
+      out[0].put_integer(to, static_cast<int64_t>(static_cast<uint64_t>(out[0].integer(to)) +
+                                                  static_cast<uint64_t>(in[2].integer(from))));
+    }
+  });
+}
+
+}  // namespace stator::reference
