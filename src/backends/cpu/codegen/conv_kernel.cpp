@@ -169,14 +169,23 @@ class ConvEmitter : Emit {
     }
     Value* stride = num(shape_.stride[2] * pixel_);
     Value* a = address(input_row(row), mul(column, stride));
-    builder.CreateCall(tiles_, {rows, a, stride, address(offsets_, mul(s.first, 8)), s.count,
-                                num(layout_.run), s.b, c, s.accumulate});
+    builder.CreateCall(
+        tiles_, {rows, a, stride, address(offsets_, mul(s.first, 8)), s.count, num(layout_.run),
+                 s.b, c, s.accumulate, fetched_ahead(s, row, tile)});
     auto finish = [&] { emit_epilogue(s, c, rows, row, column); };
     if (layout_.split) {
       when(s.last, finish);
     } else {
       finish();
     }
+  }
+
+  /// Each tile brings its share of the next weights nearer.
+  Value* fetched_ahead(const Step& s, Value* row, Value* tile) {
+    Value* bytes = mul(s.count, 4 * layout_.run * tactic_.tile.columns());
+    Value* tiles = mul(sub(row_end_, row_begin_), tile_count_);
+    Value* position = add(mul(sub(row, row_begin_), tile_count_), tile);
+    return address(s.b, add(bytes, mul(position, div(bytes, tiles))));
   }
 
   /// Where the window of the first output of `row` starts.

@@ -168,7 +168,7 @@ class GemmEmitter : Emit {
     loop(num(0), panels_, 1, [&](Value* panel) {
       Value* b_panel = address(b, mul(panel, panel_bytes));
       loop(num(0), tile_count_, 1, [&](Value* tile) {
-        emit_tile(panel, tile, a, a_stride, k_length, b_panel, accumulate, last);
+        emit_tile(panel, tile, a, a_stride, k_length, b_panel, panel_bytes, accumulate, last);
       });
     });
   }
@@ -195,7 +195,7 @@ class GemmEmitter : Emit {
   }
 
   void emit_tile(Value* panel, Value* tile, Value* a, Value* a_stride, Value* k_length,
-                 Value* b_panel, Value* accumulate, Value* last) {
+                 Value* b_panel, Value* panel_bytes, Value* accumulate, Value* last) {
     Value* row = add(mul(tile, rows_each_), min(tile, longer_tiles_));
     Value* rows =
         add(rows_each_, builder.CreateZExt(less(tile, longer_tiles_), builder.getInt64Ty()));
@@ -204,8 +204,9 @@ class GemmEmitter : Emit {
       Value* position = add(mul(panel, layout_.tiles_in_rows), tile);
       c = address(c_tiles_, mul(position, layout_.tile_bytes));
     }
-    builder.CreateCall(tiles_, {rows, address(a, mul(row, a_stride)), a_stride, host_.scratch,
-                                num(1), k_length, b_panel, c, accumulate});
+    builder.CreateCall(
+        tiles_, {rows, address(a, mul(row, a_stride)), a_stride, host_.scratch, num(1), k_length,
+                 b_panel, c, accumulate, fetched_ahead(tile, b_panel, panel_bytes)});
     auto finish = [&] {
       emit_tile_epilogue(host_, c, tactic_.tile, rows,
                          {index_, add(row_begin_, row),
@@ -216,6 +217,12 @@ class GemmEmitter : Emit {
     } else {
       finish();
     }
+  }
+
+  /// Each tile brings its share of the next panel nearer.
+  Value* fetched_ahead(Value* tile, Value* b_panel, Value* panel_bytes) {
+    Value* share = div(panel_bytes, tile_count_);
+    return address(b_panel, add(panel_bytes, mul(tile, share)));
   }
 
   KernelHost& host_;

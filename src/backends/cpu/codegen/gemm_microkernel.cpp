@@ -107,11 +107,13 @@ class TileEmitter {
     auto* b = builder_.CreatePHI(builder_.getPtrTy(), 2);
     index->addIncoming(int64(0), start);
     b->addIncoming(argument(5), start);
+    auto* ahead = builder_.CreatePHI(builder_.getPtrTy(), 2);
+    ahead->addIncoming(argument(8), start);
     std::vector<llvm::PHINode*> accumulators = phis(first, start);
     auto* offset = builder_.CreateLoad(
         builder_.getInt64Ty(), builder_.CreateGEP(builder_.getInt64Ty(), argument(2), index));
     State state{group_pointers(byte_offset(argument(0), offset)), b,
-                Values(accumulators.begin(), accumulators.end())};
+                Values(accumulators.begin(), accumulators.end()), ahead};
     state = emit_k_loop(state, builder_.CreateUDiv(argument(4), int64(unroll_)), unroll_);
     state = emit_k_loop(state, builder_.CreateURem(argument(4), int64(unroll_)), 1);
     auto* next = builder_.CreateAdd(index, int64(1));
@@ -119,6 +121,7 @@ class TileEmitter {
     builder_.CreateCondBr(builder_.CreateICmpSLT(next, argument(3)), step, done);
     index->addIncoming(next, latch);
     b->addIncoming(state.b, latch);
+    ahead->addIncoming(state.ahead, latch);
     for (size_t i = 0; i < accumulators.size(); ++i)
       accumulators[i]->addIncoming(state.accumulators[i], latch);
     builder_.SetInsertPoint(done);
@@ -134,6 +137,7 @@ class TileEmitter {
     Values a;  // one pointer for each group of rows
     llvm::Value* b;
     Values accumulators;
+    llvm::Value* ahead;
   };
 
   std::vector<llvm::PHINode*> phis(const Values& values, llvm::BasicBlock* from) {
@@ -157,6 +161,8 @@ class TileEmitter {
     std::vector<llvm::PHINode*> a = phis(in.a, before);
     auto* b = builder_.CreatePHI(builder_.getPtrTy(), 2);
     b->addIncoming(in.b, before);
+    auto* ahead = builder_.CreatePHI(builder_.getPtrTy(), 2);
+    ahead->addIncoming(in.ahead, before);
     std::vector<llvm::PHINode*> accumulators = phis(in.accumulators, before);
     Values next(accumulators.begin(), accumulators.end());
     Values groups;
@@ -169,13 +175,15 @@ class TileEmitter {
     Values next_a;
     for (llvm::Value* pointer : groups) next_a.push_back(byte_offset(pointer, int64(4 * unroll)));
     auto* next_b = byte_offset(b, int64(4 * unroll * shape_.columns()));
+    auto* next_ahead = unroll > 1 ? fetch_ahead(ahead, unroll) : ahead;
     auto* next_left = builder_.CreateSub(left, int64(1));
     left->addIncoming(next_left, loop);
     for (size_t i = 0; i < a.size(); ++i) a[i]->addIncoming(next_a[i], loop);
     b->addIncoming(next_b, loop);
+    ahead->addIncoming(next_ahead, loop);
     for (size_t i = 0; i < next.size(); ++i) accumulators[i]->addIncoming(next[i], loop);
     builder_.CreateCondBr(builder_.CreateICmpNE(next_left, int64(0)), loop, after);
-    return leave_loop(in, before, loop, after, {next_a, next_b, next});
+    return leave_loop(in, before, loop, after, {next_a, next_b, next, next_ahead});
   }
 
   State leave_loop(const State& in, llvm::BasicBlock* before, llvm::BasicBlock* loop,
@@ -187,7 +195,7 @@ class TileEmitter {
       phi->addIncoming(y, loop);
       return phi;
     };
-    State state{{}, join(in.b, out.b), {}};
+    State state{{}, join(in.b, out.b), {}, join(in.ahead, out.ahead)};
     for (size_t i = 0; i < in.a.size(); ++i) state.a.push_back(join(in.a[i], out.a[i]));
     for (size_t i = 0; i < in.accumulators.size(); ++i)
       state.accumulators.push_back(join(in.accumulators[i], out.accumulators[i]));
@@ -203,6 +211,15 @@ class TileEmitter {
       groups.push_back(a);
     }
     return groups;
+  }
+
+  /// A line into the second-level cache for every two columns of A.
+  llvm::Value* fetch_ahead(llvm::Value* ahead, int unroll) {
+    for (int u = 0; u < unroll; u += 2)
+      builder_.CreateIntrinsic(llvm::Intrinsic::prefetch, {builder_.getPtrTy()},
+                               {byte_offset(ahead, int64(32 * u)), builder_.getInt32(0),
+                                builder_.getInt32(2), builder_.getInt32(1)});
+    return byte_offset(ahead, int64(32 * unroll));
   }
 
   /// Hides from strength reduction that the pointers move alike: it would fold them into one, with
@@ -276,8 +293,8 @@ class TileEmitter {
 llvm::FunctionType* tile_type(llvm::LLVMContext& context, bool with_rows) {
   auto* i64 = llvm::Type::getInt64Ty(context);
   auto* pointer = llvm::PointerType::get(context, 0);
-  std::vector<llvm::Type*> types = {pointer, i64,     pointer, i64,
-                                    i64,     pointer, pointer, llvm::Type::getInt1Ty(context)};
+  std::vector<llvm::Type*> types = {
+      pointer, i64, pointer, i64, i64, pointer, pointer, llvm::Type::getInt1Ty(context), pointer};
   if (with_rows) types.insert(types.begin(), i64);
   return llvm::FunctionType::get(llvm::Type::getVoidTy(context), types, false);
 }

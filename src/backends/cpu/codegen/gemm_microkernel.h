@@ -31,8 +31,10 @@ struct TileShape {
 /// The module's function for this tile; made on first use, internal and never inlined, so that all
 /// kernels of a module share it:
 ///   void tile(ptr a, i64 row_stride_bytes, ptr offsets, i64 steps, i64 k, ptr b, ptr c,
-///             i1 accumulate)
-/// `accumulate`: C starts from what the tile holds, not from zero. k and steps may be 0.
+///             i1 accumulate, ptr ahead)
+/// `accumulate`: C starts from what the tile holds, not from zero. k and steps may be 0. From
+/// `ahead` on, a cache line is fetched into the second-level cache for every two elements of k (any
+/// address will do).
 llvm::Function* tile_function(llvm::Module& module, const TileShape& shape);
 
 /// The largest number of rows whose accumulators, one row of B and a broadcast fit the registers.
@@ -40,7 +42,7 @@ int greatest_rows(int vectors, int registers);
 
 /// A function that runs tile_function for `rows` in 1 … most_rows, by a switch:
 ///   void tiles(i64 rows, ptr a, i64 row_stride_bytes, ptr offsets, i64 steps, i64 k, ptr b, ptr c,
-///              i1 accumulate)
+///              i1 accumulate, ptr ahead)
 /// `wanted`: the row counts that can occur (empty: all).
 llvm::Function* tile_switch(llvm::Module& module, const TileShape& most,
                             const std::vector<int>& wanted);
