@@ -20,18 +20,24 @@ using SupportQuery = std::function<Support(const Graph&, const Node&)>;
 struct PartitionOptions {
   int64_t min_block_size = 5;                // INT64_MAX: nothing is compiled
   std::set<std::string> torch_executed_ops;  // "aten.add.Tensor" or the packet "aten.add"
-  bool require_full_compilation = false;
+  bool require_full_compilation = false;     // also switches the size filter off
   bool use_fast_partitioner = true;
-  /// An engine is taken whatever its size when the whole graph is supported
-  /// (require_full_compilation, the C++ door).
 };
 
-/// Why a node runs in PyTorch.
-enum class FallbackKind : uint8_t { kNoConverter, kRefused, kTorchExecuted, kBelowMinBlockSize };
+/// Why a node runs in PyTorch. kRandom: draws random numbers, or writes its arguments.
+enum class FallbackKind : uint8_t {
+  kNotConvertible,  // no converter, or the converter refused; `reason` is its answer
+  kTorchExecuted,
+  kStateful,
+  kBelowMinBlockSize,
+};
+/// "not_convertible", "torch_executed", "stateful", "below_min_block_size".
+const char* fallback_kind_name(FallbackKind kind);
+
 struct Fallback {
   NodeId node = -1;
-  FallbackKind kind = FallbackKind::kNoConverter;
-  std::string reason;  // a sentence
+  FallbackKind kind = FallbackKind::kNotConvertible;
+  std::string reason;  // a clause that can follow "because"
 };
 
 struct Segment {
@@ -42,13 +48,15 @@ struct Segment {
   std::vector<std::string>
       symbol_inputs;             // symbols used but not readable off an input's plain dimensions
   std::vector<ValueId> outputs;  // values used outside, in order of definition
-  int64_t operator_count = 0;    // compute operators (no getitem, no size queries)
+  int64_t operator_count = 0;    // compute operators (no size queries)
 };
 
 struct Partitions {
-  std::vector<Segment> segments;
-  std::vector<Fallback> fallbacks;
+  std::vector<Segment> segments;  // engine and PyTorch segments alternate
+  std::vector<Fallback> fallbacks;  // one for each operator in PyTorch, in graph order
   int64_t total_operators = 0, supported_operators = 0;
+  /// Operator counts of all blocks, those below min_block_size too, in execution order.
+  std::vector<int64_t> block_sizes;
   /// Counts of unsupported or excluded targets ("aten.nonzero.default" → 2).
   std::map<std::string, int64_t> unsupported;
 };
