@@ -178,15 +178,13 @@ nb::list output_list(const Compilation& c) {
 }
 
 nb::list fallback_list(const Compilation& c) {
-  static constexpr const char* kKinds[] = {"no_converter", "refused", "torch_executed",
-                                           "below_min_block_size"};
   nb::list fallbacks;
   for (const Fallback& fallback : c.partitions().fallbacks) {
     const Node& node = c.graph().node(fallback.node);
     nb::dict d;
     d["node"] = node.name;
     d["target"] = node.target;
-    d["kind"] = kKinds[static_cast<size_t>(fallback.kind)];
+    d["kind"] = fallback_kind_name(fallback.kind);
     d["reason"] = fallback.reason;
     d["source"] = node.source().str();
     fallbacks.append(d);

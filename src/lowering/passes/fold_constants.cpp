@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "graph/operator_set.h"
+#include "graph/schema.h"
+#include "lowering/passes/passes.h"
+
+namespace stator {
+namespace {
+
+constexpr int64_t kSlackBytes = int64_t{1} << 20;
+
+/// Bytes of a tensor of fixed sizes; -1 for others.
+int64_t fixed_bytes(const Value& value) {
+  if (value.kind != ValueKind::kTensor) {
+    return -1;
+  }
+  int64_t bytes = dtype_bytes(value.tensor.dtype);
+  for (const Expr& size : value.tensor.shape) {
+    if (!size.is_constant()) {
+      return -1;
+    }
+    bytes *= size.constant();
+  }
+  return bytes;
+}
+
+bool has_symbols(const Argument& argument) {
+  if (const auto* e = std::get_if<Expr>(&argument)) {
+    return !e->is_constant();
+  }
+  if (const auto* list = std::get_if<std::vector<Expr>>(&argument)) {
+    return std::any_of(list->begin(), list->end(), [](const Expr& e) { return !e.is_constant(); });
+  }
+  return false;
+}
+
+/// Bytes of the constants that a node reads; -1 when it reads anything else.
+int64_t constant_input_bytes(const Graph& graph, const Node& node) {
+  int64_t total = 0;
+  for (const NamedArgument& arg : node.args) {
+    std::vector<ValueUse> uses;
+    if (const auto* use = std::get_if<ValueUse>(&arg.value)) {
+      uses.push_back(*use);
+    } else if (const auto* list = std::get_if<std::vector<ValueUse>>(&arg.value)) {
+      uses = *list;
+    }
+    for (const ValueUse use : uses) {
+      if (use.id == kNoValue) {
+        continue;
+      }
+      const GraphInput* constant = graph.constant(use.id);
+      if (constant == nullptr || constant->data.data == nullptr) {
+        return -1;
+      }
+      total += constant->data.size_bytes;
+    }
+    if (has_symbols(arg.value)) {
+      return -1;
+    }
+  }
+  return total;
+}
+
+/// Moving weights around is the builder's work, which packs them anyway: folding a transpose would
+/// only make a second copy.
+bool only_moves(const std::string& target) {
+  static constexpr const char* kViews[] = {"aten.t.default",         "aten.transpose.int",
+                                           "aten.permute.default",   "aten.view.default",
+                                           "aten.reshape.default",   "aten.expand.default",
+                                           "aten.unsqueeze.default", "aten.numpy_T.default"};
+  return std::find(std::begin(kViews), std::end(kViews), target) != std::end(kViews);
+}
+
+bool foldable(const Graph& graph, const Node& node) {
+  if (!is_pure(node) || node.outputs.empty()) {
+    return false;
+  }
+  const int64_t input_bytes = constant_input_bytes(graph, node);
+  if (input_bytes < 0 || (only_moves(node.target) && input_bytes > kSlackBytes)) {
+    return false;
+  }
+  int64_t output_bytes = 0;
+  for (const ValueId id : node.outputs) {
+    const int64_t bytes = fixed_bytes(graph.value(id));
+    if (bytes < 0) {
+      return false;
+    }
+    output_bytes += bytes;
+  }
+  return output_bytes <= input_bytes + kSlackBytes;
+}
+
+}  // namespace
+
+int fold_constants(Graph& graph, const LoweringOptions& options) {
+  if (!options.evaluate_constant) {
+    return 0;
+  }
+  int fired = 0;
+  const std::vector<NodeId> order = graph.order();
+  for (const NodeId id : order) {
+    const Node& node = graph.node(id);
+    if (contains_operator(options.torch_executed_ops, node) || !foldable(graph, node)) {
+      continue;
+    }
+    Result<std::vector<TensorData>> results = options.evaluate_constant(graph, node);
+    if (!results.ok() || results->size() != node.outputs.size()) {
+      continue;
+    }
+    const std::vector<ValueId> outputs = node.outputs;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const Value value = graph.value(outputs[i]);
+      TensorMeta meta = value.tensor;
+      meta.strides.clear();
+      const ValueId constant =
+          graph.add_constant(value.name + "_folded", std::move(meta), (*results)[i]);
+      graph.replace_uses(outputs[i], constant);
+    }
+    graph.remove_node(id);
+    ++fired;
+  }
+  return fired;
+}
+
+}  // namespace stator
