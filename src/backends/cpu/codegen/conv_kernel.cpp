@@ -171,7 +171,7 @@ class ConvEmitter : Emit {
     Value* a = address(input_row(row), mul(column, stride));
     builder.CreateCall(
         tiles_, {rows, a, stride, address(offsets_, mul(s.first, 8)), s.count, num(layout_.run),
-                 s.b, c, s.accumulate, fetched_ahead(s, row, tile)});
+                 s.b, c, s.accumulate, fetched_ahead(s, row, tile), num(0)});
     auto finish = [&] { emit_epilogue(s, c, rows, row, column); };
     if (layout_.split) {
       when(s.last, finish);

@@ -206,7 +206,7 @@ class GemmEmitter : Emit {
     }
     builder.CreateCall(
         tiles_, {rows, address(a, mul(row, a_stride)), a_stride, host_.scratch, num(1), k_length,
-                 b_panel, c, accumulate, fetched_ahead(tile, b_panel, panel_bytes)});
+                 b_panel, c, accumulate, fetched_ahead(tile, b_panel, panel_bytes), num(0)});
     auto finish = [&] {
       emit_tile_epilogue(host_, c, tactic_.tile, rows,
                          {index_, add(row_begin_, row),

@@ -173,8 +173,8 @@ class TileEmitter {
       emit_k(rows, b, u, next);
     }
     Values next_a;
-    for (llvm::Value* pointer : groups) next_a.push_back(byte_offset(pointer, int64(4 * unroll)));
-    auto* next_b = byte_offset(b, int64(4 * unroll * shape_.columns()));
+    for (llvm::Value* pointer : groups) next_a.push_back(byte_offset(pointer, a_advance(unroll)));
+    auto* next_b = byte_offset(b, b_advance(unroll));
     auto* next_ahead = unroll > 1 ? fetch_ahead(ahead, unroll) : ahead;
     auto* next_left = builder_.CreateSub(left, int64(1));
     left->addIncoming(next_left, loop);
@@ -202,11 +202,20 @@ class TileEmitter {
     return state;
   }
 
+  /// Bytes that A and B move for `steps` elements of k.
+  llvm::Value* a_advance(int steps) {
+    return shape_.a_by_columns ? builder_.CreateMul(argument(1), int64(steps)) : int64(4 * steps);
+  }
+  llvm::Value* b_advance(int steps) {
+    return shape_.b_strided ? builder_.CreateMul(argument(9), int64(steps))
+                            : int64(4 * steps * shape_.columns());
+  }
+
   /// A moving pointer for every kRowsPerPointer rows.
   Values group_pointers(llvm::Value* a) {
     auto* step = builder_.CreateMul(argument(1), int64(kRowsPerPointer));
     Values groups;
-    for (int r = 0; r < shape_.rows; r += kRowsPerPointer) {
+    for (int r = 0; r < (shape_.a_by_columns ? 1 : shape_.rows); r += kRowsPerPointer) {
       if (r > 0) a = byte_offset(a, step);
       groups.push_back(a);
     }
@@ -242,6 +251,10 @@ class TileEmitter {
     auto* twice = builder_.CreateShl(stride, int64(1));
     Values rows;
     for (int r = 0; r < shape_.rows; ++r) {
+      if (shape_.a_by_columns) {
+        rows.push_back(byte_offset(groups[0], int64(4 * r)));
+        continue;
+      }
       llvm::Value* base = groups[static_cast<size_t>(r / kRowsPerPointer)];
       int within = r % kRowsPerPointer;
       rows.push_back(within == 0 ? base : byte_offset(base, within == 1 ? stride : twice));
@@ -252,13 +265,13 @@ class TileEmitter {
   void emit_k(const Values& rows, llvm::Value* b, int u, Values& accumulators) {
     Values columns;
     for (int v = 0; v < shape_.vectors; ++v) {
-      auto* address = byte_offset(b, int64(4 * (u * shape_.columns() + v * shape_.lanes)));
-      columns.push_back(
-          builder_.CreateAlignedLoad(vector_, address, llvm::Align(shape_.lanes * 4)));
+      auto* address = byte_offset(byte_offset(b, b_advance(u)), int64(4 * v * shape_.lanes));
+      columns.push_back(builder_.CreateAlignedLoad(
+          vector_, address, llvm::Align(shape_.b_strided ? 4 : shape_.lanes * 4)));
     }
     size_t set = static_cast<size_t>((u % steps_side_by_side_) * shape_.rows * shape_.vectors);
     for (int r = 0; r < shape_.rows; ++r) {
-      auto* address = byte_offset(rows[static_cast<size_t>(r)], int64(4 * u));
+      auto* address = byte_offset(rows[static_cast<size_t>(r)], a_advance(u));
       auto* scalar = builder_.CreateAlignedLoad(builder_.getFloatTy(), address, llvm::Align(4));
       auto* a = builder_.CreateVectorSplat(static_cast<unsigned>(shape_.lanes), scalar);
       for (int v = 0; v < shape_.vectors; ++v) {
@@ -293,8 +306,9 @@ class TileEmitter {
 llvm::FunctionType* tile_type(llvm::LLVMContext& context, bool with_rows) {
   auto* i64 = llvm::Type::getInt64Ty(context);
   auto* pointer = llvm::PointerType::get(context, 0);
-  std::vector<llvm::Type*> types = {
-      pointer, i64, pointer, i64, i64, pointer, pointer, llvm::Type::getInt1Ty(context), pointer};
+  std::vector<llvm::Type*> types = {pointer, i64,     pointer, i64,
+                                    i64,     pointer, pointer, llvm::Type::getInt1Ty(context),
+                                    pointer, i64};
   if (with_rows) types.insert(types.begin(), i64);
   return llvm::FunctionType::get(llvm::Type::getVoidTy(context), types, false);
 }
@@ -310,7 +324,8 @@ llvm::Function* declare_internal(llvm::Module& module, const std::string& name, 
 
 std::string tile_name(const char* prefix, const TileShape& shape) {
   return prefix + std::to_string(shape.rows) + "x" + std::to_string(shape.vectors) + "x" +
-         std::to_string(shape.lanes);
+         std::to_string(shape.lanes) + (shape.a_by_columns ? "c" : "") +
+         (shape.b_strided ? "s" : "");
 }
 
 }  // namespace
