@@ -8,10 +8,6 @@ namespace {
 
 using Op = ElementwiseOp;
 
-TensorId apply(Conversion& c, TensorId a, TensorId b, Op op) {
-  return c.network().add_elementwise(a, b, op);
-}
-
 Compute unary(UnaryOp op) {
   return [op](Conversion& c, const Node& node) {
     return c.network().add_unary(floating_operand(c, node, "self"), op);
@@ -23,7 +19,7 @@ TensorId relu(Conversion& c, const Node& node) {
     return unary(UnaryOp::kRelu)(c, node);
   }
   const TensorId x = c.tensor(node, "self");
-  return apply(c, x, whole(c, 0, c.network().type(x).dtype), Op::kMax);
+  return c.network().add_elementwise(x, whole(c, 0, c.network().type(x).dtype), Op::kMax);
 }
 
 TensorId gelu(Conversion& c, const Node& node) {
@@ -38,10 +34,10 @@ Compute clamp(const char* low, const char* high) {
     const bool truth = dtype == DType::kBool;
     TensorId x = c.operand(node, "self", dtype);
     if (!node.is_none(low)) {
-      x = apply(c, x, c.operand(node, low, dtype), truth ? Op::kOr : Op::kMax);
+      x = c.network().add_elementwise(x, c.operand(node, low, dtype), truth ? Op::kOr : Op::kMax);
     }
     if (!node.is_none(high)) {
-      x = apply(c, x, c.operand(node, high, dtype), truth ? Op::kAnd : Op::kMin);
+      x = c.network().add_elementwise(x, c.operand(node, high, dtype), truth ? Op::kAnd : Op::kMin);
     }
     return x;
   };
@@ -51,7 +47,9 @@ Compute clamp(const char* low, const char* high) {
 TensorId clamp_between(Conversion& c, const Node& node, double low, double high) {
   const DType dtype = compute_dtype(c.meta(node, "self").dtype);
   const TensorId x = c.operand(node, "self", dtype);
-  return apply(c, apply(c, x, real(c, low, dtype), Op::kMax), real(c, high, dtype), Op::kMin);
+  return elementwise(
+      c, {c.network().add_elementwise(x, real(c, low, dtype), Op::kMax), real(c, high, dtype)},
+      Op::kMin);
 }
 
 TensorId hardtanh(Conversion& c, const Node& node) {
@@ -62,8 +60,9 @@ TensorId relu6(Conversion& c, const Node& node) { return clamp_between(c, node, 
 
 /// x where x > 0, else x * slope.
 TensorId leaky(Conversion& c, TensorId x, TensorId slope) {
-  const TensorId positive = apply(c, x, real(c, 0.0, c.network().type(x).dtype), Op::kGreater);
-  return c.network().add_select(positive, x, apply(c, x, slope, Op::kMul));
+  const TensorId positive =
+      c.network().add_elementwise(x, real(c, 0.0, c.network().type(x).dtype), Op::kGreater);
+  return c.network().add_select(positive, x, c.network().add_elementwise(x, slope, Op::kMul));
 }
 
 TensorId leaky_relu(Conversion& c, const Node& node) {
@@ -107,9 +106,9 @@ TensorId elu_with(Conversion& c, const Node& node, double alpha, double scale, d
   const TensorId x = floating_operand(c, node, "self");
   const DType dtype = n.type(x).dtype;
   const auto times = [&](TensorId t, double factor) {
-    return factor == 1.0 ? t : apply(c, t, real(c, factor, dtype), Op::kMul);
+    return factor == 1.0 ? t : c.network().add_elementwise(t, real(c, factor, dtype), Op::kMul);
   };
-  const TensorId negative = apply(c, x, real(c, 0.0, dtype), Op::kLess);
+  const TensorId negative = c.network().add_elementwise(x, real(c, 0.0, dtype), Op::kLess);
   const TensorId below = times(n.add_unary(times(x, input_scale), UnaryOp::kExpm1), alpha * scale);
   return n.add_select(negative, below, times(x, scale));
 }
@@ -139,10 +138,12 @@ TensorId softplus(Conversion& c, const Node& node) {
     return n.add_unary(x, UnaryOp::kSoftplus);
   }
   const DType dtype = n.type(x).dtype;
-  const TensorId scaled = apply(c, x, real(c, beta, dtype), Op::kMul);
-  const TensorId smooth = apply(c, n.add_unary(n.add_unary(scaled, UnaryOp::kExp), UnaryOp::kLog1p),
-                                real(c, beta, dtype), Op::kDiv);
-  return n.add_select(apply(c, scaled, real(c, threshold, dtype), Op::kGreater), x, smooth);
+  const TensorId scaled = c.network().add_elementwise(x, real(c, beta, dtype), Op::kMul);
+  const TensorId smooth = elementwise(
+      c, {n.add_unary(n.add_unary(scaled, UnaryOp::kExp), UnaryOp::kLog1p), real(c, beta, dtype)},
+      Op::kDiv);
+  return n.add_select(c.network().add_elementwise(scaled, real(c, threshold, dtype), Op::kGreater),
+                      x, smooth);
 }
 
 /// The second output is what the gradient reuses: exp(-|x|).
@@ -156,7 +157,8 @@ std::vector<TensorId> log_sigmoid_forward(Conversion& c, const Node& node) {
 TensorId threshold(Conversion& c, const Node& node) {
   const DType dtype = compute_dtype(c.meta(node, "self").dtype);
   const TensorId x = c.operand(node, "self", dtype);
-  const TensorId below = apply(c, x, c.operand(node, "threshold", dtype), Op::kLessEqual);
+  const TensorId below =
+      c.network().add_elementwise(x, c.operand(node, "threshold", dtype), Op::kLessEqual);
   return c.network().add_select(below, c.operand(node, "value", dtype), x);
 }
 
@@ -164,8 +166,11 @@ TensorId hardshrink(Conversion& c, const Node& node) {
   const TensorId x = floating_operand(c, node, "self");
   const DType dtype = c.network().type(x).dtype;
   const double bound = node.number("lambd", 0.5);
-  const TensorId inside = apply(c, apply(c, x, real(c, -bound, dtype), Op::kGreaterEqual),
-                                apply(c, x, real(c, bound, dtype), Op::kLessEqual), Op::kAnd);
+  const TensorId inside =
+      elementwise(c,
+                  {c.network().add_elementwise(x, real(c, -bound, dtype), Op::kGreaterEqual),
+                   c.network().add_elementwise(x, real(c, bound, dtype), Op::kLessEqual)},
+                  Op::kAnd);
   return c.network().add_select(inside, real(c, 0.0, dtype), x);
 }
 
@@ -176,22 +181,24 @@ TensorId softshrink(Conversion& c, const Node& node) {
   const DType dtype = n.type(x).dtype;
   const TensorId bound = real(c, node.number("lambd", 0.5), dtype);
   const TensorId low = n.add_unary(bound, UnaryOp::kNeg);
-  const TensorId between = apply(c, x, real(c, 0.0, dtype), Op::kMul);
-  const TensorId below =
-      n.add_select(apply(c, x, low, Op::kLess), apply(c, x, bound, Op::kAdd), between);
-  return n.add_select(apply(c, x, bound, Op::kGreater), apply(c, x, bound, Op::kSub), below);
+  const TensorId between = c.network().add_elementwise(x, real(c, 0.0, dtype), Op::kMul);
+  const TensorId below = choose(c, {c.network().add_elementwise(x, low, Op::kLess),
+                                    c.network().add_elementwise(x, bound, Op::kAdd), between});
+  return choose(c, {c.network().add_elementwise(x, bound, Op::kGreater),
+                    c.network().add_elementwise(x, bound, Op::kSub), below});
 }
 
 TensorId tanhshrink(Conversion& c, const Node& node) {
   const TensorId x = floating_operand(c, node, "self");
-  return apply(c, x, c.network().add_unary(x, UnaryOp::kTanh), Op::kSub);
+  return c.network().add_elementwise(x, c.network().add_unary(x, UnaryOp::kTanh), Op::kSub);
 }
 
 TensorId softsign(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorId x = floating_operand(c, node, "self");
   const TensorId one = real(c, 1.0, n.type(x).dtype);
-  return apply(c, x, apply(c, n.add_unary(x, UnaryOp::kAbs), one, Op::kAdd), Op::kDiv);
+  return c.network().add_elementwise(
+      x, c.network().add_elementwise(n.add_unary(x, UnaryOp::kAbs), one, Op::kAdd), Op::kDiv);
 }
 
 /// The first half along dim, gated by the sigmoid of the second.
@@ -206,7 +213,7 @@ TensorId glu(Conversion& c, const Node& node) {
   const TensorId value = n.add_slice(x, start, size, step);
   start[dim] = size[dim];
   const TensorId gate = n.add_slice(x, start, size, step);
-  return apply(c, value, n.add_unary(gate, UnaryOp::kSigmoid), Op::kMul);
+  return c.network().add_elementwise(value, n.add_unary(gate, UnaryOp::kSigmoid), Op::kMul);
 }
 
 }  // namespace

@@ -9,10 +9,6 @@ namespace {
 
 using Op = ElementwiseOp;
 
-TensorId apply(Conversion& c, TensorId a, TensorId b, Op op) {
-  return c.network().add_elementwise(a, b, op);
-}
-
 /// The dtype that PyTorch promotes self and other to, as computed in.
 DType common_dtype(const Conversion& c, const Node& node) {
   return compute_dtype(result_type(c.graph(), node, {"self", "other"}));
@@ -24,7 +20,7 @@ Compute binary(Op op, std::optional<Op> boolean = std::nullopt) {
   return [op, boolean](Conversion& c, const Node& node) {
     const DType dtype = common_dtype(c, node);
     const Op used = dtype == DType::kBool && boolean ? *boolean : op;
-    return apply(c, c.operand(node, "self", dtype), c.operand(node, "other", dtype), used);
+    return elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)}, used);
   };
 }
 
@@ -36,34 +32,39 @@ TensorId scaled(Conversion& c, const Node& node, std::string_view arg, DType dty
   if (node.is_none(factor) || (value && *value == 1.0)) {
     return x;
   }
-  return apply(c, x, c.operand(node, factor, dtype), dtype == DType::kBool ? Op::kAnd : Op::kMul);
+  return c.network().add_elementwise(x, c.operand(node, factor, dtype),
+                                     dtype == DType::kBool ? Op::kAnd : Op::kMul);
 }
 
 TensorId add(Conversion& c, const Node& node) {
   const DType dtype = common_dtype(c, node);
-  return apply(c, c.operand(node, "self", dtype), scaled(c, node, "other", dtype),
-               dtype == DType::kBool ? Op::kOr : Op::kAdd);
+  return elementwise(c, {c.operand(node, "self", dtype), scaled(c, node, "other", dtype)},
+                     dtype == DType::kBool ? Op::kOr : Op::kAdd);
 }
 
 TensorId subtract(Conversion& c, const Node& node) {
   const DType dtype = common_dtype(c, node);
-  return apply(c, c.operand(node, "self", dtype), scaled(c, node, "other", dtype), Op::kSub);
+  return elementwise(c, {c.operand(node, "self", dtype), scaled(c, node, "other", dtype)},
+                     Op::kSub);
 }
 
 TensorId reverse_subtract(Conversion& c, const Node& node) {
   const DType dtype = common_dtype(c, node);
-  return apply(c, c.operand(node, "other", dtype), scaled(c, node, "self", dtype), Op::kSub);
+  return elementwise(c, {c.operand(node, "other", dtype), scaled(c, node, "self", dtype)},
+                     Op::kSub);
 }
 
 TensorId true_divide(Conversion& c, const Node& node) {
   const DType dtype =
       compute_dtype(floating_dtype(result_type(c.graph(), node, {"self", "other"})));
-  return apply(c, c.operand(node, "self", dtype), c.operand(node, "other", dtype), Op::kDiv);
+  return elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)},
+                     Op::kDiv);
 }
 
 TensorId floor_divide(Conversion& c, const Node& node) {
   const DType dtype = common_dtype(c, node);
-  return apply(c, c.operand(node, "self", dtype), c.operand(node, "other", dtype), Op::kFloorDiv);
+  return elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)},
+                     Op::kFloorDiv);
 }
 
 /// Division with rounding_mode: None, "trunc" or "floor".
@@ -79,16 +80,17 @@ TensorId divide(Conversion& c, const Node& node) {
   if (is_floating_point(dtype)) {
     return c.network().add_unary(true_divide(c, node), UnaryOp::kTrunc);
   }
-  return apply(c, c.operand(node, "self", dtype), c.operand(node, "other", dtype), Op::kTruncDiv);
+  return elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)},
+                     Op::kTruncDiv);
 }
 
 /// x to a constant power, with the short forms that PyTorch's own kernel takes.
 TensorId constant_power(Conversion& c, TensorId x, double exponent, DType dtype) {
   Network& n = c.network();
-  const auto squared = [&] { return apply(c, x, x, Op::kMul); };
+  const auto squared = [&] { return c.network().add_elementwise(x, x, Op::kMul); };
   if (exponent == 1) return x;
   if (exponent == 2) return squared();
-  if (exponent == 3) return apply(c, squared(), x, Op::kMul);
+  if (exponent == 3) return c.network().add_elementwise(squared(), x, Op::kMul);
   if (is_floating_point(dtype)) {
     if (exponent == 0.5) return n.add_unary(x, UnaryOp::kSqrt);
     if (exponent == -0.5) return n.add_unary(x, UnaryOp::kRsqrt);
@@ -109,7 +111,7 @@ TensorId power(Conversion& c, const Node& node) {
       return short_form;
     }
   }
-  return apply(c, x, c.operand(node, "exponent", dtype), Op::kPow);
+  return c.network().add_elementwise(x, c.operand(node, "exponent", dtype), Op::kPow);
 }
 
 /// fmax, fmin: the other operand where one is NaN.
@@ -123,7 +125,8 @@ Compute ignoring_nan(Op op) {
     Network& n = c.network();
     const TensorId a = c.operand(node, "self", dtype);
     const TensorId b = c.operand(node, "other", dtype);
-    const TensorId b_or_best = n.add_select(n.add_unary(b, UnaryOp::kIsNan), a, apply(c, a, b, op));
+    const TensorId b_or_best =
+        choose(c, {n.add_unary(b, UnaryOp::kIsNan), a, c.network().add_elementwise(a, b, op)});
     return n.add_select(n.add_unary(a, UnaryOp::kIsNan), b, b_or_best);
   };
 }
@@ -131,7 +134,8 @@ Compute ignoring_nan(Op op) {
 TensorId atan2(Conversion& c, const Node& node) {
   const DType dtype =
       compute_dtype(floating_dtype(result_type(c.graph(), node, {"self", "other"})));
-  return apply(c, c.operand(node, "self", dtype), c.operand(node, "other", dtype), Op::kAtan2);
+  return elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)},
+                     Op::kAtan2);
 }
 
 /// self + value * tensor1 * tensor2, or / tensor2, in the order of PyTorch's kernel.
@@ -139,8 +143,9 @@ Compute add_combined(Op op) {
   return [op](Conversion& c, const Node& node) {
     const DType dtype = compute_dtype(result_type(c.graph(), node, {"self", "tensor1", "tensor2"}));
     const TensorId scaled_first = scaled(c, node, "tensor1", dtype, "value");
-    const TensorId combined = apply(c, scaled_first, c.operand(node, "tensor2", dtype), op);
-    return apply(c, c.operand(node, "self", dtype), combined, Op::kAdd);
+    const TensorId combined =
+        c.network().add_elementwise(scaled_first, c.operand(node, "tensor2", dtype), op);
+    return c.network().add_elementwise(c.operand(node, "self", dtype), combined, Op::kAdd);
   };
 }
 
@@ -157,12 +162,14 @@ TensorId lerp(Conversion& c, const Node& node) {
   const TensorId start = c.operand(node, "self", dtype);
   const TensorId end = c.operand(node, "end", dtype);
   const TensorId weight = c.operand(node, "weight", dtype);
-  const TensorId difference = apply(c, end, start, Op::kSub);
-  const TensorId rest = apply(c, real(c, 1.0, dtype), weight, Op::kSub);
-  const TensorId from_start = apply(c, start, apply(c, weight, difference, Op::kMul), Op::kAdd);
-  const TensorId from_end = apply(c, end, apply(c, difference, rest, Op::kMul), Op::kSub);
+  const TensorId difference = c.network().add_elementwise(end, start, Op::kSub);
+  const TensorId rest = c.network().add_elementwise(real(c, 1.0, dtype), weight, Op::kSub);
+  const TensorId from_start = c.network().add_elementwise(
+      start, c.network().add_elementwise(weight, difference, Op::kMul), Op::kAdd);
+  const TensorId from_end = c.network().add_elementwise(
+      end, c.network().add_elementwise(difference, rest, Op::kMul), Op::kSub);
   const TensorId near =
-      apply(c, n.add_unary(weight, UnaryOp::kAbs), real(c, 0.5, dtype), Op::kLess);
+      elementwise(c, {n.add_unary(weight, UnaryOp::kAbs), real(c, 0.5, dtype)}, Op::kLess);
   return n.add_select(near, from_start, from_end);
 }
 
@@ -173,9 +180,10 @@ TensorId xlogy(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorId x = c.operand(node, "self", dtype);
   const TensorId y = c.operand(node, "other", dtype);
-  const TensorId product = apply(c, x, n.add_unary(y, UnaryOp::kLog), Op::kMul);
+  const TensorId product = c.network().add_elementwise(x, n.add_unary(y, UnaryOp::kLog), Op::kMul);
   const TensorId zero = real(c, 0.0, dtype);
-  const TensorId guarded = n.add_select(apply(c, x, zero, Op::kEqual), zero, product);
+  const TensorId guarded =
+      n.add_select(c.network().add_elementwise(x, zero, Op::kEqual), zero, product);
   return n.add_select(n.add_unary(y, UnaryOp::kIsNan), y, guarded);
 }
 
@@ -185,15 +193,17 @@ TensorId hypot(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorId a = n.add_unary(c.operand(node, "self", dtype), UnaryOp::kAbs);
   const TensorId b = n.add_unary(c.operand(node, "other", dtype), UnaryOp::kAbs);
-  const TensorId large = apply(c, a, b, Op::kMax);
-  const TensorId small = apply(c, a, b, Op::kMin);
-  const TensorId ratio = apply(c, small, large, Op::kDiv);
-  const TensorId one_plus =
-      apply(c, real(c, 1.0, dtype), apply(c, ratio, ratio, Op::kMul), Op::kAdd);
-  const TensorId root = apply(c, large, n.add_unary(one_plus, UnaryOp::kSqrt), Op::kMul);
+  const TensorId large = c.network().add_elementwise(a, b, Op::kMax);
+  const TensorId small = c.network().add_elementwise(a, b, Op::kMin);
+  const TensorId ratio = c.network().add_elementwise(small, large, Op::kDiv);
+  const TensorId one_plus = elementwise(
+      c, {real(c, 1.0, dtype), c.network().add_elementwise(ratio, ratio, Op::kMul)}, Op::kAdd);
+  const TensorId root =
+      c.network().add_elementwise(large, n.add_unary(one_plus, UnaryOp::kSqrt), Op::kMul);
   // 0/0 and inf/inf are NaN: 0 stays, and an infinite side wins, over NaN too.
   const TensorId zero = real(c, 0.0, dtype);
-  const TensorId finite = n.add_select(apply(c, large, zero, Op::kEqual), zero, root);
+  const TensorId finite =
+      n.add_select(c.network().add_elementwise(large, zero, Op::kEqual), zero, root);
   const TensorId past_b = n.add_select(n.add_unary(b, UnaryOp::kIsInf), b, finite);
   return n.add_select(n.add_unary(a, UnaryOp::kIsInf), a, past_b);
 }

@@ -118,8 +118,7 @@ Support check_shapes(const SupportContext& c, const Node& node) {
 Validate support(const char* mask, bool first_output_only = false) {
   return [mask, first_output_only](const SupportContext& c, const Node& node) {
     if (node.number("dropout_p") != 0.0) {
-      return Support::no("dropout_p is " + std::to_string(node.number("dropout_p")) +
-                         ", and random dropout stays in PyTorch");
+      return Support::no("its dropout_p is not 0, and random dropout stays in PyTorch");
     }
     return all_of({constant_arguments(node, {"scale"}), check_shapes(c, node),
                    check_mask(c, node, mask),

@@ -67,6 +67,14 @@ TensorId floating_operand(Conversion& c, const Node& node, std::string_view arg)
   return c.operand(node, arg, compute_dtype(floating_dtype(c.meta(node, arg).dtype)));
 }
 
+TensorId elementwise(Conversion& c, Pair operands, ElementwiseOp op) {
+  return c.network().add_elementwise(operands.a, operands.b, op);
+}
+
+TensorId choose(Conversion& c, Choice operands) {
+  return c.network().add_select(operands.condition, operands.a, operands.b);
+}
+
 TensorId real(Conversion& c, double value, DType dtype) {
   return c.fill(scalar_of(Argument{value}, dtype), dtype);
 }

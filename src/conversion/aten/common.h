@@ -29,6 +29,17 @@ DType result_type(const Graph& graph, const Node& node, Names args);
 /// The tensor argument in the dtype to compute in; integers and bool become float32.
 TensorId floating_operand(Conversion& c, const Node& node, std::string_view arg);
 
+/// Operands in braces are made from left to right, in whatever order a compiler takes arguments:
+/// the layers then stand in one order.
+struct Pair {
+  TensorId a, b;
+};
+TensorId elementwise(Conversion& c, Pair operands, ElementwiseOp op);
+struct Choice {
+  TensorId condition, a, b;
+};
+TensorId choose(Conversion& c, Choice operands);
+
 /// 0-d immediates of `dtype`.
 TensorId real(Conversion& c, double value, DType dtype);
 TensorId whole(Conversion& c, int64_t value, DType dtype);

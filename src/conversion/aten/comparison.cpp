@@ -27,8 +27,8 @@ Compute compare(Op op) {
 /// Of the truth of the operands.
 Compute logical(Op op) {
   return [op](Conversion& c, const Node& node) {
-    return c.network().add_elementwise(c.operand(node, "self", DType::kBool),
-                                       c.operand(node, "other", DType::kBool), op);
+    return elementwise(
+        c, {c.operand(node, "self", DType::kBool), c.operand(node, "other", DType::kBool)}, op);
   };
 }
 
@@ -43,8 +43,7 @@ TensorId bitwise_not(Conversion& c, const Node& node) {
 Compute bitwise(Op op) {
   return [op](Conversion& c, const Node& node) {
     const DType dtype = result_type(c.graph(), node, {"self", "other"});
-    return c.network().add_elementwise(c.operand(node, "self", dtype),
-                                       c.operand(node, "other", dtype), op);
+    return elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)}, op);
   };
 }
 
@@ -56,14 +55,16 @@ TensorId isclose(Conversion& c, const Node& node) {
   const TensorId b = c.tensor(node, "other");
   TensorId close = n.add_elementwise(a, b, Op::kEqual);
   if (node.boolean("equal_nan")) {
-    const TensorId both = n.add_elementwise(n.add_unary(a, UnaryOp::kIsNan),
-                                            n.add_unary(b, UnaryOp::kIsNan), Op::kAnd);
+    const TensorId both = elementwise(
+        c, {n.add_unary(a, UnaryOp::kIsNan), n.add_unary(b, UnaryOp::kIsNan)}, Op::kAnd);
     close = n.add_elementwise(close, both, Op::kOr);
   }
   const TensorId magnitude = n.add_unary(b, UnaryOp::kAbs);
-  const TensorId allowed = n.add_elementwise(
-      real(c, node.number("atol", 1e-8), dtype),
-      n.add_elementwise(real(c, node.number("rtol", 1e-5), dtype), magnitude, Op::kMul), Op::kAdd);
+  const TensorId allowed = elementwise(
+      c,
+      {real(c, node.number("atol", 1e-8), dtype),
+       n.add_elementwise(real(c, node.number("rtol", 1e-5), dtype), magnitude, Op::kMul)},
+      Op::kAdd);
   const TensorId actual = n.add_unary(n.add_elementwise(a, b, Op::kSub), UnaryOp::kAbs);
   const TensorId finite = n.add_unary(n.add_unary(actual, UnaryOp::kIsInf), UnaryOp::kNot);
   const TensorId near =

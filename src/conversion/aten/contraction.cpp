@@ -118,8 +118,8 @@ TensorId addmv(Conversion& c, const Node& node) {
 }
 
 TensorId outer_of(Conversion& c, const Node& node, const char* a, const char* b, DType dtype) {
-  return c.network().add_elementwise(as_column(c, c.operand(node, a, dtype)),
-                                     as_row(c, c.operand(node, b, dtype)), Op::kMul);
+  return elementwise(
+      c, {as_column(c, c.operand(node, a, dtype)), as_row(c, c.operand(node, b, dtype))}, Op::kMul);
 }
 
 TensorId outer(Conversion& c, const Node& node) {

@@ -72,8 +72,9 @@ TensorId linspace(Conversion& c, const Node& node) {
   const double step = steps > 1 ? (end - start) / static_cast<double>(steps - 1) : 0.0;
   const auto line = [&](double origin, int64_t from, int64_t direction) {
     const TensorId index = c.cast(n.add_iota(steps, from, direction, DType::kInt64), dtype);
-    return n.add_elementwise(real(c, origin, dtype),
-                             n.add_elementwise(index, real(c, step, dtype), Op::kMul), Op::kAdd);
+    return elementwise(
+        c, {real(c, origin, dtype), n.add_elementwise(index, real(c, step, dtype), Op::kMul)},
+        Op::kAdd);
   };
   const TensorId position = n.add_iota(steps, 0, 1, DType::kInt64);
   const TensorId first_half =
@@ -82,7 +83,7 @@ TensorId linspace(Conversion& c, const Node& node) {
     return line(start, 0, 1);
   }
   // end - step * k with k = steps - 1 - i: the index runs from -(steps - 1) to 0.
-  return n.add_select(first_half, line(start, 0, 1), line(end, -(steps - 1), 1));
+  return choose(c, {first_half, line(start, 0, 1), line(end, -(steps - 1), 1)});
 }
 
 Support linspace_support(const SupportContext& c, const Node& node) {

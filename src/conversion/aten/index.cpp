@@ -32,7 +32,9 @@ Indexed indexed_axes(Conversion& c, const Node& node) {
   if (adjacent) {
     std::sort(result.order.begin(), result.order.end());
   }
-  result.x = n.add_transpose(x, result.order);
+  result.x = std::is_sorted(result.order.begin(), result.order.end())
+                 ? x
+                 : n.add_transpose(x, result.order);
   return result;
 }
 
@@ -114,20 +116,15 @@ TensorId take(Conversion& c, const Node& node) {
                       true);
 }
 
-TensorId index(Conversion& c, const Node& node) {
-  const Indexed indexed = indexed_axes(c, node);
-  std::vector<TensorId> inputs = {indexed.x};
-  inputs.insert(inputs.end(), indexed.indices.begin(), indexed.indices.end());
-  return c.network().add_layer(IndexTensors{indexed.first_axis}, inputs)[0];
-}
-
 /// One index along one axis is a plain gather, whose negative places count from the end.
-TensorId index_or_gather(Conversion& c, const Node& node) {
+TensorId index(Conversion& c, const Node& node) {
   const Indexed indexed = indexed_axes(c, node);
   if (indexed.indices.size() == 1) {
     return c.network().add_gather(indexed.x, indexed.indices[0], indexed.first_axis, true);
   }
-  return index(c, node);
+  std::vector<TensorId> inputs = {indexed.x};
+  inputs.insert(inputs.end(), indexed.indices.begin(), indexed.indices.end());
+  return c.network().add_layer(IndexTensors{indexed.first_axis}, inputs)[0];
 }
 
 }  // namespace
@@ -142,8 +139,8 @@ void register_index(ConverterRegistry& r) {
   r.add("aten.gather.default", single(gather));
   r.add("aten.take_along_dim.default", single(take_along_dim));
   r.add("aten.take.default", single(take));
-  r.add("aten.index.Tensor", single(index_or_gather, integer_indices));
-  r.add("aten._unsafe_index.Tensor", single(index_or_gather, integer_indices));
+  r.add("aten.index.Tensor", single(aten::index, integer_indices));
+  r.add("aten._unsafe_index.Tensor", single(aten::index, integer_indices));
 }
 
 }  // namespace stator

@@ -46,7 +46,9 @@ TensorId pad(Conversion& c, const Node& node) {
 Support not_negative(const SupportContext& c, const Node& node, const char* list) {
   for (const Expr& amount : node.sym_ints(list)) {
     if (!c.graph.bounds.proves_less_equal(0, amount)) {
-      return Support::no("its padding " + amount.str() + " may be negative");
+      const bool surely = c.graph.bounds.proves_less(amount, 0);
+      return Support::no("its padding " + amount.str() + (surely ? " is" : " may be") +
+                         " negative");
     }
   }
   return Support::yes();

@@ -34,7 +34,7 @@ TensorId nansum(Conversion& c, const Node& node) {
   TensorId x = c.operand(node, "self", compute_dtype(c.output_meta(node).dtype));
   const DType dtype = n.type(x).dtype;
   if (is_floating_point(dtype)) {
-    x = n.add_select(n.add_unary(x, UnaryOp::kIsNan), real(c, 0.0, dtype), x);
+    x = choose(c, {n.add_unary(x, UnaryOp::kIsNan), real(c, 0.0, dtype), x});
   }
   return reduce(c, node, x, ReduceOp::kSum);
 }
@@ -113,7 +113,7 @@ TensorId logsumexp(Conversion& c, const Node& node) {
   }
   const TensorId greatest = n.add_reduce(x, ReduceOp::kMax, axes, true);
   const TensorId moved =
-      n.add_select(n.add_unary(greatest, UnaryOp::kIsInf), real(c, 0.0, type.dtype), greatest);
+      choose(c, {n.add_unary(greatest, UnaryOp::kIsInf), real(c, 0.0, type.dtype), greatest});
   const TensorId powers = n.add_unary(n.add_elementwise(x, moved, Op::kSub), UnaryOp::kExp);
   const TensorId sum = n.add_reduce(powers, ReduceOp::kSum, axes, true);
   const TensorId y = n.add_elementwise(n.add_unary(sum, UnaryOp::kLog), moved, Op::kAdd);
@@ -140,7 +140,7 @@ TensorId norm_of(Conversion& c, const Node& node, TensorId x, double p) {
     return reduce(c, node, magnitude, p > 0 ? ReduceOp::kMax : ReduceOp::kMin);
   }
   const TensorId powers = n.add_elementwise(magnitude, real(c, p, dtype), Op::kPow);
-  return n.add_elementwise(sum(powers), real(c, 1.0 / p, dtype), Op::kPow);
+  return elementwise(c, {sum(powers), real(c, 1.0 / p, dtype)}, Op::kPow);
 }
 
 Compute norm(const char* order) {

@@ -10,14 +10,14 @@ using Op = ElementwiseOp;
 
 TensorId where(Conversion& c, const Node& node) {
   const DType dtype = result_type(c.graph(), node, {"self", "other"});
-  return c.network().add_select(c.operand(node, "condition", DType::kBool),
-                                c.operand(node, "self", dtype), c.operand(node, "other", dtype));
+  return choose(c, {c.operand(node, "condition", DType::kBool), c.operand(node, "self", dtype),
+                    c.operand(node, "other", dtype)});
 }
 
 TensorId masked_fill(Conversion& c, const Node& node) {
   const DType dtype = c.meta(node, "self").dtype;
-  return c.network().add_select(c.operand(node, "mask", DType::kBool),
-                                c.operand(node, "value", dtype), c.tensor(node, "self"));
+  return choose(c, {c.operand(node, "mask", DType::kBool), c.operand(node, "value", dtype),
+                    c.tensor(node, "self")});
 }
 
 /// Column minus row of the last two axes: [rows, columns].

@@ -56,7 +56,7 @@ TensorId isfinite(Conversion& c, const Node& node) {
   }
   const TensorId x = floating_operand(c, node, "self");
   const TensorId neither =
-      n.add_elementwise(n.add_unary(x, UnaryOp::kIsNan), n.add_unary(x, UnaryOp::kIsInf), Op::kOr);
+      elementwise(c, {n.add_unary(x, UnaryOp::kIsNan), n.add_unary(x, UnaryOp::kIsInf)}, Op::kOr);
   return n.add_unary(neither, UnaryOp::kNot);
 }
 
@@ -133,11 +133,11 @@ TensorId nan_to_num(Conversion& c, const Node& node) {
                          : stored == DType::kBFloat16 ? 3.3895313892515355e38
                                                       : 3.4028234663852886e38;
   const TensorId no_nan =
-      n.add_select(n.add_unary(x, UnaryOp::kIsNan), real(c, node.number("nan", 0.0), dtype), x);
+      choose(c, {n.add_unary(x, UnaryOp::kIsNan), real(c, node.number("nan", 0.0), dtype), x});
   const TensorId infinite = n.add_unary(x, UnaryOp::kIsInf);
   const TensorId positive = n.add_elementwise(x, real(c, 0.0, dtype), Op::kGreater);
-  const TensorId bound = n.add_select(positive, real(c, node.number("posinf", largest), dtype),
-                                      real(c, node.number("neginf", -largest), dtype));
+  const TensorId bound = choose(c, {positive, real(c, node.number("posinf", largest), dtype),
+                                    real(c, node.number("neginf", -largest), dtype)});
   return n.add_select(infinite, bound, no_nan);
 }
 

@@ -30,8 +30,12 @@ TensorId divisor(Conversion& c, const Expr& elements, double correction, DType d
 }
 
 struct Moments {
-  TensorId variance, mean;
+  TensorId variance, mean;  // the mean with its axes kept
 };
+
+TensorId as_recorded(Conversion& c, const Node& node, TensorId mean) {
+  return c.network().add_reshape(mean, c.output_meta(node, 1).shape);
+}
 
 Moments moments(Conversion& c, const Node& node) {
   Network& n = c.network();
@@ -49,7 +53,7 @@ Moments moments(Conversion& c, const Node& node) {
   const TensorId sum = axes.empty() ? squares : n.add_reduce(squares, ReduceOp::kSum, axes, true);
   const TensorId variance =
       n.add_elementwise(sum, divisor(c, elements, correction_of(node), type.dtype), Op::kDiv);
-  return {n.add_reshape(variance, result), n.add_reshape(mean, result)};
+  return {n.add_reshape(variance, result), mean};
 }
 
 TensorId var(Conversion& c, const Node& node) { return moments(c, node).variance; }
@@ -60,12 +64,12 @@ TensorId std_deviation(Conversion& c, const Node& node) {
 
 std::vector<TensorId> var_mean(Conversion& c, const Node& node) {
   const Moments m = moments(c, node);
-  return {m.variance, m.mean};
+  return {m.variance, as_recorded(c, node, m.mean)};
 }
 
 std::vector<TensorId> std_mean(Conversion& c, const Node& node) {
   const Moments m = moments(c, node);
-  return {c.network().add_unary(m.variance, UnaryOp::kSqrt), m.mean};
+  return {c.network().add_unary(m.variance, UnaryOp::kSqrt), as_recorded(c, node, m.mean)};
 }
 
 Support floats(const SupportContext& c, const Node& node) {
