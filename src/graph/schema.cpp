@@ -269,7 +269,14 @@ bool draws_random_numbers(const Node& node) {
   if (schema == nullptr || !schema->is_random) {
     return false;
   }
-  return node.find("dropout_p") == nullptr || node.number("dropout_p") != 0;
+  // Attention and dropout carry the tag whatever their arguments are.
+  for (const char* arg : {"dropout_p", "p", "dropout"}) {
+    if (const Argument* p = node.find(arg); p != nullptr && !node.is_none(arg)) {
+      const bool training = node.boolean("train", true);
+      return training && node.number(arg) != 0;
+    }
+  }
+  return true;
 }
 
 bool is_pure(const Node& node) {

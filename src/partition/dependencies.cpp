@@ -77,21 +77,6 @@ bool writes_argument(const Node& node) {
   return schema != nullptr && schema->is_mutating;
 }
 
-bool draws_random_numbers(const Node& node) {
-  const Schema* schema = find_schema(node.target);
-  if (schema == nullptr || !schema->is_random) {
-    return false;
-  }
-  // Attention and dropout carry the tag whatever their arguments are.
-  for (const char* arg : {"dropout_p", "p", "dropout"}) {
-    if (const Argument* p = node.find(arg); p != nullptr && !node.is_none(arg)) {
-      const bool training = node.boolean("train", true);
-      return training && node.number(arg) != 0;
-    }
-  }
-  return true;
-}
-
 Dependencies find_dependencies(const Graph& graph) {
   const std::vector<NodeId>& order = graph.order();
   Dependencies d;

@@ -25,8 +25,7 @@ std::set<std::string> symbols_of(const Graph& graph, const Node& node);
 /// Tensor and opaque values that a node uses, in argument order, each once.
 std::vector<ValueId> values_used(const Node& node);
 
-/// The node writes an argument, or draws random numbers (dropout with p = 0 does not).
+/// The node writes an argument.
 bool writes_argument(const Node& node);
-bool draws_random_numbers(const Node& node);
 
 }  // namespace stator

@@ -37,9 +37,8 @@ void collect_symbols(const Value& value, std::set<std::string>& names) {
 /// `value` is the symbol, or has it as a plain dimension: a caller can read it there.
 bool shows_symbol(const Value& value, const std::string& name) {
   const Expr symbol = Expr::symbol(name);
-  return value.expr == symbol ||
-         std::find(value.tensor.shape.begin(), value.tensor.shape.end(), symbol) !=
-             value.tensor.shape.end();
+  return value.expr == symbol || std::find(value.tensor.shape.begin(), value.tensor.shape.end(),
+                                           symbol) != value.tensor.shape.end();
 }
 
 /// `known`: symbols that exist before the segment runs; the others it makes itself ("u0" of a
@@ -70,11 +69,18 @@ void find_inputs(const Graph& graph, Segment& segment, const std::set<ValueId>& 
 
 bool is_bookkeeping(const Node& node) {
   static const std::set<std::string, std::less<>> kTargets = {
-      "aten.sym_size.int",       "aten.sym_size.default",          "aten.sym_stride.int",
-      "aten.sym_stride.default", "aten.sym_numel.default",         "aten.sym_storage_offset.default",
-      "aten.size.int",           "aten.sym_constrain_range.default",
-      "aten.sym_constrain_range_for_size.default",                 "aten._assert_scalar.default",
-      "aten._assert_async.msg",  "aten._assert_tensor_metadata.default",
+      "aten.sym_size.int",
+      "aten.sym_size.default",
+      "aten.sym_stride.int",
+      "aten.sym_stride.default",
+      "aten.sym_numel.default",
+      "aten.sym_storage_offset.default",
+      "aten.size.int",
+      "aten.sym_constrain_range.default",
+      "aten.sym_constrain_range_for_size.default",
+      "aten._assert_scalar.default",
+      "aten._assert_async.msg",
+      "aten._assert_tensor_metadata.default",
   };
   constexpr std::string_view kPythonModules[] = {"_operator.", "operator.", "math.", "torch.sym_",
                                                  "builtins."};

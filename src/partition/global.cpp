@@ -48,8 +48,7 @@ std::vector<int> phases_global(const Dependencies& dependencies,
                                const std::vector<bool>& convertible) {
   Intervals i;
   i.earliest = phases_fast(dependencies, convertible);
-  const int last =
-      i.earliest.empty() ? 0 : *std::max_element(i.earliest.begin(), i.earliest.end());
+  const int last = i.earliest.empty() ? 0 : *std::max_element(i.earliest.begin(), i.earliest.end());
   for (const bool engine : convertible) {
     i.latest.push_back((last % 2 == 1) == engine ? last : last - 1);
   }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "graph/operator_set.h"
+#include "graph/schema.h"
 #include "partition/describe.h"
 #include "partition/partitions.h"
 #include "partition/phases.h"
@@ -119,9 +120,8 @@ void collect_fallbacks(const Graph& graph, Verdicts& verdicts, const PartitionOp
     if (verdicts.fallbacks[at].node != -1) {
       result.fallbacks.push_back(std::move(verdicts.fallbacks[at]));
     } else if (verdicts.convertible[at] && in_engine.count(id) == 0) {
-      const std::string least = options.min_block_size == INT64_MAX
-                                    ? "inf"
-                                    : std::to_string(options.min_block_size);
+      const std::string least =
+          options.min_block_size == INT64_MAX ? "inf" : std::to_string(options.min_block_size);
       result.fallbacks.push_back({id, FallbackKind::kBelowMinBlockSize,
                                   "its block of " + std::to_string(block_size[phases[at]]) +
                                       " operator(s) is below min_block_size=" + least});
@@ -130,14 +130,13 @@ void collect_fallbacks(const Graph& graph, Verdicts& verdicts, const PartitionOp
 }
 
 Error full_compilation_error(const Graph& graph, const Partitions& partitions) {
-  std::string text = "require_full_compilation is set, but " +
-                     std::to_string(partitions.fallbacks.size()) + " of " +
-                     std::to_string(partitions.total_operators) +
-                     " operators cannot run in an engine:";
+  std::string text =
+      "require_full_compilation is set, but " + std::to_string(partitions.fallbacks.size()) +
+      " of " + std::to_string(partitions.total_operators) + " operators cannot run in an engine:";
   for (const Fallback& fallback : partitions.fallbacks) {
     const Node& node = graph.node(fallback.node);
-    text += "\n  " + qualified_operator_name(node.target) + "  %" + node.name + ": " +
-            fallback.reason;
+    text +=
+        "\n  " + qualified_operator_name(node.target) + "  %" + node.name + ": " + fallback.reason;
     if (const std::string source = node.source().str(); !source.empty()) {
       text += "\n    source  " + source;
     }

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "optimizer/call_regions.h"
+#include "optimizer/optimizer.h"
+
+namespace stator {
+
+const std::vector<NetworkPass>& network_passes() {
+  static const auto& passes = *new std::vector<NetworkPass>{};
+  return passes;
+}
+
+Status optimize(Network& network, const OptimizerOptions& options) {
+  for (const NetworkPass& pass : network_passes()) {
+    if (pass.run(network, options) == 0) {
+      continue;
+    }
+    if (const Status status = verify_network(network); !status.ok()) {
+      return Error{ErrorCode::kInternal,
+                   "after the pass " + std::string(pass.name) + ": " + status.error().message};
+    }
+    if (options.after_pass) {
+      options.after_pass(pass.name, network);
+    }
+  }
+  return {};
+}
+
+Result<RegionGraph> fuse(const Network& network, const OptimizerOptions& options) {
+  (void)options;
+  return call_regions(network);
+}
+
+}  // namespace stator
