@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import sympy
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
@@ -18,6 +19,7 @@ from torch.export.graph_signature import (
     TensorArgument,
 )
 from torch.utils import _pytree as pytree
+from torch.utils._sympy.numbers import int_oo
 
 from stator.hand_over import HandedOver, Placeholder, hand_over
 from stator.input import Input
@@ -105,8 +107,8 @@ def _ranges_of(
     """The user's ranges of symbols: what Inputs say, else what the program's author said."""
     ranges: dict[str, tuple[int, int | None]] = {}
     for symbol, limits in program.range_constraints.items():
-        upper = int(limits.upper) if limits.upper.is_finite else None
-        lower = int(limits.lower) if limits.lower.is_finite else 0
+        upper = None if limits.upper in (int_oo, sympy.oo) else int(limits.upper)
+        lower = 0 if limits.lower in (-int_oo, -sympy.oo) else int(limits.lower)
         # 2 is torch.export's way to say nothing: it traces with at least 2 and then takes less.
         ranges[str(symbol)] = (0 if lower <= 2 and str(symbol).startswith("s") else lower, upper)
     values = _user_values(program)

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import sympy
 import torch
 from torch import fx
+from torch.utils._sympy.numbers import int_oo
 
 from stator import _native
 
@@ -154,9 +156,9 @@ class _HandOver:
         if str(symbol) in self.ranges:
             least, greatest = self.ranges[str(symbol)]
         elif vr is not None:
-            if vr.lower.is_number and vr.lower.is_finite and int(vr.lower) != 2:
+            if vr.lower not in (-int_oo, -sympy.oo) and int(vr.lower) != 2:
                 least = max(0, int(vr.lower))  # 2 says only that 0 and 1 were not traced
-            if vr.upper.is_number and vr.upper.is_finite and int(vr.upper) < 2**62:
+            if vr.upper not in (int_oo, sympy.oo) and int(vr.upper) < 2**62:
                 greatest = int(vr.upper)
         self.out.graph.set_range(str(symbol), least, greatest)
         hints = getattr(env, "backed_var_to_val", None) or getattr(env, "var_to_val", {})

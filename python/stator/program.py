@@ -249,8 +249,13 @@ class _Program(_Builder):
             else:
                 self.call_torch(segment, later[k + 1])
         self.graph.output([self.argument(argument) for _, argument, _ in outputs])
-        self.graph.eliminate_dead_code()
+        self.remove_unused_sizes()
         return fx.GraphModule(self.root, self.graph)
+
+    def remove_unused_sizes(self) -> None:
+        for node in reversed(list(self.graph.nodes)):
+            if node.op == "call_function" and not node.users:
+                self.graph.erase_node(node)
 
     def placeholders(self) -> None:
         sizes = []

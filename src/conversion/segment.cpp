@@ -58,7 +58,11 @@ Result<Network> convert_segment(const Graph& graph, const std::vector<NodeId>& n
   }
   network.current = {};
   for (const ValueId id : outputs) {
-    network.mark_output(conversion.tensor(id));
+    const TensorId tensor = conversion.tensor(id);
+    if (network.tensor(tensor).role == TensorRole::kIntermediate) {
+      network.tensor(tensor).name = graph.value(id).name;
+    }
+    network.mark_output(tensor);
   }
   return network;
 }

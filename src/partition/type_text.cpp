@@ -193,10 +193,11 @@ std::string report_outputs(const Graph& graph) {
   // A dict is one output with names; a tuple or list is the list itself.
   if (graph.output_tree.find("dict") != std::string::npos ||
       graph.output_tree.find("Dict") != std::string::npos) {
+    const Json tree = Json::parse(graph.output_tree, nullptr, false);
+    const Json spec = tree.is_array() && tree.size() > 1 ? tree[1] : Json();
     const std::string wrapped =
-        R"({"type": "builtins.tuple", "context": "null", "children_spec": [)" +
-        Json::parse(graph.output_tree, nullptr, false).value("/1"_json_pointer, Json()).dump() +
-        "]}";
+        R"([1, {"type": "builtins.tuple", "context": "null", "children_spec": [)" + spec.dump() +
+        "]}]";
     return report_list(TreeText(leaves).children(wrapped).value_or(leaves));
   }
   return report_list(TreeText(leaves).children(graph.output_tree).value_or(leaves));
