@@ -59,6 +59,42 @@ struct AttentionLayout {
   }
 };
 
+/// Row counts of even tiles of at most `most` rows over each of `lengths`.
+std::vector<int> tile_counts(const std::set<int64_t>& lengths, int most) {
+  std::set<int> counts;
+  for (int64_t length : lengths) {
+    if (length <= 0) continue;
+    int64_t tiles = (length + most - 1) / most;
+    counts.insert(static_cast<int>(length / tiles));
+    counts.insert(static_cast<int>((length + tiles - 1) / tiles));
+  }
+  if (counts.empty()) counts.insert(1);
+  return {counts.begin(), counts.end()};
+}
+
+/// The row counts of both products that can occur; empty when a length is open.
+struct RowCounts {
+  std::vector<int> scores, values;
+
+  RowCounts(const AttentionRegion& region, const AttentionTactic& tactic) {
+    if (region.q_length.is_constant()) {
+      int64_t length = region.q_length.constant(), block = tactic.scores.columns();
+      std::set<int64_t> q_blocks = {std::min(block, length), length % block};
+      values = tile_counts(q_blocks, tactic.values.rows);
+    }
+    if (!region.kv_length.is_constant() || !region.q_length.is_constant()) return;
+    std::set<int64_t> kv_blocks;
+    for (int64_t begin = 0; begin < region.q_length.constant(); begin += tactic.scores.columns()) {
+      int64_t end = region.kv_length.constant();
+      if (region.causal)
+        end = std::min({end, begin + tactic.scores.columns(), region.q_length.constant()});
+      kv_blocks.insert(std::min(end, tactic.kv_block));
+      kv_blocks.insert(end % tactic.kv_block);
+    }
+    scores = tile_counts(kv_blocks, tactic.scores.rows);
+  }
+};
+
 class AttentionEmitter : Emit {
  public:
   AttentionEmitter(KernelHost& host, const AttentionRegion& region, const AttentionTactic& tactic)
@@ -73,8 +109,9 @@ class AttentionEmitter : Emit {
     TileShape values = tactic_.values;
     values.a_by_columns = true;
     values.b_strided = !layout_.packs_v;
-    score_tiles_ = tile_switch(host_.module, tactic_.scores, {});
-    value_tiles_ = tile_switch(host_.module, values, {});
+    RowCounts counts(region_, tactic_);
+    score_tiles_ = tile_switch(host_.module, tactic_.scores, counts.scores);
+    value_tiles_ = tile_switch(host_.module, values, counts.values);
     heads_ = host_.size(region_.heads);
     kv_heads_ = host_.size(region_.kv_heads);
     q_length_ = host_.size(region_.q_length);
