@@ -155,6 +155,23 @@ TensorId instance_norm(Conversion& c, const Node& node) {
   return group_norm_of(c, node, x, c.network().type(x).shape[1], node.number("eps", 1e-5));
 }
 
+/// By the batch's own mean and variance, one pair a channel: axes 0 and from 2 on. Outputs 1 and 2
+/// are the mean and 1/sqrt(var + eps).
+std::vector<TensorId> batch_norm_of_batch(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const TensorId x = floating_operand(c, node, "input");
+  const double eps = node.number("eps");
+  std::vector<int64_t> axes = {0};
+  for (int64_t axis = 2; axis < n.type(x).rank(); ++axis) axes.push_back(axis);
+  const TensorId mean = mean_over(c, x, axes);
+  const TensorId root = reciprocal_root(c, spread_around(c, x, mean, axes), eps);
+  const TensorId centered = n.add_elementwise(x, mean, Op::kSub);
+  const TensorId y = affine(c, node, n.add_elementwise(centered, root, Op::kMul));
+  const Shape channels = {n.type(x).shape[1]};
+  return {y, c.used(node, 1) ? n.add_reshape(mean, channels) : -1,
+          c.used(node, 2) ? n.add_reshape(root, channels) : -1};
+}
+
 Support channels(const SupportContext& c, const Node& node) {
   return all_of({floating_point_argument(c, node, "input"), at_least_axes(c, node, "input", 2)});
 }
@@ -186,6 +203,7 @@ void register_normalization(ConverterRegistry& r) {
   r.add("aten._fused_rms_norm.default", several(fused_rms_norm, floats));
   r.add("aten.group_norm.default", single(group_norm, channels));
   r.add("aten.native_group_norm.default", several(native_group_norm, channels));
+  r.add("aten._native_batch_norm_legit.no_stats", several(batch_norm_of_batch, channels));
   r.add("aten.instance_norm.default", single(instance_norm, instance_norm_support));
 }
 

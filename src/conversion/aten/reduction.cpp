@@ -39,6 +39,18 @@ TensorId nansum(Conversion& c, const Node& node) {
   return reduce(c, node, x, ReduceOp::kSum);
 }
 
+/// The mean of what is no NaN.
+TensorId nanmean(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const TensorId x = c.operand(node, "self", compute_dtype(c.output_meta(node).dtype));
+  const DType dtype = n.type(x).dtype;
+  const TensorId missing = n.add_unary(x, UnaryOp::kIsNan);
+  const TensorId sum =
+      reduce(c, node, choose(c, {missing, real(c, 0.0, dtype), x}), ReduceOp::kSum);
+  const TensorId present = c.cast(n.add_unary(missing, UnaryOp::kNot), dtype);
+  return n.add_elementwise(sum, reduce(c, node, present, ReduceOp::kSum), Op::kDiv);
+}
+
 /// Sums and means of truth values and integers into smaller integers have no kernel.
 Support wide_result(const SupportContext& c, const Node& node) {
   const DType dtype = c.graph.value(node.outputs[0]).tensor.dtype;
@@ -173,6 +185,7 @@ void register_reduction(ConverterRegistry& r) {
   add_overloads(r, "mean", {"default", "dim"}, accumulate(ReduceOp::kMean));
   add_overloads(r, "prod", {"default", "dim_int"}, accumulate(ReduceOp::kProd), wide_result);
   add_overloads(r, "nansum", {"default"}, nansum, wide_result);
+  add_overloads(r, "nanmean", {"default"}, nanmean);
   add_overloads(r, "any", {"default", "dim", "dims"}, any);
   add_overloads(r, "all", {"default", "dim", "dims"}, aten::all);
   add_overloads(r, "amax", {"default"}, extreme(ReduceOp::kMax));

@@ -33,6 +33,16 @@ TensorId permute(Conversion& c, const Node& node) {
   return c.network().add_transpose(x, order);
 }
 
+/// Each operand over the shape that all of them have together.
+std::vector<TensorId> broadcast_tensors(Conversion& c, const Node& node) {
+  std::vector<TensorId> results;
+  for (const ValueId id : node.tensors("tensors")) {
+    const Shape& shape = c.output_meta(node, static_cast<int>(results.size())).shape;
+    results.push_back(c.network().add_expand(c.tensor(id), shape));
+  }
+  return results;
+}
+
 TensorId swap_axes(Conversion& c, TensorId x, int64_t a, int64_t b) {
   const int64_t rank = c.network().type(x).rank();
   if (rank == 0) {
@@ -151,13 +161,14 @@ void register_view(ConverterRegistry& r) {
         "ravel.default",         "squeeze.default",      "squeeze.dim",
         "squeeze.dims",          "unsqueeze.default",    "squeeze_copy.default",
         "squeeze_copy.dim",      "squeeze_copy.dims",    "unsqueeze_copy.default",
-        "atleast_1d.default",    "atleast_2d.default"}) {
+        "atleast_1d.default",    "atleast_2d.default",   "atleast_3d.default"}) {
     r.add(std::string("aten.") + name, single(reshape));
   }
   for (const char* name :
        {"expand.default", "expand_copy.default", "expand_as.default", "broadcast_to.default"}) {
     r.add(std::string("aten.") + name, single(expand));
   }
+  r.add("aten.broadcast_tensors.default", several(broadcast_tensors));
   r.add("aten.permute.default", single(permute));
   r.add("aten.permute_copy.default", single(permute));
   r.add("aten.transpose.int", single(swap("dim0", "dim1")));

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sliding windows: Tensor.unfold and im2col (torch.nn.functional.unfold), as gathers.
+#include "conversion/aten/common.h"
+
+namespace stator::aten {
+namespace {
+
+/// [outer, inner]: i * outer_step + j * inner_step.
+TensorId places(Conversion& c, const Expr& outer, int64_t outer_step, const Expr& inner,
+                int64_t inner_step) {
+  Network& n = c.network();
+  const TensorId first = n.add_iota(outer, 0, outer_step, DType::kInt64);
+  const TensorId second = n.add_iota(inner, 0, inner_step, DType::kInt64);
+  return elementwise(c, {n.add_reshape(first, {outer, Expr(1)}), second}, ElementwiseOp::kAdd);
+}
+
+/// Windows of `size` along an axis; their elements become the last axis.
+TensorId unfold(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const TensorId x = c.tensor(node, "self");
+  const int64_t rank = n.type(x).rank();
+  const int64_t axis = normalize_dim(node.integer("dimension"), rank);
+  const Expr windows = c.output_meta(node).shape[static_cast<size_t>(axis)];
+  const TensorId index = places(c, windows, node.integer("step"), node.sym_int("size"), 1);
+  const TensorId y = n.add_gather(x, index, axis);
+  std::vector<int64_t> order;
+  for (int64_t k = 0; k <= rank; ++k) {
+    if (k != axis + 1) order.push_back(k);
+  }
+  order.push_back(axis + 1);
+  return n.add_transpose(y, order);
+}
+
+Support unfold_support(const SupportContext& c, const Node& node) {
+  return all_of({constant_arguments(node, {"step"}), at_least_axes(c, node, "self", 1)});
+}
+
+/// How many windows fit along one axis.
+Expr window_count(const Expr& size, int64_t pad, int64_t dilation, int64_t kernel, int64_t stride) {
+  return floor_div(size + 2 * pad - dilation * (kernel - 1) - 1, stride) + 1;
+}
+
+/// [N, C, H, W] → [N, C kh kw, oh ow].
+TensorId im2col(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  TensorId x = c.tensor(node, "self");
+  const std::vector<int64_t> kernel = spread(ints_of(node, "kernel_size"), 2);
+  const std::vector<int64_t> dilation = spread(ints_of(node, "dilation"), 2);
+  const std::vector<int64_t> padding = spread(ints_of(node, "padding"), 2);
+  const std::vector<int64_t> stride = spread(ints_of(node, "stride"), 2);
+  Shape shape = n.type(x).shape;
+  if (shape.size() == 3) {
+    shape.insert(shape.begin(), Expr(1));
+    x = n.add_reshape(x, shape);
+  }
+  Pad pad;
+  pad.before = pad.after = {Expr(0), Expr(0), Expr(padding[0]), Expr(padding[1])};
+  pad.value = scalar_of(Argument{0.0}, n.type(x).dtype);
+  x = n.add_pad(x, pad);
+  const auto count = [&](size_t k) {
+    return window_count(shape[k + 2], padding[k], dilation[k], kernel[k], stride[k]);
+  };
+  // [N, C, kh, oh, W], then [N, C, kh, oh, kw, ow].
+  x = n.add_gather(x, places(c, kernel[0], dilation[0], count(0), stride[0]), 2);
+  x = n.add_gather(x, places(c, kernel[1], dilation[1], count(1), stride[1]), 4);
+  x = n.add_transpose(x, {0, 1, 2, 4, 3, 5});
+  return n.add_reshape(x, c.output_meta(node).shape);
+}
+
+Support im2col_support(const SupportContext& c, const Node& node) {
+  return all_of({constant_arguments(node, {"kernel_size", "dilation", "padding", "stride"}),
+                 at_least_axes(c, node, "self", 3)});
+}
+
+}  // namespace
+}  // namespace stator::aten
+
+namespace stator {
+
+void register_window(ConverterRegistry& r) {
+  using namespace aten;
+  r.add("aten.unfold.default", single(unfold, unfold_support));
+  r.add("aten.unfold_copy.default", single(unfold, unfold_support));
+  r.add("aten.im2col.default", single(im2col, im2col_support));
+}
+
+}  // namespace stator
