@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stator/network.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -125,7 +126,9 @@ TensorId Network::add_size_value(Expr value) {
   return add_layer(SizeValue{std::move(value)}, {})[0];
 }
 TensorId Network::add_transpose(TensorId x, std::vector<int64_t> permutation) {
-  return add_layer(Transpose{std::move(permutation)}, {x})[0];
+  const bool identity = static_cast<int>(permutation.size()) == type(x).rank() &&
+                        std::is_sorted(permutation.begin(), permutation.end());
+  return identity ? x : add_layer(Transpose{std::move(permutation)}, {x})[0];
 }
 TensorId Network::add_reshape(TensorId x, std::vector<Expr> shape) {
   return type(x).shape == shape ? x : add_layer(Reshape{std::move(shape)}, {x})[0];
@@ -135,7 +138,9 @@ TensorId Network::add_expand(TensorId x, std::vector<Expr> shape) {
 }
 TensorId Network::add_slice(TensorId x, std::vector<Expr> start, std::vector<Expr> size,
                             std::vector<int64_t> step) {
-  return add_layer(Slice{std::move(start), std::move(size), std::move(step)}, {x})[0];
+  const bool whole = size == type(x).shape &&
+                     std::all_of(step.begin(), step.end(), [](int64_t s) { return s == 1; });
+  return whole ? x : add_layer(Slice{std::move(start), std::move(size), std::move(step)}, {x})[0];
 }
 TensorId Network::add_concatenation(const std::vector<TensorId>& parts, int64_t axis) {
   return parts.size() == 1 ? parts[0] : add_layer(Concat{axis}, parts)[0];

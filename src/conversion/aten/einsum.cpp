@@ -56,9 +56,7 @@ Labeled ordered(Conversion& c, const Labeled& x, const std::string& labels) {
   for (const char label : labels) {
     order.push_back(static_cast<int64_t>(x.labels.find(label)));
   }
-  return {std::is_sorted(order.begin(), order.end()) ? x.tensor
-                                                     : c.network().add_transpose(x.tensor, order),
-          labels};
+  return {c.network().add_transpose(x.tensor, order), labels};
 }
 
 /// Axes that nobody reads any more are summed.

@@ -32,9 +32,7 @@ Indexed indexed_axes(Conversion& c, const Node& node) {
   if (adjacent) {
     std::sort(result.order.begin(), result.order.end());
   }
-  result.x = std::is_sorted(result.order.begin(), result.order.end())
-                 ? x
-                 : n.add_transpose(x, result.order);
+  result.x = n.add_transpose(x, result.order);
   return result;
 }
 

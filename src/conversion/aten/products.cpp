@@ -30,8 +30,7 @@ TensorId as_matrix(Conversion& c, TensorId x, const std::vector<int64_t>& rows,
   std::vector<int64_t> order = rows;
   order.insert(order.end(), columns.begin(), columns.end());
   const Shape shape = c.network().type(x).shape;
-  const TensorId moved =
-      std::is_sorted(order.begin(), order.end()) ? x : c.network().add_transpose(x, order);
+  const TensorId moved = c.network().add_transpose(x, order);
   return c.network().add_reshape(moved, {size_of(shape, rows), size_of(shape, columns)});
 }
 

@@ -148,9 +148,7 @@ TensorId index_put(Conversion& c, const Node& node) {
       n.add_expand(n.add_reshape(flat, {Expr(1), count, Expr(1)}), {before, count, after});
   const TensorId written =
       put(c, n.add_reshape(x, {before, middle, after}), index, values, 1, accumulate);
-  const TensorId whole = n.add_reshape(written, shape);
-  const bool in_order = std::is_sorted(indexed.order.begin(), indexed.order.end());
-  return in_order ? whole : n.add_transpose(whole, inverse(indexed.order));
+  return n.add_transpose(n.add_reshape(written, shape), inverse(indexed.order));
 }
 
 TensorId slice_scatter(Conversion& c, const Node& node) {
