@@ -14,6 +14,8 @@ llvm_map_components_to_libnames(
   aarch64codegen
   aarch64desc
   aarch64info)
+# The kernels' own tests run code without an engine around it.
+llvm_map_components_to_libnames(STATOR_LLVM_TEST_LIBRARIES orcjit)
 if(TARGET folder_backends_cpu_codegen)
   target_include_directories(folder_backends_cpu_codegen SYSTEM PRIVATE ${LLVM_INCLUDE_DIRS})
 endif()
