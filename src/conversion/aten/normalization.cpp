@@ -172,6 +172,30 @@ std::vector<TensorId> batch_norm_of_batch(Conversion& c, const Node& node) {
           c.used(node, 2) ? n.add_reshape(root, channels) : -1};
 }
 
+/// v * (g / |v|), the length over all axes but `dim`; and that length.
+std::vector<TensorId> weight_norm(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const TensorId v = floating_operand(c, node, "v");
+  const TensorType type = n.type(v);
+  const int64_t dim = node.integer("dim", 0);
+  std::vector<int64_t> axes;
+  for (int64_t axis = 0; axis < type.rank(); ++axis) {
+    if (axis != dim) axes.push_back(axis);
+  }
+  const TensorId squares = n.add_elementwise(v, v, Op::kMul);
+  const TensorId sum = axes.empty() ? squares : n.add_reduce(squares, ReduceOp::kSum, axes, true);
+  const TensorId length = n.add_unary(sum, UnaryOp::kSqrt);
+  const TensorId factor = n.add_elementwise(c.operand(node, "g", type.dtype), length, Op::kDiv);
+  return {n.add_elementwise(v, factor, Op::kMul), length};
+}
+
+Support weight_norm_support(const SupportContext& c, const Node& node) {
+  const bool kept = node.outputs.size() < 2 ||
+                    c.graph.value(node.outputs[1]).tensor.rank() == c.meta(node, "v").rank();
+  return kept && node.integer("dim", 0) != -1 ? floating_point_argument(c, node, "v")
+                                              : Support::no("its length is over all axes");
+}
+
 Support channels(const SupportContext& c, const Node& node) {
   return all_of({floating_point_argument(c, node, "input"), at_least_axes(c, node, "input", 2)});
 }
@@ -204,6 +228,8 @@ void register_normalization(ConverterRegistry& r) {
   r.add("aten.group_norm.default", single(group_norm, channels));
   r.add("aten.native_group_norm.default", several(native_group_norm, channels));
   r.add("aten._native_batch_norm_legit.no_stats", several(batch_norm_of_batch, channels));
+  r.add("aten._weight_norm.default", several(weight_norm, weight_norm_support));
+  r.add("aten._weight_norm_interface.default", several(weight_norm, weight_norm_support));
   r.add("aten.instance_norm.default", single(instance_norm, instance_norm_support));
 }
 

@@ -2,6 +2,7 @@
 //
 // Sorting, top-k and running sums.
 #include "conversion/aten/index.h"
+#include "conversion/aten/slicing.h"
 
 namespace stator::aten {
 namespace {
@@ -50,6 +51,40 @@ std::vector<TensorId> sort(Conversion& c, const Node& node) {
   return as_recorded(c, node, sorted(c, node));
 }
 
+/// The k-th smallest along dim (from 1) and its place.
+std::vector<TensorId> kthvalue(Conversion& c, const Node& node) {
+  const TensorId x = ordered(c, node);
+  const int64_t axis = normalize_dim(node.integer("dim", -1), c.network().type(x).rank());
+  std::vector<TensorId> results = sorted(c, node);
+  for (TensorId& result : results) {
+    result = slice_axis(c, result, axis, node.sym_int("k") - 1, 1);
+  }
+  return as_recorded(c, node, results);
+}
+
+/// The lower middle of all elements; NaN where one is NaN (NaN are last in the order).
+TensorId median(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const TensorId x = ordered(c, node);
+  const Expr count = product(n.type(x).shape);
+  const TensorId flat = n.add_reshape(x, {count});
+  const TensorId order = n.add_layer(Sort{0, false}, {flat})[0];
+  const TensorId middle = slice_axis(c, order, 0, floor_div(count - 1, 2), 1);
+  if (!is_floating_point(n.type(x).dtype)) {
+    return n.add_reshape(middle, {});
+  }
+  const TensorId last = slice_axis(c, order, 0, count - 1, 1);
+  const TensorId missing = n.add_unary(last, UnaryOp::kIsNan);
+  return n.add_reshape(n.add_select(missing, last, middle), {});
+}
+
+/// Of nothing PyTorch gives NaN.
+Support some_elements(const SupportContext& c, const Node& node) {
+  const Expr count = product(c.meta(node, "self").shape);
+  return c.graph.bounds.proves_less_equal(1, count) ? Support::yes()
+                                                    : Support::no("it may be of no elements");
+}
+
 TensorId argsort(Conversion& c, const Node& node) {
   return c.network().add_reshape(sorted(c, node)[1], c.output_meta(node).shape);
 }
@@ -72,6 +107,8 @@ void register_order(ConverterRegistry& r) {
   r.add("aten.topk.default", several(topk));
   r.add("aten.sort.default", several(sort));
   r.add("aten.sort.stable", several(sort));
+  r.add("aten.kthvalue.default", several(kthvalue));
+  r.add("aten.median.default", single(median, some_elements));
   r.add("aten.argsort.default", single(argsort));
   r.add("aten.argsort.stable", single(argsort));
   r.add("aten.msort.default", single(msort));

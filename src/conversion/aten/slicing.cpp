@@ -177,6 +177,54 @@ TensorId roll(Conversion& c, const Node& node) {
   return x;
 }
 
+/// n times: every element less the one before it, of bool whether they differ.
+TensorId diff(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const DType stored = c.output_meta(node).dtype;
+  const DType dtype = compute_dtype(stored);
+  TensorId x = c.operand(node, "self", dtype);
+  const int64_t axis = normalize_dim(node.integer("dim", -1), n.type(x).rank());
+  std::vector<TensorId> parts;
+  if (has_tensor(node, "prepend")) parts.push_back(c.operand(node, "prepend", dtype));
+  parts.push_back(x);
+  if (has_tensor(node, "append")) parts.push_back(c.operand(node, "append", dtype));
+  x = n.add_concatenation(parts, axis);
+  const ElementwiseOp op = dtype == DType::kBool ? ElementwiseOp::kXor : ElementwiseOp::kSub;
+  for (int64_t i = 0; i < node.integer("n", 1); ++i) {
+    const Expr size = n.type(x).shape[static_cast<size_t>(axis)] - 1;
+    const TensorId after = slice_axis(c, x, axis, 1, size);
+    x = n.add_elementwise(after, slice_axis(c, x, axis, 0, size), op);
+    if (is_floating_point(stored)) x = c.cast(c.cast(x, stored), dtype);  // rounded at each step
+  }
+  return x;
+}
+
+/// An axis with fewer than n + 1 elements would have a negative size.
+Support diff_support(const SupportContext& c, const Node& node) {
+  const TensorMeta& meta = c.meta(node, "self");
+  const auto axis = static_cast<size_t>(normalize_dim(node.integer("dim", -1), meta.rank()));
+  return c.graph.bounds.proves_less_equal(node.integer("n", 1), meta.shape[axis])
+             ? Support::yes()
+             : Support::no("the size " + meta.shape[axis].str() + " may be less than n");
+}
+
+/// Quarter turns from the first of two axes to the second.
+TensorId rot90(Conversion& c, const Node& node) {
+  TensorId x = c.tensor(node, "self");
+  const int64_t rank = c.network().type(x).rank();
+  const std::vector<int64_t> dims = ints_of(node, "dims");
+  const int64_t first = normalize_dim(dims[0], rank), second = normalize_dim(dims[1], rank);
+  const int64_t turns = ((node.integer("k", 1) % 4) + 4) % 4;
+  if (turns == 2) return flip_axis(c, flip_axis(c, x, first), second);
+  if (turns == 0) return x;
+  std::vector<int64_t> order;
+  for (int64_t axis = 0; axis < rank; ++axis) order.push_back(axis);
+  std::swap(order[static_cast<size_t>(first)], order[static_cast<size_t>(second)]);
+  const TensorId flipped = turns == 1 ? flip_axis(c, x, second) : x;
+  const TensorId turned = c.network().add_transpose(flipped, order);
+  return turns == 1 ? turned : flip_axis(c, turned, second);
+}
+
 /// An empty axis could not hold the remainder of a roll.
 Support roll_support(const SupportContext& c, const Node& node) {
   for (const Expr& size : c.meta(node, "self").shape) {
@@ -243,6 +291,8 @@ void register_slicing(ConverterRegistry& r) {
   r.add("aten.flip.default", single(flip));
   r.add("aten.fliplr.default", single(flip_one(1)));
   r.add("aten.flipud.default", single(flip_one(0)));
+  r.add("aten.diff.default", single(diff, diff_support));
+  r.add("aten.rot90.default", single(rot90));
   r.add("aten.roll.default", single(roll, roll_support));
   r.add("aten.diagonal.default", single(diagonal, diagonal_support));
   r.add("aten.diagonal_copy.default", single(diagonal, diagonal_support));

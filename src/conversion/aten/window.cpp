@@ -73,6 +73,49 @@ Support im2col_support(const SupportContext& c, const Node& node) {
                  at_least_axes(c, node, "self", 3)});
 }
 
+/// [N, C kh kw, oh ow] → [N, C, H, W]: every element is added where its window had it.
+TensorId col2im(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const DType dtype = compute_dtype(c.meta(node, "self").dtype);
+  const std::vector<int64_t> kernel = spread(ints_of(node, "kernel_size"), 2);
+  const std::vector<int64_t> dilation = spread(ints_of(node, "dilation"), 2);
+  const std::vector<int64_t> padding = spread(ints_of(node, "padding"), 2);
+  const std::vector<int64_t> stride = spread(ints_of(node, "stride"), 2);
+  const Shape& result = c.output_meta(node).shape;
+  const size_t last = result.size() - 1;
+  const Expr batch = result.size() == 4 ? result[0] : Expr(1);
+  const Expr channels = result[last - 2];
+  const Expr height = result[last - 1] + 2 * padding[0], width = result[last] + 2 * padding[1];
+  const Expr oh = window_count(result[last - 1], padding[0], dilation[0], kernel[0], stride[0]);
+  const Expr ow = window_count(result[last], padding[1], dilation[1], kernel[1], stride[1]);
+
+  // The place in the padded image, flattened: [kh, 1, oh, 1] * width + [kw, 1, ow].
+  const TensorId row = places(c, kernel[0], dilation[0], oh, stride[0]);
+  const TensorId column = places(c, kernel[1], dilation[1], ow, stride[1]);
+  const TensorId scaled = elementwise(
+      c, {n.add_reshape(row, {Expr(kernel[0]), Expr(1), oh, Expr(1)}), n.add_size_value(width)},
+      ElementwiseOp::kMul);
+  const TensorId flat =
+      elementwise(c, {scaled, n.add_reshape(column, {Expr(1), Expr(kernel[1]), Expr(1), ow})},
+                  ElementwiseOp::kAdd);
+  const Expr count = Expr(kernel[0] * kernel[1]) * oh * ow;
+  const Shape updates = {batch, channels, count};
+  const TensorId index = n.add_expand(n.add_reshape(flat, {Expr(1), Expr(1), count}), updates);
+  const TensorId x = n.add_reshape(c.operand(node, "self", dtype), updates);
+  const TensorId zeros =
+      n.add_fill({batch, channels, height * width}, dtype, scalar_of(Argument{0.0}, dtype));
+  TensorId y = n.add_layer(ScatterElements{2, true}, {zeros, index, x})[0];
+  y = n.add_reshape(y, {batch, channels, height, width});
+  y = n.add_slice(y, {Expr(0), Expr(0), Expr(padding[0]), Expr(padding[1])},
+                  {batch, channels, result[last - 1], result[last]}, {1, 1, 1, 1});
+  return n.add_reshape(y, result);
+}
+
+Support col2im_support(const SupportContext& c, const Node& node) {
+  return all_of({constant_arguments(node, {"kernel_size", "dilation", "padding", "stride"}),
+                 floating_point_argument(c, node, "self")});
+}
+
 }  // namespace
 }  // namespace stator::aten
 
@@ -82,6 +125,7 @@ void register_window(ConverterRegistry& r) {
   using namespace aten;
   r.add("aten.unfold.default", single(unfold, unfold_support));
   r.add("aten.unfold_copy.default", single(unfold, unfold_support));
+  r.add("aten.col2im.default", single(col2im, col2im_support));
   r.add("aten.im2col.default", single(im2col, im2col_support));
 }
 
