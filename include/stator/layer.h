@@ -341,7 +341,7 @@ struct Normalization {
 /// q [B, H, S, D], k [B, G, T, D], v [B, G, T, E], optional mask (bool: true takes part; or float,
 /// added) that broadcasts to [B, H, S, T] → [B, H, S, E]. H is a multiple of G (grouped heads).
 /// causal: row i sees columns j <= i (PyTorch's upper-left rule). A row without any admitted column
-/// gives 0 where the mask is bool.
+/// (all scores -inf, by either kind of mask) gives 0, as in PyTorch.
 struct Attention {
   double scale = 1.0;
   bool causal = false;

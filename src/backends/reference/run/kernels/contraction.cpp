@@ -246,7 +246,7 @@ void run(const Attention& layer, const Tensors& in, Tensors& out) {
         }
       }
       scores[static_cast<size_t>(j)] = admitted ? score : -std::numeric_limits<double>::infinity();
-      any = any || admitted;
+      any = any || scores[static_cast<size_t>(j)] != -std::numeric_limits<double>::infinity();
       most = std::max(most, scores[static_cast<size_t>(j)]);
     }
     double total = 0;
@@ -259,7 +259,7 @@ void run(const Attention& layer, const Tensors& in, Tensors& out) {
       for (int64_t j = 0; j < keys; ++j) {
         sum += scores[static_cast<size_t>(j)] * v.real((kv + j) * v_width + e);
       }
-      // A row that admits no key is 0; one whose scores are all -inf by a float mask is NaN.
+      // A row that admits no key, by either kind of mask, is 0.
       out[0].put_real(q_row / std::max<int64_t>(width, 1) * v_width + e, any ? sum / total : 0.0);
     }
   });
