@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "stator/layer.h"
+
 namespace stator {
 
 struct BackendTraits {
@@ -13,8 +15,9 @@ struct BackendTraits {
   bool channels_last = true;    // convolutions and pooling run in channels-last layout
   bool fuses_epilogues = true;  // contraction regions take pointwise epilogues
   bool attention = true;        // attention is one region (else: matmul, softmax, matmul)
-  int64_t max_reduction_row =
-      1 << 20;  // elements of a row that one loop region may reduce with several passes
+  /// Which functions loops and epilogues may hold; a layer of another becomes a call. Null: all.
+  bool (*loop_unary)(UnaryOp, DType) = nullptr;
+  bool (*loop_elementwise)(ElementwiseOp, DType) = nullptr;
 };
 
 }  // namespace stator

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cpu/codegen/op_emitter.h"
+
+#include <numeric>
+#include <set>
+
+#include "backends/cpu/codegen/vector_math.h"
+#include "base/check.h"
+
+namespace stator::cpu {
+
+using llvm::Value;
+
+llvm::Type* register_type(llvm::LLVMContext& context, DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return llvm::Type::getFloatTy(context);
+    case DType::kFloat64:
+      return llvm::Type::getDoubleTy(context);
+    case DType::kBool:
+      return llvm::Type::getInt1Ty(context);
+    case DType::kInt8:
+    case DType::kUInt8:
+      return llvm::Type::getInt8Ty(context);
+    case DType::kInt16:
+      return llvm::Type::getInt16Ty(context);
+    case DType::kInt32:
+      return llvm::Type::getInt32Ty(context);
+    case DType::kInt64:
+      return llvm::Type::getInt64Ty(context);
+    default:
+      STATOR_CHECK(false, std::string(dtype_name(dtype)) + " is not generated");
+  }
+}
+
+llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
+  return dtype == DType::kBool ? llvm::Type::getInt8Ty(context) : register_type(context, dtype);
+}
+
+OpEmitter::OpEmitter(llvm::IRBuilder<>& builder, const LoopProgram& program,
+                     std::function<Value*(int32_t)> buffer, std::function<Value*(const Expr&)> size,
+                     Value* fault)
+    : b_(builder),
+      program_(program),
+      buffer_(std::move(buffer)),
+      size_(std::move(size)),
+      fault_(fault) {}
+
+Value* OpEmitter::get(OpId op, const Point& point) {
+  const auto found = values_.find(op);
+  if (found != values_.end()) {
+    return found->second;
+  }
+  Value* value = emit(program_.ops[static_cast<size_t>(op)], point);
+  values_[op] = value;
+  return value;
+}
+
+Value* OpEmitter::spread(Value* value, const Point& point) {
+  return point.lanes == 0 || value->getType()->isVectorTy()
+             ? value
+             : b_.CreateVectorSplat(static_cast<unsigned>(point.lanes), value);
+}
+
+Value* OpEmitter::lane_numbers(const Point& point) {
+  std::vector<uint64_t> numbers(static_cast<size_t>(point.lanes));
+  std::iota(numbers.begin(), numbers.end(), 0U);
+  return llvm::ConstantDataVector::get(b_.getContext(), numbers);
+}
+
+bool OpEmitter::depends_on_lane(const Expr& e, const Point& point) const {
+  return point.lanes > 0 && e.uses_symbol(index_symbol(point.lane_dim));
+}
+
+/// An expression over indices and sizes: of the first lane, or of every lane.
+Value* OpEmitter::index_value(const Expr& e, const Point& point, bool vector) {
+  if (vector && !depends_on_lane(e, point)) {
+    return spread(index_value(e, point, false), point);
+  }
+  switch (e.kind()) {
+    case ExprKind::kConstant:
+      return b_.getInt64(static_cast<uint64_t>(e.constant()));
+    case ExprKind::kSymbol: {
+      if (e.symbol_name()[0] != '$') {
+        return size_(e);
+      }
+      const int dim = std::stoi(e.symbol_name().substr(1));
+      Value* first = point.index[static_cast<size_t>(dim)];
+      STATOR_CHECK(first != nullptr, "index " + e.symbol_name() + " is not known here");
+      return vector && dim == point.lane_dim
+                 ? b_.CreateAdd(spread(first, point), lane_numbers(point))
+                 : first;
+    }
+    default:
+      break;
+  }
+  std::set<std::string> symbols;
+  e.collect_symbols(symbols);
+  bool only_sizes = true;
+  for (const std::string& symbol : symbols) {
+    only_sizes = only_sizes && symbol[0] != '$';
+  }
+  if (only_sizes && !vector) {
+    return size_(e);
+  }
+  std::vector<Value*> parts;
+  for (const Expr& operand : e.operands()) {
+    parts.push_back(index_value(operand, point, vector));
+  }
+  Value* result = parts[0];
+  for (size_t i = 1; i < parts.size(); ++i) {
+    switch (e.kind()) {
+      case ExprKind::kAdd:
+        result = b_.CreateAdd(result, parts[i]);
+        break;
+      case ExprKind::kMul:
+        result = b_.CreateMul(result, parts[i]);
+        break;
+      case ExprKind::kFloorDiv:  // index expressions are not negative
+        result = b_.CreateUDiv(result, parts[i]);
+        break;
+      case ExprKind::kMod:
+        result = b_.CreateURem(result, parts[i]);
+        break;
+      case ExprKind::kMin:
+        result = b_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, result, parts[i]);
+        break;
+      default:
+        result = b_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, result, parts[i]);
+        break;
+    }
+  }
+  return result;
+}
+
+OpEmitter::Address OpEmitter::address(const Expr& index, const std::vector<Indirect>& indirect,
+                                      const Point& point) {
+  Address a;
+  if (!depends_on_lane(index, point)) {
+    a.base = index_value(index, point, false);
+  } else {
+    const std::string lane = index_symbol(point.lane_dim);
+    const std::optional<LinearForm> form = linear_form(index, {lane});
+    if (form.has_value() && form->coefficients.at(lane).is_constant(1)) {
+      a.base = index_value(index, point, false);
+      a.uniform = false;
+      a.contiguous = true;
+    } else {
+      a.uniform = false;
+      a.offsets = index_value(index, point, true);
+    }
+  }
+  for (const Indirect& i : indirect) {
+    Value* position = get(i.op, point);
+    Value* stride = index_value(i.stride, point, false);
+    if (!position->getType()->isVectorTy()) {
+      Value* offset = b_.CreateMul(position, stride);
+      if (a.offsets != nullptr) {
+        a.offsets = b_.CreateAdd(a.offsets, spread(offset, point));
+      } else {
+        a.base = b_.CreateAdd(a.base, offset);
+      }
+      continue;
+    }
+    if (a.offsets == nullptr) {
+      a.offsets = spread(a.base, point);
+      if (a.contiguous) {
+        a.offsets = b_.CreateAdd(a.offsets, lane_numbers(point));
+      }
+      a.uniform = a.contiguous = false;
+    }
+    a.offsets = b_.CreateAdd(a.offsets, b_.CreateMul(position, spread(stride, point)));
+  }
+  return a;
+}
+
+Value* OpEmitter::load(const LoopOp& op, const Point& point) {
+  const Address a = address(op.index, op.indirect, point);
+  Value* guard = op.guard == kNoOp ? nullptr : get(op.guard, point);
+  llvm::Type* element = memory_type(b_.getContext(), op.dtype);
+  const llvm::Align align(static_cast<uint64_t>(dtype_bytes(op.dtype)));
+  Value* base = buffer_(op.buffer);
+  const bool vector_guard = guard != nullptr && guard->getType()->isVectorTy();
+  Value* result = nullptr;
+  if (a.uniform && !vector_guard) {
+    Value* address = b_.CreateGEP(element, base, a.base);
+    if (guard == nullptr) {
+      result = b_.CreateAlignedLoad(element, address, align);
+    } else {
+      auto* one = llvm::FixedVectorType::get(element, 1);
+      Value* mask = b_.CreateVectorSplat(1, guard);
+      result = b_.CreateMaskedLoad(one, address, align, mask, llvm::Constant::getNullValue(one));
+      result = b_.CreateExtractElement(result, uint64_t{0});
+    }
+  } else {
+    auto* type = llvm::FixedVectorType::get(element, static_cast<unsigned>(point.lanes));
+    Value* mask = point.mask;
+    if (guard != nullptr) {
+      Value* wide = spread(guard, point);
+      mask = mask == nullptr ? wide : b_.CreateAnd(mask, wide);
+    }
+    Value* zero = llvm::Constant::getNullValue(type);
+    if (a.contiguous) {
+      Value* address = b_.CreateGEP(element, base, a.base);
+      result = mask == nullptr ? static_cast<Value*>(b_.CreateAlignedLoad(type, address, align))
+                               : b_.CreateMaskedLoad(type, address, align, mask, zero);
+    } else {
+      Value* offsets = a.offsets != nullptr ? a.offsets : spread(a.base, point);
+      Value* addresses = b_.CreateGEP(element, base, offsets);
+      if (mask == nullptr) {
+        mask = llvm::Constant::getAllOnesValue(
+            llvm::FixedVectorType::get(b_.getInt1Ty(), static_cast<unsigned>(point.lanes)));
+      }
+      result = b_.CreateMaskedGather(type, addresses, align, mask, zero);
+    }
+  }
+  if (op.dtype == DType::kBool) {
+    result = b_.CreateICmpNE(result, llvm::Constant::getNullValue(result->getType()));
+  }
+  return result;
+}
+
+void OpEmitter::store(const LoopStore& store, DType dtype, const Point& point) {
+  Value* value = get(store.value, point);
+  llvm::Type* element = memory_type(b_.getContext(), dtype);
+  const llvm::Align align(static_cast<uint64_t>(dtype_bytes(dtype)));
+  const Address a = address(store.index, {}, point);
+  Value* base = buffer_(store.buffer);
+  const auto in_memory = [&](Value* v) {
+    return dtype == DType::kBool ? b_.CreateZExt(v, v->getType()->getWithNewBitWidth(8)) : v;
+  };
+  if (a.uniform) {
+    STATOR_CHECK(!value->getType()->isVectorTy(), "a store of lanes to one place");
+    b_.CreateAlignedStore(in_memory(value), b_.CreateGEP(element, base, a.base), align);
+    return;
+  }
+  value = in_memory(spread(value, point));
+  if (a.contiguous) {
+    Value* address = b_.CreateGEP(element, base, a.base);
+    if (point.mask == nullptr) {
+      b_.CreateAlignedStore(value, address, align);
+    } else {
+      b_.CreateMaskedStore(value, address, align, point.mask);
+    }
+    return;
+  }
+  Value* mask = point.mask != nullptr ? point.mask
+                                      : llvm::Constant::getAllOnesValue(llvm::FixedVectorType::get(
+                                            b_.getInt1Ty(), static_cast<unsigned>(point.lanes)));
+  b_.CreateMaskedScatter(value, b_.CreateGEP(element, base, a.offsets), align, mask);
+}
+
+Value* OpEmitter::constant(const Scalar& scalar, DType dtype) {
+  llvm::Type* type = register_type(b_.getContext(), dtype);
+  if (is_floating_point(dtype)) {
+    return llvm::ConstantFP::get(type, scalar.real);
+  }
+  if (dtype == DType::kBool) {
+    return b_.getInt1(scalar.is_integer ? scalar.integer != 0 : scalar.real != 0);
+  }
+  return llvm::ConstantInt::getSigned(
+      type, scalar.is_integer ? scalar.integer : static_cast<int64_t>(scalar.real));
+}
+
+Value* OpEmitter::emit(const LoopOp& op, const Point& point) {
+  // Operands of one op are either all scalars or all vectors.
+  const auto operands = [&](std::initializer_list<OpId> ids) {
+    std::vector<Value*> values;
+    bool vector = false;
+    for (const OpId id : ids) {
+      values.push_back(get(id, point));
+      vector = vector || values.back()->getType()->isVectorTy();
+    }
+    for (Value*& value : values) {
+      value = vector ? spread(value, point) : value;
+    }
+    return values;
+  };
+  switch (op.kind) {
+    case LoopOpKind::kLoad:
+      return load(op, point);
+    case LoopOpKind::kConstant:
+      return constant(op.scalar, op.dtype);
+    case LoopOpKind::kIndex:
+      return index_value(op.index, point, depends_on_lane(op.index, point));
+    case LoopOpKind::kUnary: {
+      const DType from = program_.ops[static_cast<size_t>(op.a)].dtype;
+      return emit_unary(b_, op.unary, from, get(op.a, point));
+    }
+    case LoopOpKind::kElementwise: {
+      const std::vector<Value*> v = operands({op.a, op.b});
+      return elementwise(op, v[0], v[1]);
+    }
+    case LoopOpKind::kSelect: {
+      const std::vector<Value*> v = operands({op.a, op.b, op.c});
+      return b_.CreateSelect(v[0], v[1], v[2]);
+    }
+    case LoopOpKind::kCast:
+      return cast(program_.ops[static_cast<size_t>(op.a)].dtype, op.dtype, get(op.a, point));
+    case LoopOpKind::kCheckIndex:
+      return check_index(op, point);
+    case LoopOpKind::kReduce:
+    case LoopOpKind::kAccumulator:
+      break;
+  }
+  STATOR_CHECK(false, "an op is needed before it is known");
+}
+
+Value* OpEmitter::check_index(const LoopOp& op, const Point& point) {
+  Value* position = get(op.a, point);
+  Value* limit = index_value(op.index, point, false);
+  const bool vector = position->getType()->isVectorTy();
+  if (vector) {
+    limit = spread(limit, point);
+  }
+  Value* inside = b_.CreateICmpULT(position, limit);
+  Value* wrong = b_.CreateNot(inside);
+  if (vector && point.mask != nullptr) {
+    wrong = b_.CreateAnd(wrong, point.mask);
+  }
+  Value* any = vector ? b_.CreateOrReduce(wrong) : wrong;
+  // A guarded store without a branch: the word keeps what it holds.
+  Value* old = b_.CreateLoad(b_.getInt64Ty(), fault_);
+  b_.CreateStore(b_.CreateSelect(any, b_.getInt64(1), old), fault_);
+  return b_.CreateSelect(inside, position, llvm::Constant::getNullValue(position->getType()));
+}
+
+Value* OpEmitter::cast(DType from, DType to, Value* x) {
+  if (from == to) {
+    return x;
+  }
+  llvm::Type* scalar = register_type(b_.getContext(), to);
+  llvm::Type* type = x->getType()->isVectorTy()
+                         ? llvm::VectorType::get(scalar, llvm::cast<llvm::VectorType>(x->getType()))
+                         : scalar;
+  Value* zero = llvm::Constant::getNullValue(x->getType());
+  const bool from_real = is_floating_point(from), to_real = is_floating_point(to);
+  if (to == DType::kBool) {
+    return from_real ? b_.CreateFCmpUNE(x, zero) : b_.CreateICmpNE(x, zero);
+  }
+  if (from_real && to_real) {
+    return from == DType::kFloat32 ? b_.CreateFPExt(x, type) : b_.CreateFPTrunc(x, type);
+  }
+  const bool from_unsigned = from == DType::kBool || from == DType::kUInt8;
+  if (to_real) {
+    return from_unsigned ? b_.CreateUIToFP(x, type) : b_.CreateSIToFP(x, type);
+  }
+  if (from_real) {
+    // Through 64 bits, as the machine's conversion does it, so that smaller types wrap.
+    llvm::Type* wide = type->getWithNewBitWidth(64);
+    Value* fits = b_.CreateAnd(
+        b_.CreateFCmpOGE(x, llvm::ConstantFP::get(x->getType(), -9223372036854775808.0)),
+        b_.CreateFCmpOLT(x, llvm::ConstantFP::get(x->getType(), 9223372036854775808.0)));
+    Value* value = b_.CreateFPToSI(b_.CreateSelect(fits, x, zero), wide);
+    value = b_.CreateSelect(fits, value, llvm::ConstantInt::getSigned(wide, INT64_MIN));
+    return b_.CreateTrunc(value, type);
+  }
+  return from_unsigned ? b_.CreateZExtOrTrunc(x, type) : b_.CreateSExtOrTrunc(x, type);
+}
+
+bool has_elementwise(ElementwiseOp op, DType dtype) {
+  const bool real = is_floating_point(dtype);
+  switch (op) {
+    case ElementwiseOp::kAdd:
+    case ElementwiseOp::kSub:
+    case ElementwiseOp::kMul:
+      return dtype != DType::kBool;
+    case ElementwiseOp::kMin:
+    case ElementwiseOp::kMax:
+    case ElementwiseOp::kEqual:
+    case ElementwiseOp::kNotEqual:
+    case ElementwiseOp::kLess:
+    case ElementwiseOp::kLessEqual:
+    case ElementwiseOp::kGreater:
+    case ElementwiseOp::kGreaterEqual:
+      return true;
+    case ElementwiseOp::kDiv:
+    case ElementwiseOp::kTruncDiv:
+      return real;
+    case ElementwiseOp::kAnd:
+    case ElementwiseOp::kOr:
+    case ElementwiseOp::kXor:
+      return !real;
+    default:
+      return false;
+  }
+}
+
+Value* OpEmitter::elementwise(const LoopOp& op, Value* a, Value* b) {
+  const DType dtype = program_.ops[static_cast<size_t>(op.a)].dtype;
+  const bool real = is_floating_point(dtype);
+  const bool is_unsigned = dtype == DType::kUInt8 || dtype == DType::kBool;
+  const auto extreme = [&](llvm::Intrinsic::ID s, llvm::Intrinsic::ID u) {
+    return b_.CreateBinaryIntrinsic(is_unsigned ? u : s, a, b);
+  };
+  const auto nan_wins = [&](Value* better) {
+    Value* result = b_.CreateSelect(better, a, b);
+    return b_.CreateSelect(b_.CreateFCmpUNO(a, a), a, result);
+  };
+  const auto compare = [&](llvm::CmpInst::Predicate f, llvm::CmpInst::Predicate s,
+                           llvm::CmpInst::Predicate u) {
+    return real ? b_.CreateFCmp(f, a, b) : b_.CreateICmp(is_unsigned ? u : s, a, b);
+  };
+  using P = llvm::CmpInst;
+  switch (op.elementwise) {
+    case ElementwiseOp::kAdd:
+      return real ? b_.CreateFAdd(a, b) : b_.CreateAdd(a, b);
+    case ElementwiseOp::kSub:
+      return real ? b_.CreateFSub(a, b) : b_.CreateSub(a, b);
+    case ElementwiseOp::kMul:
+      return real ? b_.CreateFMul(a, b) : b_.CreateMul(a, b);
+    case ElementwiseOp::kDiv:
+      return b_.CreateFDiv(a, b);
+    case ElementwiseOp::kTruncDiv:
+      return b_.CreateUnaryIntrinsic(llvm::Intrinsic::trunc, b_.CreateFDiv(a, b));
+    case ElementwiseOp::kMin:
+      return real ? nan_wins(b_.CreateFCmpOLT(a, b))
+                  : extreme(llvm::Intrinsic::smin, llvm::Intrinsic::umin);
+    case ElementwiseOp::kMax:
+      return real ? nan_wins(b_.CreateFCmpOGT(a, b))
+                  : extreme(llvm::Intrinsic::smax, llvm::Intrinsic::umax);
+    case ElementwiseOp::kEqual:
+      return compare(P::FCMP_OEQ, P::ICMP_EQ, P::ICMP_EQ);
+    case ElementwiseOp::kNotEqual:
+      return compare(P::FCMP_UNE, P::ICMP_NE, P::ICMP_NE);
+    case ElementwiseOp::kLess:
+      return compare(P::FCMP_OLT, P::ICMP_SLT, P::ICMP_ULT);
+    case ElementwiseOp::kLessEqual:
+      return compare(P::FCMP_OLE, P::ICMP_SLE, P::ICMP_ULE);
+    case ElementwiseOp::kGreater:
+      return compare(P::FCMP_OGT, P::ICMP_SGT, P::ICMP_UGT);
+    case ElementwiseOp::kGreaterEqual:
+      return compare(P::FCMP_OGE, P::ICMP_SGE, P::ICMP_UGE);
+    case ElementwiseOp::kAnd:
+      return b_.CreateAnd(a, b);
+    case ElementwiseOp::kOr:
+      return b_.CreateOr(a, b);
+    case ElementwiseOp::kXor:
+      return b_.CreateXor(a, b);
+    default:
+      STATOR_CHECK(false, std::string(name_of(op.elementwise)) + " is not generated");
+  }
+}
+
+}  // namespace stator::cpu

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// exp: n = round(x / ln 2), e^x = 2^n e^r with |r| <= ln(2)/2 by a polynomial of degree 6 (Taylor,
+// last coefficients moved for the least greatest error). log: x = 2^e m with m in [2/3, 4/3), then
+// 2 atanh((m-1)/(m+1)). erf: N. Juffa's single-precision approximation
+// (https://stackoverflow.com/a/35148199, two-clause BSD). tanh: odd polynomial near 0, else through
+// exp. sin and cos: reduced in double precision by pi/2.
+#include "backends/cpu/codegen/vector_math.h"
+
+#include <cmath>
+
+#include "base/check.h"
+
+namespace stator::cpu {
+namespace {
+
+using llvm::Value;
+using llvm::Intrinsic::ID;
+
+class Math {
+ public:
+  Math(llvm::IRBuilder<>& builder, llvm::Type* type) : b(builder), type(type) {}
+
+  Value* num(double v) { return llvm::ConstantFP::get(type, v); }
+  Value* integer(int32_t v) { return llvm::ConstantInt::getSigned(int_type(), v); }
+  llvm::Type* int_type() { return type->getWithNewBitWidth(32); }
+  Value* call(ID id, Value* x) { return b.CreateUnaryIntrinsic(id, x); }
+  Value* fma(Value* x, Value* y, Value* z) {
+    return b.CreateIntrinsic(type, llvm::Intrinsic::fmuladd, {x, y, z});
+  }
+  Value* fma(Value* x, Value* y, double z) { return fma(x, y, num(z)); }
+  Value* abs(Value* x) { return call(llvm::Intrinsic::fabs, x); }
+  Value* min(Value* x, double y) { return b.CreateMinNum(x, num(y)); }
+  Value* max(Value* x, double y) { return b.CreateMaxNum(x, num(y)); }
+  Value* copysign(Value* x, Value* sign) {
+    return b.CreateBinaryIntrinsic(llvm::Intrinsic::copysign, x, sign);
+  }
+  Value* select(Value* c, Value* x, Value* y) { return b.CreateSelect(c, x, y); }
+  Value* is_nan(Value* x) { return b.CreateFCmpUNO(x, x); }
+  Value* bits(Value* x) { return b.CreateBitCast(x, int_type()); }
+  Value* from_bits(Value* x) { return b.CreateBitCast(x, type); }
+  Value* keep_nan(Value* x, Value* result) { return select(is_nan(x), x, result); }
+
+  /// 2^n of an integer-valued float within the normal range.
+  Value* power_of_two(Value* n) {
+    Value* i = b.CreateFPToSI(n, int_type());
+    return from_bits(b.CreateShl(b.CreateAdd(i, integer(127)), integer(23)));
+  }
+
+  Value* exp(Value* x) {
+    // Beyond these the result is 0 or infinity; the clamp keeps 2^n representable in two steps.
+    Value* clamped = max(min(x, 89.0), -104.0);
+    Value* n = call(llvm::Intrinsic::rint, b.CreateFMul(clamped, num(1.44269504088896341)));
+    Value* r = fma(n, num(-0.693359375), clamped);
+    r = fma(n, num(2.12194440e-4), r);
+    return keep_nan(x, scale(exp_polynomial(r), n));
+  }
+  /// 2^n p, in two steps, since 2^n itself may be out of range.
+  Value* scale(Value* p, Value* n) {
+    Value* half = call(llvm::Intrinsic::floor, b.CreateFMul(n, num(0.5)));
+    Value* rest = b.CreateFSub(n, half);
+    return b.CreateFMul(b.CreateFMul(p, power_of_two(half)), power_of_two(rest));
+  }
+  Value* exp_polynomial(Value* r) {
+    Value* p = num(1.9875691500e-4);
+    for (const double c :
+         {1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1}) {
+      p = fma(p, r, c);
+    }
+    return fma(b.CreateFMul(p, r), r, b.CreateFAdd(r, num(1.0)));
+  }
+
+  Value* exp2(Value* x) {
+    Value* clamped = max(min(x, 129.0), -150.0);
+    Value* n = call(llvm::Intrinsic::rint, clamped);
+    Value* r = b.CreateFMul(b.CreateFSub(clamped, n), num(0.69314718055994531));
+    return keep_nan(x, scale(exp_polynomial(r), n));
+  }
+
+  Value* expm1(Value* x) {
+    Value* p = num(1.0 / 5040);
+    for (const double c : {1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5}) {
+      p = fma(p, x, c);
+    }
+    Value* near = fma(b.CreateFMul(x, x), p, x);
+    Value* far = b.CreateFSub(exp(x), num(1.0));
+    return select(b.CreateFCmpOLT(abs(x), num(0.35)), near, far);
+  }
+
+  /// log of a positive normal number given as m 2^e.
+  Value* log(Value* x) {
+    // Denormals are brought into the normal range first.
+    Value* small = b.CreateFCmpOLT(x, num(1.17549435e-38));
+    Value* y = select(small, b.CreateFMul(x, num(8388608.0)), x);
+    Value* shift = select(small, num(-23.0), num(0.0));
+    Value* i = b.CreateSub(bits(y), integer(0x3f2aaaab));  // 2/3
+    Value* e = b.CreateAShr(i, integer(23));
+    Value* m = from_bits(b.CreateAdd(b.CreateAnd(i, integer(0x007fffff)), integer(0x3f2aaaab)));
+    Value* exponent = b.CreateFAdd(b.CreateSIToFP(e, type), shift);
+    Value* f = b.CreateFSub(m, num(1.0));
+    Value* s = b.CreateFDiv(f, b.CreateFAdd(m, num(1.0)));
+    Value* z = b.CreateFMul(s, s);
+    Value* p = num(2.0 / 11);
+    for (const double c : {2.0 / 9, 2.0 / 7, 2.0 / 5, 2.0 / 3}) {
+      p = fma(p, z, c);
+    }
+    // log(1+f) = f - s (f - s^2 P) with the leading terms exact.
+    Value* tail = b.CreateFMul(s, b.CreateFSub(f, b.CreateFMul(z, p)));
+    Value* result = b.CreateFSub(f, tail);
+    result = fma(exponent, num(0.693359375), fma(exponent, num(-2.12194440e-4), result));
+    result = select(b.CreateFCmpOEQ(x, num(INFINITY)), x, result);
+    result = select(b.CreateFCmpOEQ(x, num(0.0)), num(-INFINITY), result);
+    return select(b.CreateFCmpULT(x, num(0.0)), num(NAN), result);
+  }
+
+  Value* log1p(Value* x) {
+    Value* u = b.CreateFAdd(x, num(1.0));
+    Value* lost = b.CreateFSub(b.CreateFSub(u, num(1.0)), x);
+    Value* result = b.CreateFSub(log(u), b.CreateFDiv(lost, u));
+    result = select(b.CreateFCmpOEQ(u, num(1.0)), x, result);
+    Value* odd = b.CreateOr(b.CreateFCmpOEQ(x, num(INFINITY)), b.CreateFCmpOEQ(u, num(0.0)));
+    return select(odd, log(u), result);
+  }
+
+  Value* sigmoid(Value* x) {
+    return b.CreateFDiv(num(1.0), b.CreateFAdd(exp(b.CreateFNeg(x)), num(1.0)));
+  }
+
+  Value* tanh(Value* x) {
+    Value* z = b.CreateFMul(x, x);
+    Value* p = num(-5.70498872745e-3);
+    for (const double c :
+         {2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1}) {
+      p = fma(p, z, c);
+    }
+    Value* near = fma(b.CreateFMul(p, z), x, x);
+    Value* e = exp(b.CreateFMul(abs(x), num(2.0)));
+    Value* far = b.CreateFSub(num(1.0), b.CreateFDiv(num(2.0), b.CreateFAdd(e, num(1.0))));
+    far = copysign(far, x);
+    return keep_nan(x, select(b.CreateFCmpOLT(abs(x), num(0.625)), near, far));
+  }
+
+  Value* erf(Value* x) {
+    Value* t = abs(x);
+    Value* s = b.CreateFMul(x, x);
+    Value* far = fma(num(-1.72853470e-5), t, 3.83197126e-4);
+    Value* u = fma(num(-3.88396438e-3), t, 2.42546219e-2);
+    far = fma(far, s, u);
+    far = fma(far, t, -1.06777877e-1);
+    far = fma(far, t, -6.34846687e-1);
+    far = fma(far, t, -1.28717512e-1);
+    far = fma(far, t, b.CreateFNeg(t));
+    far = copysign(b.CreateFSub(num(1.0), exp(far)), x);
+    // For large |x| the polynomial leaves its range; erf is 1 long before.
+    far = select(b.CreateFCmpOGT(t, num(4.0)), copysign(num(1.0), x), far);
+    Value* near = num(-5.96761703e-4);
+    for (const double c :
+         {4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1}) {
+      near = fma(near, s, c);
+    }
+    near = fma(near, x, x);
+    return keep_nan(x, select(b.CreateFCmpOGT(t, num(0.927734375)), far, near));
+  }
+
+  Value* gelu(Value* x) {
+    Value* factor = fma(erf(b.CreateFMul(x, num(0.70710678118654752))), num(0.5), 0.5);
+    return b.CreateFMul(x, factor);
+  }
+
+  Value* gelu_tanh(Value* x) {
+    Value* cube = b.CreateFMul(b.CreateFMul(x, x), x);
+    Value* inner = b.CreateFMul(fma(cube, num(0.044715), x), num(1.5957691216057308));
+    return b.CreateFMul(x, sigmoid(inner));  // (1 + tanh(z)) / 2 = sigmoid(2z)
+  }
+
+  Value* softplus(Value* x) {
+    Value* soft = log1p(exp(x));
+    return keep_nan(x, select(b.CreateFCmpOGT(x, num(20.0)), x, soft));
+  }
+
+  Value* hard_sigmoid(Value* x) {
+    Value* y = max(min(b.CreateFAdd(x, num(3.0)), 6.0), 0.0);
+    return keep_nan(x, b.CreateFDiv(y, num(6.0)));
+  }
+
+  /// sin (phase 0) or cos (phase 1).
+  Value* wave(Value* x, int phase) {
+    llvm::Type* wide = type->getWithNewType(b.getDoubleTy());
+    Value* y = b.CreateFPExt(x, wide);
+    const auto wide_num = [wide](double v) { return llvm::ConstantFP::get(wide, v); };
+    Value* n = call(llvm::Intrinsic::rint, b.CreateFMul(y, wide_num(0.63661977236758134)));
+    Value* r = b.CreateFSub(y, b.CreateFMul(n, wide_num(1.5707963267948966)));
+    r = b.CreateFSub(r, b.CreateFMul(n, wide_num(6.123233995736766e-17)));
+    Value* f = b.CreateFPTrunc(r, type);
+    // Infinite and NaN arguments: the quadrant is not defined, the result is NaN all the same.
+    Value* finite = b.CreateFCmpOLT(abs(x), num(INFINITY));
+    Value* quadrant = b.CreateFPToSI(select(finite, n, wide_num(0)), type->getWithNewBitWidth(64));
+    quadrant = b.CreateTrunc(quadrant, int_type());
+    quadrant = b.CreateAdd(quadrant, integer(phase));
+    Value* z = b.CreateFMul(f, f);
+    Value* s = num(-1.9515295891e-4);
+    s = fma(fma(s, z, 8.3321608736e-3), z, -1.6666654611e-1);
+    s = fma(b.CreateFMul(s, z), f, f);
+    Value* c = num(2.443315711809948e-5);
+    c = fma(fma(c, z, -1.388731625493765e-3), z, 4.166664568298827e-2);
+    c = fma(b.CreateFMul(c, z), z, fma(z, num(-0.5), 1.0));
+    Value* odd = b.CreateICmpNE(b.CreateAnd(quadrant, integer(1)), integer(0));
+    Value* negative = b.CreateICmpNE(b.CreateAnd(quadrant, integer(2)), integer(0));
+    Value* result = select(odd, c, s);
+    result = select(negative, b.CreateFNeg(result), result);
+    return select(finite, result, num(NAN));
+  }
+
+  llvm::IRBuilder<>& b;
+  llvm::Type* type;
+};
+
+Value* emit_f32(Math& m, UnaryOp op, Value* x) {
+  llvm::IRBuilder<>& b = m.b;
+  switch (op) {
+    case UnaryOp::kExp:
+      return m.exp(x);
+    case UnaryOp::kExp2:
+      return m.exp2(x);
+    case UnaryOp::kExpm1:
+      return m.expm1(x);
+    case UnaryOp::kLog:
+      return m.log(x);
+    case UnaryOp::kLog2:
+      return b.CreateFMul(m.log(x), m.num(1.44269504088896341));
+    case UnaryOp::kLog10:
+      return b.CreateFMul(m.log(x), m.num(0.43429448190325183));
+    case UnaryOp::kLog1p:
+      return m.log1p(x);
+    case UnaryOp::kSin:
+      return m.wave(x, 0);
+    case UnaryOp::kCos:
+      return m.wave(x, 1);
+    case UnaryOp::kTanh:
+      return m.tanh(x);
+    case UnaryOp::kErf:
+      return m.erf(x);
+    case UnaryOp::kSigmoid:
+      return m.sigmoid(x);
+    case UnaryOp::kGelu:
+      return m.gelu(x);
+    case UnaryOp::kGeluTanh:
+      return m.gelu_tanh(x);
+    case UnaryOp::kSilu:
+      return b.CreateFMul(x, m.sigmoid(x));
+    case UnaryOp::kMish:
+      return b.CreateFMul(x, m.tanh(m.softplus(x)));
+    case UnaryOp::kSoftplus:
+      return m.softplus(x);
+    case UnaryOp::kLogSigmoid:
+      return b.CreateFNeg(m.softplus(b.CreateFNeg(x)));
+    case UnaryOp::kHardSigmoid:
+      return m.hard_sigmoid(x);
+    case UnaryOp::kHardSwish:
+      return b.CreateFMul(x, m.hard_sigmoid(x));
+    default:
+      return nullptr;
+  }
+}
+
+Value* emit_floating(Math& m, UnaryOp op, Value* x) {
+  llvm::IRBuilder<>& b = m.b;
+  switch (op) {
+    case UnaryOp::kNeg:
+      return b.CreateFNeg(x);
+    case UnaryOp::kAbs:
+      return m.abs(x);
+    case UnaryOp::kSign: {
+      Value* positive = b.CreateUIToFP(b.CreateFCmpOGT(x, m.num(0)), m.type);
+      Value* negative = b.CreateUIToFP(b.CreateFCmpOLT(x, m.num(0)), m.type);
+      return m.keep_nan(x, b.CreateFSub(positive, negative));
+    }
+    case UnaryOp::kSqrt:
+      return m.call(llvm::Intrinsic::sqrt, x);
+    case UnaryOp::kRsqrt:
+      return b.CreateFDiv(m.num(1.0), m.call(llvm::Intrinsic::sqrt, x));
+    case UnaryOp::kReciprocal:
+      return b.CreateFDiv(m.num(1.0), x);
+    case UnaryOp::kFloor:
+      return m.call(llvm::Intrinsic::floor, x);
+    case UnaryOp::kCeil:
+      return m.call(llvm::Intrinsic::ceil, x);
+    case UnaryOp::kRound:
+      return m.call(llvm::Intrinsic::rint, x);
+    case UnaryOp::kTrunc:
+      return m.call(llvm::Intrinsic::trunc, x);
+    case UnaryOp::kIsNan:
+      return m.is_nan(x);
+    case UnaryOp::kIsInf:
+      return b.CreateFCmpOEQ(m.abs(x), m.num(INFINITY));
+    case UnaryOp::kNot:
+      return b.CreateUIToFP(b.CreateFCmpOEQ(x, m.num(0)), m.type);
+    case UnaryOp::kRelu:
+      // NaN compares false both ways and stays.
+      return b.CreateSelect(b.CreateFCmpOLE(x, m.num(0)), m.num(0), x);
+    default:
+      return nullptr;
+  }
+}
+
+bool is_simple(UnaryOp op) {
+  switch (op) {
+    case UnaryOp::kNeg:
+    case UnaryOp::kAbs:
+    case UnaryOp::kSign:
+    case UnaryOp::kSqrt:
+    case UnaryOp::kRsqrt:
+    case UnaryOp::kReciprocal:
+    case UnaryOp::kFloor:
+    case UnaryOp::kCeil:
+    case UnaryOp::kRound:
+    case UnaryOp::kTrunc:
+    case UnaryOp::kIsNan:
+    case UnaryOp::kIsInf:
+    case UnaryOp::kNot:
+    case UnaryOp::kRelu:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_f32_only(UnaryOp op) {
+  switch (op) {
+    case UnaryOp::kTan:
+    case UnaryOp::kAsin:
+    case UnaryOp::kAcos:
+    case UnaryOp::kAtan:
+    case UnaryOp::kSinh:
+    case UnaryOp::kCosh:
+    case UnaryOp::kAsinh:
+    case UnaryOp::kAcosh:
+    case UnaryOp::kAtanh:
+      return false;
+    default:
+      return !is_simple(op);
+  }
+}
+
+}  // namespace
+
+bool has_unary(UnaryOp op, DType dtype) {
+  if (dtype == DType::kFloat32) {
+    return is_simple(op) || is_f32_only(op);
+  }
+  if (dtype == DType::kFloat64) {
+    return is_simple(op);
+  }
+  switch (op) {
+    case UnaryOp::kNeg:
+    case UnaryOp::kAbs:
+    case UnaryOp::kRelu:
+    case UnaryOp::kNot:
+      return is_integral(dtype) || (dtype == DType::kBool && op == UnaryOp::kNot);
+    default:
+      return false;
+  }
+}
+
+Value* emit_unary(llvm::IRBuilder<>& builder, UnaryOp op, DType dtype, Value* x) {
+  STATOR_CHECK(has_unary(op, dtype), std::string(name_of(op)) + " has no vector form");
+  if (is_floating_point(dtype)) {
+    Math math(builder, x->getType());
+    Value* result = emit_floating(math, op, x);
+    return result != nullptr ? result : emit_f32(math, op, x);
+  }
+  Value* zero = llvm::Constant::getNullValue(x->getType());
+  switch (op) {
+    case UnaryOp::kNeg:
+      return builder.CreateNeg(x);
+    case UnaryOp::kAbs:
+      return dtype == DType::kUInt8
+                 ? x
+                 : builder.CreateBinaryIntrinsic(llvm::Intrinsic::abs, x, builder.getFalse());
+    case UnaryOp::kRelu:
+      return dtype == DType::kUInt8 ? x
+                                    : builder.CreateBinaryIntrinsic(llvm::Intrinsic::smax, x, zero);
+    default:
+      return builder.CreateNot(x);
+  }
+}
+
+}  // namespace stator::cpu
