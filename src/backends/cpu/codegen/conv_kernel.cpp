@@ -11,11 +11,12 @@
 namespace stator::cpu {
 namespace {
 
+constexpr int64_t kHeaderBytes = 64;
 constexpr int64_t kSlackBytes = 128;  // copies round the end of a row up to whole vectors
 
 int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-/// Scratch: the steps' offsets, the C tiles, the padded copy of the input.
+/// Scratch: which copy is there, the steps' offsets, the C tiles, the padded copy of the input.
 struct ConvLayout {
   bool copies;         // a padded copy is made
   bool joined;         // a step is a whole row of the kernel: its pixels are neighbours
@@ -75,11 +76,12 @@ class ConvEmitter : Emit {
     x_ = host_.buffer(conv_.x);
     w_ = host_.buffer(conv_.w);
     row_blocks_ = host_.size(layout_.row_blocks);
-    offsets_ = host_.scratch;
+    offsets_ = address(host_.scratch, kHeaderBytes);
     c_tiles_ = address(offsets_, layout_.offset_bytes);
     copy_ = address(c_tiles_, host_.size(layout_.c_bytes));
     set_pitches();
     store_offsets();
+    builder.CreateStore(num(-1), host_.scratch);
     loop(host_.task_begin, host_.task_end, 1, [&](Value* task) { emit_task(task); });
   }
 
@@ -126,7 +128,14 @@ class ConvEmitter : Emit {
     row_end_ = div(mul(add(row_block, num(1)), out_[1]), row_blocks_);
     Value* image = mul(n_, mul(in_[0], mul(in_[1], mul(in_[2], x_pixel_))));
     x_group_ = address(x_, add(image, mul(group_, 4 * shape_.group_in)));
-    if (layout_.copies) emit_copy();
+    if (layout_.copies) {
+      // Tasks that differ in their columns alone see the same input.
+      Value* image_group = add(mul(n_, shape_.groups), group_);
+      Value* wanted = add(mul(add(mul(image_group, out_[0]), plane_), row_blocks_), row_block);
+      Value* there = builder.CreateLoad(builder.getInt64Ty(), host_.scratch);
+      when(builder.CreateICmpNE(there, wanted), [&] { emit_copy(); });
+      builder.CreateStore(wanted, host_.scratch);
+    }
     tile_count_ = ceil_div(out_[2], tactic_.tile.rows);
     rows_each_ = div(out_[2], tile_count_);
     longer_tiles_ = rem(out_[2], tile_count_);
@@ -285,7 +294,8 @@ KernelLaunch conv_launch(const ConvolutionContraction& conv, const ConvTactic& t
   // No tasks where the output has no columns of pixels.
   launch.task_count = shape.batch * shape.out[0] * layout.row_blocks * min(shape.out[2], 1) *
                       (layout.column_blocks * shape.groups);
-  launch.scratch_bytes = layout.c_bytes + layout.copy_bytes + (layout.offset_bytes + kSlackBytes);
+  launch.scratch_bytes =
+      layout.c_bytes + layout.copy_bytes + (kHeaderBytes + layout.offset_bytes + kSlackBytes);
   launch.packed.push_back({conv.w, recipe.str(), recipe.size_bytes()});
   return launch;
 }

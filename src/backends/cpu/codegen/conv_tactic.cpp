@@ -34,12 +34,16 @@ ConvTactic with_blocks(const TileShape& tile, const ConvShape& shape, const Size
   int64_t panels_each = std::min(panels, in_cache);
   int64_t column_blocks = ceil_quotient(panels, panels_each);
   int64_t wanted =
-      ceil_quotient(8 * threads, std::max<int64_t>(1, sizes.batch * shape.groups * column_blocks));
+      ceil_quotient(4 * threads, std::max<int64_t>(1, sizes.batch * shape.groups * column_blocks));
   // At least a few rows a task where the kernel is higher than one: tasks share their edge rows.
   int64_t least_rows = shape.kernel[1] > 1 ? 4 : 1;
   tactic.row_block = std::max<int64_t>(least_rows, sizes.height / std::max<int64_t>(1, wanted));
   tactic.row_block = std::clamp<int64_t>(tactic.row_block, 1, 28);
   tactic.column_block = panels_each * columns;
+  // A panel that is long is visited step by step, so that the part in use and the part that is
+  // fetched ahead stay in the second-level cache together.
+  constexpr int64_t kLongPanelFloats = 96 * 1024;
+  if (shape.depth() * columns > kLongPanelFloats) tactic.step_block = 1;
   return tactic;
 }
 
@@ -98,7 +102,7 @@ std::vector<ConvTactic> conv_tactics(const ConvShape& shape, const Bounds& bound
     if (level <= 0) break;
     if (level >= 3 && shape.depth() >= 1024 && shape.kernel[1] > 1) {
       ConvTactic other = base;
-      other.step_block = 1;
+      other.step_block = base.step_block == 0 ? 1 : 0;
       add(other);
     }
     if (level >= 4) {
