@@ -191,21 +191,13 @@ TensorId diff(Conversion& c, const Node& node) {
   x = n.add_concatenation(parts, axis);
   const ElementwiseOp op = dtype == DType::kBool ? ElementwiseOp::kXor : ElementwiseOp::kSub;
   for (int64_t i = 0; i < node.integer("n", 1); ++i) {
-    const Expr size = n.type(x).shape[static_cast<size_t>(axis)] - 1;
+    const Expr& whole = n.type(x).shape[static_cast<size_t>(axis)];
+    const Expr size = simplify(max(whole - 1, 0), c.graph().bounds);
     const TensorId after = slice_axis(c, x, axis, 1, size);
     x = n.add_elementwise(after, slice_axis(c, x, axis, 0, size), op);
     if (is_floating_point(stored)) x = c.cast(c.cast(x, stored), dtype);  // rounded at each step
   }
   return x;
-}
-
-/// An axis with fewer than n + 1 elements would have a negative size.
-Support diff_support(const SupportContext& c, const Node& node) {
-  const TensorMeta& meta = c.meta(node, "self");
-  const auto axis = static_cast<size_t>(normalize_dim(node.integer("dim", -1), meta.rank()));
-  return c.graph.bounds.proves_less_equal(node.integer("n", 1), meta.shape[axis])
-             ? Support::yes()
-             : Support::no("the size " + meta.shape[axis].str() + " may be less than n");
 }
 
 /// Quarter turns from the first of two axes to the second.
@@ -223,16 +215,6 @@ TensorId rot90(Conversion& c, const Node& node) {
   const TensorId flipped = turns == 1 ? flip_axis(c, x, second) : x;
   const TensorId turned = c.network().add_transpose(flipped, order);
   return turns == 1 ? turned : flip_axis(c, turned, second);
-}
-
-/// An empty axis could not hold the remainder of a roll.
-Support roll_support(const SupportContext& c, const Node& node) {
-  for (const Expr& size : c.meta(node, "self").shape) {
-    if (!c.graph.bounds.proves_less_equal(1, size) && !size.is_constant()) {
-      return Support::no("the size " + size.str() + " may be 0");
-    }
-  }
-  return Support::yes();
 }
 
 /// Pairs (i, i + offset) of two axes: that slice of them flattened which steps by columns + 1.
@@ -291,9 +273,9 @@ void register_slicing(ConverterRegistry& r) {
   r.add("aten.flip.default", single(flip));
   r.add("aten.fliplr.default", single(flip_one(1)));
   r.add("aten.flipud.default", single(flip_one(0)));
-  r.add("aten.diff.default", single(diff, diff_support));
+  r.add("aten.diff.default", single(diff));
   r.add("aten.rot90.default", single(rot90));
-  r.add("aten.roll.default", single(roll, roll_support));
+  r.add("aten.roll.default", single(roll));
   r.add("aten.diagonal.default", single(diagonal, diagonal_support));
   r.add("aten.diagonal_copy.default", single(diagonal, diagonal_support));
 }
