@@ -10,10 +10,7 @@
 #include <map>
 #include <thread>
 
-#include "backends/cpu/codegen/attention_kernel.h"
-#include "backends/cpu/codegen/conv_kernel.h"
-#include "backends/cpu/codegen/depthwise_kernel.h"
-#include "backends/cpu/codegen/gemm_kernel.h"
+#include "backends/cpu/codegen/gemm_family.h"
 #include "backends/cpu/codegen/loop_kernel.h"
 #include "backends/cpu/codegen/object.h"
 #include "backends/cpu/codegen/op_emitter.h"
@@ -189,7 +186,7 @@ class KernelFrame {
   }
 
   void emit_epilogue(KernelHost& host, const EpiloguePoint& at, llvm::Value* fault) {
-    const LoopProgram& program = *epilogue_of(request_.region->body);
+    const LoopProgram& program = *epilogue_;
     OpEmitter ops(builder_, program, host.buffer, host.size, fault);
     Point point{at.index, at.lanes > 0 ? static_cast<int>(program.dims.size()) - 1 : -1, at.lanes,
                 at.mask};
@@ -208,32 +205,12 @@ class KernelFrame {
     const std::string& tactic = request_.tactic.name;
     if (const auto* loop = std::get_if<LoopProgram>(&body)) {
       emit_loop(host, *loop, dtypes_, fault);
-    } else if (const auto* matmul = std::get_if<MatmulContraction>(&body)) {
-      if (const auto gemm = GemmTactic::parse(tactic)) {
-        emit_gemm(host, *matmul, *gemm);
-      } else {
-        emit_plain_matmul(host, *matmul);
-      }
-    } else if (const auto* conv = std::get_if<ConvolutionContraction>(&body)) {
-      emit_convolution(host, *conv, tactic);
-    } else if (const auto* attention = std::get_if<AttentionRegion>(&body)) {
-      emit_attention(host, *attention, *AttentionTactic::parse(tactic));
-    } else {
-      STATOR_CHECK(false, "a call is not generated");
+      return;
     }
-  }
-
-  static void emit_convolution(KernelHost& host, const ConvolutionContraction& conv,
-                               const std::string& tactic) {
-    if (const auto gemm = GemmTactic::parse(tactic)) {
-      emit_gemm(host, *conv_as_matmul(conv), *gemm);
-    } else if (const auto depthwise = DepthwiseTactic::parse(tactic)) {
-      emit_depthwise(host, conv, *depthwise);
-    } else if (const auto blocks = ConvTactic::parse(tactic)) {
-      emit_conv(host, conv, *blocks);
-    } else {
-      emit_plain_conv(host, conv);
-    }
+    const auto prepared = prepare_contraction(*request_.region, tactic);
+    STATOR_CHECK(prepared != nullptr, "'" + tactic + "' is no tactic of " + request_.region->name);
+    epilogue_ = prepared->epilogue();
+    prepared->emit(host);
   }
 
   llvm::Module& module_;
@@ -242,14 +219,9 @@ class KernelFrame {
   llvm::IRBuilder<> builder_;
   std::vector<DType> dtypes_;
   std::vector<llvm::Value*> addresses_;
+  // As the kernel counts the dims: it may take all pixels as one.
+  const LoopProgram* epilogue_ = nullptr;
 };
-
-template <typename T>
-void add_names(const std::vector<T>& tactics, std::vector<Tactic>* names) {
-  for (const T& tactic : tactics) {
-    names->push_back(Tactic{tactic.name()});
-  }
-}
 
 class CpuBackend : public CompilerBackend {
  public:
@@ -272,12 +244,13 @@ class CpuBackend : public CompilerBackend {
         return support;
       }
     }
-    if (const auto* attention = std::get_if<AttentionRegion>(&region.body)) {
-      return attention_supports(*attention);
-    }
     if (const auto* conv = std::get_if<ConvolutionContraction>(&region.body);
-        conv != nullptr && (conv->attributes.transposed || !conv->w_constant)) {
-      return Support::no("transposed convolutions and weights that are computed are calls");
+        conv != nullptr && !conv->w_constant) {
+      return Support::no("convolutions whose weights are computed are calls");
+    }
+    if (!std::holds_alternative<LoopProgram>(region.body) &&
+        !std::holds_alternative<CallRegion>(region.body)) {
+      return contraction_supports(region);
     }
     return Support::yes();
   }
@@ -285,20 +258,8 @@ class CpuBackend : public CompilerBackend {
   std::vector<Tactic> candidates(const RegionGraph& graph, const Region& region,
                                  const BuildOptions& options) const override {
     const CpuTarget target = CpuTarget::host(options.hardware_compatible);
-    const int lanes = target.unit.lanes, registers = target.unit.registers;
-    const int threads = executor().thread_count(), level = options.optimization_level;
-    std::vector<Tactic> names;
-    if (const auto* matmul = std::get_if<MatmulContraction>(&region.body)) {
-      if (matmul->dtype == DType::kFloat32) {
-        add_names(gemm_tactics(*matmul, graph.bounds, lanes, registers, threads, level), &names);
-      }
-    } else if (const auto* conv = std::get_if<ConvolutionContraction>(&region.body)) {
-      if (conv->dtype == DType::kFloat32) {
-        add_convolution(*conv, graph.bounds, target.unit, threads, level, &names);
-      }
-    } else if (const auto* attention = std::get_if<AttentionRegion>(&region.body)) {
-      add_names(attention_tactics(*attention, graph.bounds, lanes, registers, level), &names);
-    }
+    std::vector<Tactic> names = contraction_tactics(
+        region, graph.bounds, target.unit, executor().thread_count(), options.optimization_level);
     if (names.empty()) {
       names.push_back(Tactic{std::holds_alternative<CallRegion>(region.body) ? "call" : "plain"});
     }
@@ -322,8 +283,7 @@ class CpuBackend : public CompilerBackend {
                                const BuildOptions& options) const override;
 
   Result<TensorData> pack(const std::string& recipe, const TensorData& source) const override {
-    STATOR_TRY(const PanelRecipe panels, PanelRecipe::parse(recipe));
-    return pack_panels(panels, source);
+    return pack_contraction_input(recipe, source);
   }
 
   ExecutorBackend& executor() const override {
@@ -333,43 +293,16 @@ class CpuBackend : public CompilerBackend {
   }
 
  private:
-  static void add_convolution(const ConvolutionContraction& conv, const Bounds& bounds,
-                              VectorUnit unit, int threads, int level, std::vector<Tactic>* names) {
-    if (const auto matmul = conv_as_matmul(conv)) {
-      add_names(gemm_tactics(*matmul, bounds, unit.lanes, unit.registers, threads, level), names);
-      return;
-    }
-    const ConvShape shape(conv);
-    if (shape.depthwise()) {
-      add_names(depthwise_tactics(shape, bounds, unit.lanes, unit.registers, threads, level),
-                names);
-    } else {
-      add_names(conv_tactics(shape, bounds, unit.lanes, unit.registers, threads, level), names);
-    }
-  }
-
   static KernelLaunch family_launch(const Region& region, const std::string& tactic) {
     if (const auto* loop = std::get_if<LoopProgram>(&region.body)) {
       return loop_launch(*loop);
     }
-    if (const auto* matmul = std::get_if<MatmulContraction>(&region.body)) {
-      const auto gemm = GemmTactic::parse(tactic);
-      return gemm ? gemm_launch(*matmul, *gemm) : plain_matmul_launch(*matmul);
+    if (std::holds_alternative<CallRegion>(region.body)) {
+      return {};
     }
-    if (const auto* conv = std::get_if<ConvolutionContraction>(&region.body)) {
-      if (const auto gemm = GemmTactic::parse(tactic)) {
-        return gemm_launch(*conv_as_matmul(*conv), *gemm);
-      }
-      if (const auto depthwise = DepthwiseTactic::parse(tactic)) {
-        return depthwise_launch(*conv, *depthwise);
-      }
-      const auto blocks = ConvTactic::parse(tactic);
-      return blocks ? conv_launch(*conv, *blocks) : plain_conv_launch(*conv);
-    }
-    if (const auto* attention = std::get_if<AttentionRegion>(&region.body)) {
-      return attention_launch(*attention, *AttentionTactic::parse(tactic));
-    }
-    return {};
+    const auto prepared = prepare_contraction(region, tactic);
+    STATOR_CHECK(prepared != nullptr, "'" + tactic + "' is no tactic of " + region.name);
+    return prepared->launch();
   }
 };
 
