@@ -99,9 +99,8 @@ Support select_support(const SupportContext& c, const Node& node) {
 
 /// The outputs lie one after the other along the axis: split, chunk, tensor_split. unbind's pieces
 /// of one element lose the axis.
-std::vector<TensorId> pieces(Conversion& c, const Node& node) {
+std::vector<TensorId> pieces_along(Conversion& c, const Node& node, size_t axis) {
   const TensorId x = c.tensor(node, "self");
-  const size_t axis = axis_of(c, node);
   Expr start = 0;
   std::vector<TensorId> results;
   for (int i = 0; i < static_cast<int>(node.outputs.size()); ++i) {
@@ -117,6 +116,17 @@ std::vector<TensorId> pieces(Conversion& c, const Node& node) {
     start = start + size;
   }
   return results;
+}
+
+std::vector<TensorId> pieces(Conversion& c, const Node& node) {
+  return pieces_along(c, node, axis_of(c, node));
+}
+
+/// hsplit, vsplit, dsplit: along axis 1, 0 and 2; hsplit of a vector along its only one.
+ComputeAll pieces_of(size_t axis) {
+  return [axis](Conversion& c, const Node& node) {
+    return pieces_along(c, node, c.meta(node, "self").rank() == 1 ? 0 : axis);
+  };
 }
 
 TensorId flip_axis(Conversion& c, TensorId x, int64_t axis) {
@@ -269,6 +279,11 @@ void register_slicing(ConverterRegistry& r) {
         "chunk.default", "unsafe_chunk.default", "tensor_split.sections", "tensor_split.indices",
         "unbind.int", "unbind_copy.int"}) {
     r.add(std::string("aten.") + name, several(pieces));
+  }
+  for (const char* overload : {".int", ".array"}) {
+    r.add(std::string("aten.hsplit") + overload, several(pieces_of(1)));
+    r.add(std::string("aten.vsplit") + overload, several(pieces_of(0)));
+    r.add(std::string("aten.dsplit") + overload, several(pieces_of(2)));
   }
   r.add("aten.flip.default", single(flip));
   r.add("aten.fliplr.default", single(flip_one(1)));
