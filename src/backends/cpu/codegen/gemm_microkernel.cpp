@@ -319,6 +319,7 @@ llvm::Function* declare_internal(llvm::Module& module, const std::string& name, 
   function->addFnAttr(llvm::Attribute::NoInline);
   function->addFnAttr(llvm::Attribute::NoUnwind);
   function->addFnAttr("prefer-vector-width", "512");
+  function->addFnAttr("no-builtins");
   return function;
 }
 

@@ -138,6 +138,7 @@ llvm::Function* copy_function(llvm::Module& module, CopyKind kind, int lanes) {
   function->addFnAttr(llvm::Attribute::NoInline);
   function->addFnAttr(llvm::Attribute::NoUnwind);
   function->addFnAttr("prefer-vector-width", "512");
+  function->addFnAttr("no-builtins");  // a loop that copies stays one: there is no memcpy to call
   function->addParamAttr(0, llvm::Attribute::NoAlias);
   function->addParamAttr(2, llvm::Attribute::NoAlias);
   llvm::IRBuilder<> builder(llvm::BasicBlock::Create(context, "entry", function));
