@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "optimizer/call_regions.h"
 #include "optimizer/optimizer.h"
 
 namespace stator {
@@ -23,11 +22,6 @@ Status optimize(Network& network, const OptimizerOptions& options) {
     }
   }
   return {};
-}
-
-Result<RegionGraph> fuse(const Network& network, const OptimizerOptions& options) {
-  (void)options;
-  return call_regions(network);
 }
 
 }  // namespace stator

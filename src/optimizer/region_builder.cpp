@@ -57,6 +57,12 @@ int32_t RegionBuilder::add_intermediate(const std::string& name, const TensorTyp
   return static_cast<int32_t>(graph_.tensors.size() - 1);
 }
 
+int32_t RegionBuilder::copy_of(TensorId id) {
+  const int32_t copy = add_intermediate(network_.tensor(id).name + ".copy", network_.type(id));
+  tensors_[id] = copy;
+  return copy;
+}
+
 bool RegionBuilder::add_alias(TensorId id, TensorId source) {
   if (is_output_[static_cast<size_t>(id)] || tensors_.contains(id)) {
     return false;

@@ -24,6 +24,8 @@ class RegionBuilder {
   int32_t tensor(TensorId id);
   /// A fresh intermediate.
   int32_t add_intermediate(const std::string& name, const TensorType& type);
+  /// A dense copy of a tensor that is otherwise computed where it is read: from now on `id` is it.
+  int32_t copy_of(TensorId id);
   /// Says that `id` is `source` with another shape: no region is needed for it. False when that
   /// cannot be (the tensor is an output and must be written).
   bool add_alias(TensorId id, TensorId source);

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "optimizer/fusion/decide.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace stator {
+namespace {
+
+constexpr int kMostOps = 40;       // of an expression that is computed where it is read
+constexpr size_t kMostJoined = 4;  // parts of a concat that a loop reads under guards
+constexpr int64_t kMostRank = 8;
+
+bool is_loop_dtype(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+    case DType::kFloat64:
+    case DType::kInt8:
+    case DType::kUInt8:
+    case DType::kInt16:
+    case DType::kInt32:
+    case DType::kInt64:
+    case DType::kBool:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+FusionPlan::FusionPlan(const Network& network, const BackendTraits& traits)
+    : network_(network),
+      traits_(traits),
+      in_memory_(network.tensors.size(), 0),
+      outputs_(network.tensors.size(), 0),
+      readers_(network.tensors.size()),
+      ends_(network.tensors.size()) {
+  for (size_t i = 0; i < ends_.size(); ++i) {
+    ends_[i] = static_cast<TensorId>(i);
+    in_memory_[i] = network.tensors[i].role != TensorRole::kIntermediate;
+  }
+  for (const NetworkLayer& layer : network.layers) {
+    roles_.push_back(role_of(layer));
+  }
+  count_uses();
+  demand_operands();
+  demand_shared();
+  grow_epilogues();
+}
+
+LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
+  for (const std::vector<TensorId>* list : {&layer.inputs, &layer.outputs}) {
+    for (const TensorId id : *list) {
+      if (!is_loop_dtype(network_.type(id).dtype) || network_.type(id).rank() > kMostRank) {
+        return LayerRole::kCall;
+      }
+    }
+  }
+  const auto& a = layer.attributes;
+  const DType dtype = layer.inputs.empty() ? DType::kFloat32 : network_.type(layer.inputs[0]).dtype;
+  if (is_view(a)) {
+    return LayerRole::kView;
+  }
+  if (const auto* unary = std::get_if<Unary>(&a)) {
+    return traits_.loop_unary == nullptr || traits_.loop_unary(unary->op, dtype)
+               ? LayerRole::kPointwise
+               : LayerRole::kCall;
+  }
+  if (const auto* elementwise = std::get_if<Elementwise>(&a)) {
+    const bool simple_power =
+        elementwise->op == ElementwiseOp::kPow && dtype == DType::kFloat32 &&
+        network_.tensor(layer.inputs[1]).role == TensorRole::kConstant &&
+        network_.tensor(layer.inputs[1]).data.size_bytes == 4 && [](float e) {
+          return e == 2 || e == 3 || e == 0.5f || e == 1 || e == -1 || e == -0.5f;
+        }(*network_.tensor(layer.inputs[1]).data.as<float>());
+    return traits_.loop_elementwise == nullptr ||
+                   traits_.loop_elementwise(elementwise->op, dtype) || simple_power
+               ? LayerRole::kPointwise
+               : LayerRole::kCall;
+  }
+  if (std::holds_alternative<Cast>(a) || std::holds_alternative<Select>(a) ||
+      std::holds_alternative<Fill>(a) || std::holds_alternative<Iota>(a) ||
+      std::holds_alternative<SizeValue>(a)) {
+    return LayerRole::kPointwise;
+  }
+  if (std::holds_alternative<Gather>(a)) {
+    return LayerRole::kGather;
+  }
+  if (std::holds_alternative<Concat>(a)) {
+    return layer.inputs.size() <= kMostJoined ? LayerRole::kJoin : LayerRole::kCall;
+  }
+  if (const auto* pad = std::get_if<Pad>(&a)) {
+    return pad->mode == PadMode::kConstant ? LayerRole::kJoin : LayerRole::kCall;
+  }
+  if (const auto* reduce = std::get_if<Reduce>(&a)) {
+    const bool index = reduce->op == ReduceOp::kArgMax || reduce->op == ReduceOp::kArgMin;
+    return index || reduce->axes.empty() ? LayerRole::kCall : LayerRole::kReduction;
+  }
+  const bool real = dtype == DType::kFloat32;
+  if (std::holds_alternative<Softmax>(a) || std::holds_alternative<Normalization>(a)) {
+    return real ? LayerRole::kReduction : LayerRole::kCall;
+  }
+  if (const auto* pooling = std::get_if<Pooling>(&a)) {
+    return real && pooling->channels_last && pooling->kernel.size() == 2 ? LayerRole::kReduction
+                                                                         : LayerRole::kCall;
+  }
+  if (std::holds_alternative<MatrixMultiply>(a)) {
+    return dtype == DType::kFloat32 || dtype == DType::kFloat64 || dtype == DType::kInt64
+               ? LayerRole::kContraction
+               : LayerRole::kCall;
+  }
+  if (const auto* conv = std::get_if<Convolution>(&a)) {
+    return conv->channels_last && !conv->transposed && real &&
+                   network_.tensor(layer.inputs[1]).role == TensorRole::kConstant
+               ? LayerRole::kContraction
+               : LayerRole::kCall;
+  }
+  if (std::holds_alternative<Attention>(a)) {
+    const bool known = network_.type(layer.inputs[0]).shape[3].is_constant() &&
+                       network_.type(layer.inputs[2]).shape[3].is_constant();
+    return real && traits_.attention && known ? LayerRole::kAttention : LayerRole::kCall;
+  }
+  return LayerRole::kCall;
+}
+
+void FusionPlan::count_uses() {
+  for (size_t i = 0; i < network_.layers.size(); ++i) {
+    for (const TensorId id : network_.layers[i].inputs) {
+      std::vector<size_t>& list = readers_[static_cast<size_t>(id)];
+      if (list.empty() || list.back() != i) {
+        list.push_back(i);
+      }
+    }
+  }
+  for (const TensorId id : network_.outputs) {
+    ++outputs_[static_cast<size_t>(id)];
+    in_memory_[static_cast<size_t>(id)] = 1;
+  }
+}
+
+/// What a view looks into lies in memory.
+void FusionPlan::demand_view_base(TensorId id) {
+  while (network_.tensor(id).producer >= 0 && !in_memory(id)) {
+    const auto producer = static_cast<size_t>(network_.tensor(id).producer);
+    if (roles_[producer] != LayerRole::kView) {
+      break;
+    }
+    id = network_.layers[producer].inputs[0];
+  }
+  in_memory_[static_cast<size_t>(id)] = 1;
+}
+
+void FusionPlan::demand_operands() {
+  for (size_t i = 0; i < network_.layers.size(); ++i) {
+    const NetworkLayer& layer = network_.layers[i];
+    switch (roles_[i]) {
+      case LayerRole::kCall:
+        for (const TensorId id : layer.inputs) {
+          in_memory_[static_cast<size_t>(id)] = 1;
+        }
+        [[fallthrough]];
+      case LayerRole::kReduction:
+        for (const TensorId id : layer.outputs) {
+          in_memory_[static_cast<size_t>(id)] = 1;
+        }
+        break;
+      case LayerRole::kGather:
+        in_memory_[static_cast<size_t>(layer.inputs[0])] = 1;
+        break;
+      case LayerRole::kContraction:
+        // A bias is part of the epilogue; convolutions read their input as it lies.
+        for (size_t k = 0; k < 2; ++k) {
+          if (std::holds_alternative<Convolution>(layer.attributes)) {
+            in_memory_[static_cast<size_t>(layer.inputs[k])] = 1;
+          } else {
+            demand_view_base(layer.inputs[k]);
+          }
+        }
+        in_memory_[static_cast<size_t>(layer.outputs[0])] = 1;
+        break;
+      case LayerRole::kAttention:
+        for (const TensorId id : layer.inputs) {
+          demand_view_base(id);
+        }
+        in_memory_[static_cast<size_t>(layer.outputs[0])] = 1;
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+/// Costs nothing to compute again.
+bool FusionPlan::is_trivial(TensorId id) const {
+  const int32_t producer = network_.tensor(id).producer;
+  if (producer < 0) {
+    return true;
+  }
+  const NetworkLayer& layer = network_.layers[static_cast<size_t>(producer)];
+  if (std::holds_alternative<Fill>(layer.attributes) ||
+      std::holds_alternative<Iota>(layer.attributes) ||
+      std::holds_alternative<SizeValue>(layer.attributes)) {
+    return true;
+  }
+  return (roles_[static_cast<size_t>(producer)] == LayerRole::kView ||
+          std::holds_alternative<Cast>(layer.attributes)) &&
+         (in_memory(layer.inputs[0]) || is_trivial(layer.inputs[0]));
+}
+
+int FusionPlan::cost(TensorId id) const {
+  if (in_memory(id)) {
+    return 1;
+  }
+  const NetworkLayer& layer = network_.layers[static_cast<size_t>(network_.tensor(id).producer)];
+  int total = 2;
+  for (const TensorId input : layer.inputs) {
+    total += cost(input);
+  }
+  return total;
+}
+
+/// Pointwise values with several readers, read by more points than they have, or too large to be
+/// computed in place.
+void FusionPlan::demand_shared() {
+  for (size_t i = 0; i < network_.layers.size(); ++i) {
+    const NetworkLayer& layer = network_.layers[i];
+    const LayerRole role = roles_[i];
+    if (role != LayerRole::kPointwise && role != LayerRole::kGather && role != LayerRole::kJoin &&
+        role != LayerRole::kView) {
+      continue;
+    }
+    const TensorId out = layer.outputs[0];
+    if (in_memory(out) || is_trivial(out)) {
+      continue;
+    }
+    if (role == LayerRole::kView) {
+      continue;
+    }
+    if (cost(out) > kMostOps) {
+      in_memory_[static_cast<size_t>(out)] = 1;
+      continue;
+    }
+    // Follow views to the real readers.
+    int readers = 0;
+    bool grows = false;
+    const Expr points = product(network_.type(out).shape);
+    const std::function<void(TensorId)> visit = [&](TensorId id) {
+      readers += outputs_[static_cast<size_t>(id)];
+      for (const size_t reader : readers_[static_cast<size_t>(id)]) {
+        const NetworkLayer& r = network_.layers[reader];
+        if (roles_[reader] == LayerRole::kView) {
+          visit(r.outputs[0]);
+          continue;
+        }
+        ++readers;
+        Expr wanted = product(network_.type(r.outputs[0]).shape);
+        if (roles_[reader] == LayerRole::kReduction) {
+          wanted = product(network_.type(r.inputs[0]).shape);
+          grows = grows || std::holds_alternative<Pooling>(r.attributes);
+        }
+        const bool joins = roles_[reader] == LayerRole::kJoin;
+        grows = grows || (!joins && !network_.bounds.proves_less_equal(wanted, points) &&
+                          !(wanted == points));
+      }
+    };
+    visit(out);
+    if (readers > 1 || (grows && cost(out) > 5)) {
+      in_memory_[static_cast<size_t>(out)] = 1;
+    }
+  }
+}
+
+/// From a contraction's result along single readers to the last pointwise tensor of its size.
+void FusionPlan::grow_epilogues() {
+  std::vector<char> claimed(network_.layers.size(), 0);  // a layer is in one epilogue at most
+  for (size_t i = 0; i < network_.layers.size(); ++i) {
+    if (roles_[i] != LayerRole::kContraction) {
+      continue;
+    }
+    const TensorId start = network_.layers[i].outputs[0];
+    const Expr points = product(network_.type(start).shape);
+    TensorId at = start;
+    TensorId end = start;
+    std::vector<size_t> passed;
+    int ops = 0;
+    while (uses(at) == 1 && readers_[static_cast<size_t>(at)].size() == 1) {
+      const size_t reader = readers_[static_cast<size_t>(at)].front();
+      const NetworkLayer& layer = network_.layers[reader];
+      const bool slices = std::holds_alternative<Slice>(layer.attributes) ||
+                          std::holds_alternative<Expand>(layer.attributes);
+      const bool passes = (roles_[reader] == LayerRole::kView && !slices) ||
+                          roles_[reader] == LayerRole::kPointwise;
+      // The value must come in once, or the epilogue would compute it twice.
+      if (!passes || ops > 24 || claimed[reader] != 0 ||
+          !(product(network_.type(layer.outputs[0]).shape) == points) ||
+          std::count(layer.inputs.begin(), layer.inputs.end(), at) != 1) {
+        break;
+      }
+      at = layer.outputs[0];
+      passed.push_back(reader);
+      ops += roles_[reader] == LayerRole::kPointwise ? cost(at) : 0;
+      if (roles_[reader] == LayerRole::kPointwise || in_memory(at)) {
+        end = at;
+      }
+      if (in_memory(at)) {
+        break;
+      }
+    }
+    for (const size_t reader : passed) {
+      claimed[reader] = 1;
+    }
+    if (end != start) {
+      ends_[static_cast<size_t>(start)] = end;
+      in_memory_[static_cast<size_t>(start)] = 0;
+      in_memory_[static_cast<size_t>(end)] = 1;
+    }
+  }
+}
+
+}  // namespace stator

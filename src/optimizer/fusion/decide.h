@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which tensors are written to memory. All others are computed where they are read: pointwise
+// layers and views are folded into the loops and epilogues of their readers.
+#pragma once
+
+#include <vector>
+
+#include "backend/traits.h"
+#include "optimizer/fusion/views.h"
+
+namespace stator {
+
+/// How a layer runs.
+enum class LayerRole : uint8_t {
+  kView,         // renames elements
+  kPointwise,    // one element from one element of each operand
+  kGather,       // pointwise in its indices; the table lies in memory
+  kJoin,         // concat, constant padding: guarded loads
+  kReduction,    // reduce, softmax, normalization, pooling: a loop with reduction dims
+  kContraction,  // matrix product, convolution
+  kAttention,
+  kCall,
+};
+
+class FusionPlan {
+ public:
+  FusionPlan(const Network& network, const BackendTraits& traits);
+
+  LayerRole role(size_t layer) const { return roles_[layer]; }
+  /// The tensor has a buffer.
+  bool in_memory(TensorId id) const { return in_memory_[static_cast<size_t>(id)]; }
+  /// Layers that read the tensor, network outputs counted as one more each.
+  int uses(TensorId id) const {
+    return static_cast<int>(readers_[static_cast<size_t>(id)].size()) +
+           outputs_[static_cast<size_t>(id)];
+  }
+  const std::vector<size_t>& readers(TensorId id) const {
+    return readers_[static_cast<size_t>(id)];
+  }
+  bool is_output(TensorId id) const { return outputs_[static_cast<size_t>(id)] > 0; }
+  /// `to` gets the buffer instead of `from`.
+  void move_to_memory(TensorId from, TensorId to) {
+    in_memory_[static_cast<size_t>(from)] = 0;
+    in_memory_[static_cast<size_t>(to)] = 1;
+  }
+  /// For a contraction's result: the tensor that its epilogue makes (itself when there is none).
+  TensorId epilogue_end(TensorId id) const { return ends_[static_cast<size_t>(id)]; }
+
+ private:
+  LayerRole role_of(const NetworkLayer& layer) const;
+  void count_uses();
+  void demand_operands();
+  void demand_shared();
+  void grow_epilogues();
+  bool is_trivial(TensorId id) const;
+  int cost(TensorId id) const;
+  void demand_view_base(TensorId id);
+
+  const Network& network_;
+  const BackendTraits& traits_;
+  std::vector<LayerRole> roles_;
+  std::vector<char> in_memory_;
+  std::vector<int> outputs_;
+  std::vector<std::vector<size_t>> readers_;
+  std::vector<TensorId> ends_;
+};
+
+}  // namespace stator

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "optimizer/fusion/loop_builder.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "optimizer/fusion/merge_dims.h"
+
+namespace stator {
+namespace {
+
+/// The value of a constant of one element.
+std::optional<Scalar> scalar_value(const NetworkTensor& tensor) {
+  if (tensor.role != TensorRole::kConstant ||
+      tensor.data.size_bytes != dtype_bytes(tensor.type.dtype)) {
+    return std::nullopt;
+  }
+  switch (tensor.type.dtype) {
+    case DType::kFloat32:
+      return Scalar{*tensor.data.as<float>(), 0, false};
+    case DType::kFloat64:
+      return Scalar{*tensor.data.as<double>(), 0, false};
+    case DType::kInt64:
+      return Scalar::of(*tensor.data.as<int64_t>());
+    case DType::kInt32:
+      return Scalar::of(static_cast<int64_t>(*tensor.data.as<int32_t>()));
+    case DType::kBool:
+      return Scalar::of(static_cast<int64_t>(*tensor.data.as<uint8_t>() != 0));
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+Expr LoopBuilder::add_dim(const Expr& extent, bool reduction) {
+  const int k = static_cast<int>(program_.dims.size());
+  program_.dims.push_back({extent, reduction});
+  bounds_.set_index(index_symbol(k), extent);
+  return Expr::symbol(index_symbol(k));
+}
+
+OpId LoopBuilder::add(LoopOp op) {
+  LoopProgram one;
+  one.ops.push_back(op);
+  // kReduce is never shared: equal text means an equal value for all kinds, for it too.
+  const std::string key = print_loop_program(one);
+  const auto [found, fresh] = shared_.emplace(key, static_cast<OpId>(program_.ops.size()));
+  if (fresh) {
+    program_.ops.push_back(std::move(op));
+  }
+  return found->second;
+}
+
+OpId LoopBuilder::constant(Scalar value, DType dtype) {
+  LoopOp op;
+  op.kind = LoopOpKind::kConstant;
+  op.dtype = dtype;
+  op.scalar = value;
+  return add(op);
+}
+OpId LoopBuilder::unary(UnaryOp unary, OpId a) {
+  LoopOp op;
+  op.kind = LoopOpKind::kUnary;
+  op.dtype = unary == UnaryOp::kIsNan || unary == UnaryOp::kIsInf ? DType::kBool : dtype(a);
+  op.unary = unary;
+  op.a = a;
+  return add(op);
+}
+OpId LoopBuilder::elementwise(ElementwiseOp elementwise, OpId a, OpId b) {
+  LoopOp op;
+  op.kind = LoopOpKind::kElementwise;
+  const bool compares =
+      elementwise >= ElementwiseOp::kEqual && elementwise <= ElementwiseOp::kGreaterEqual;
+  op.dtype = compares ? DType::kBool : dtype(a);
+  op.elementwise = elementwise;
+  op.a = a;
+  op.b = b;
+  return add(op);
+}
+OpId LoopBuilder::select(OpId c, OpId a, OpId b) {
+  LoopOp op;
+  op.kind = LoopOpKind::kSelect;
+  op.dtype = dtype(a);
+  op.a = c;
+  op.b = a;
+  op.c = b;
+  return add(op);
+}
+OpId LoopBuilder::cast(OpId a, DType to) {
+  if (dtype(a) == to) {
+    return a;
+  }
+  LoopOp op;
+  op.kind = LoopOpKind::kCast;
+  op.dtype = to;
+  op.a = a;
+  return add(op);
+}
+OpId LoopBuilder::reduce(ReduceOp reduce, OpId a) {
+  LoopOp op;
+  op.kind = LoopOpKind::kReduce;
+  op.dtype = dtype(a);
+  op.reduce = reduce;
+  op.a = a;
+  return add(op);
+}
+OpId LoopBuilder::index(const Expr& e) {
+  LoopOp op;
+  op.kind = LoopOpKind::kIndex;
+  op.dtype = DType::kInt64;
+  op.index = simplify(e, bounds_);
+  if (op.index.is_constant()) {
+    return constant(Scalar::of(op.index.constant()), DType::kInt64);
+  }
+  return add(op);
+}
+
+OpId LoopBuilder::both(OpId a, OpId b) {
+  if (a == kNoOp || b == kNoOp) {
+    return a == kNoOp ? b : a;
+  }
+  return elementwise(ElementwiseOp::kAnd, a, b);
+}
+
+OpId LoopBuilder::within(const Expr& e, const Expr& least, const Expr& limit) {
+  OpId result = kNoOp;
+  if (!bounds_.proves_less_equal(least, e)) {
+    result = elementwise(ElementwiseOp::kGreaterEqual, index(e), index(least));
+  }
+  if (!bounds_.proves_less(e, limit)) {
+    result = both(result, elementwise(ElementwiseOp::kLess, index(e), index(limit)));
+  }
+  return result;
+}
+
+int32_t LoopBuilder::input(TensorId id) {
+  const auto found = std::find(inputs_.begin(), inputs_.end(), id);
+  if (found != inputs_.end()) {
+    return static_cast<int32_t>(found - inputs_.begin());
+  }
+  inputs_.push_back(id);
+  return static_cast<int32_t>(inputs_.size() - 1);
+}
+
+Index LoopBuilder::broadcast(TensorId id, const Index& index) const {
+  const std::vector<Expr>& shape = network_.type(id).shape;
+  const size_t lead = index.size() - shape.size();
+  Index result;
+  for (size_t k = 0; k < shape.size(); ++k) {
+    result.push_back(shape[k].is_constant(1) ? Expr(0) : index[lead + k]);
+  }
+  return result;
+}
+
+void LoopBuilder::define(TensorId id, Index index, OpId value) {
+  defined_[id] = {std::move(index), value};
+}
+
+OpId LoopBuilder::get(TensorId id, const Index& index, OpId guard) {
+  if (const auto found = defined_.find(id); found != defined_.end()) {
+    const std::vector<Expr>& shape = network_.type(id).shape;
+    const Expr wanted = flat_index(shape, index, bounds_);
+    const Expr given = flat_index(shape, found->second.first, bounds_);
+    valid_ = valid_ && (wanted == given || bounds_.proves_equal(wanted, given));
+    return found->second.second;
+  }
+  if (const auto scalar = scalar_value(network_.tensor(id))) {
+    return constant(*scalar, network_.type(id).dtype);
+  }
+  return plan_.in_memory(id) ? read(id, index, guard) : compute(id, index, guard);
+}
+
+OpId LoopBuilder::read(TensorId id, const Index& index, OpId guard) {
+  LoopOp op;
+  op.kind = LoopOpKind::kLoad;
+  op.dtype = network_.type(id).dtype;
+  op.buffer = input(id);
+  op.index = flat_index(network_.type(id).shape, index, bounds_);
+  op.guard = guard;
+  return add(op);
+}
+
+OpId LoopBuilder::compute(TensorId id, const Index& index, OpId guard) {
+  const int32_t producer = network_.tensor(id).producer;
+  STATOR_CHECK(producer >= 0, "tensor " + network_.tensor(id).name + " has no producer");
+  return compute_layer(network_.layers[static_cast<size_t>(producer)], index, guard);
+}
+
+OpId LoopBuilder::power(OpId x, float exponent) {
+  if (exponent == 2 || exponent == 3) {
+    const OpId square = elementwise(ElementwiseOp::kMul, x, x);
+    return exponent == 2 ? square : elementwise(ElementwiseOp::kMul, square, x);
+  }
+  if (exponent == 0.5f) {
+    return unary(UnaryOp::kSqrt, x);
+  }
+  if (exponent == -0.5f) {
+    return unary(UnaryOp::kRsqrt, x);
+  }
+  return exponent == -1 ? unary(UnaryOp::kReciprocal, x) : x;
+}
+
+OpId LoopBuilder::compute_layer(const NetworkLayer& layer, const Index& index, OpId guard) {
+  const auto operand = [&](size_t i) {
+    return get(layer.inputs[i], broadcast(layer.inputs[i], index), guard);
+  };
+  const LayerAttributes& a = layer.attributes;
+  if (is_view(a)) {
+    return get(layer.inputs[0], view_index(network_, layer, index, bounds_), guard);
+  }
+  if (const auto* u = std::get_if<Unary>(&a)) {
+    return unary(u->op, operand(0));
+  }
+  if (const auto* e = std::get_if<Elementwise>(&a)) {
+    if (e->op == ElementwiseOp::kPow) {
+      return power(operand(0), *network_.tensor(layer.inputs[1]).data.as<float>());
+    }
+    const OpId x = operand(0);
+    return elementwise(e->op, x, operand(1));
+  }
+  if (const auto* c = std::get_if<Cast>(&a)) {
+    return cast(operand(0), c->to);
+  }
+  if (std::holds_alternative<Select>(a)) {
+    const OpId c = operand(0);
+    const OpId x = operand(1);
+    return select(c, x, operand(2));
+  }
+  if (const auto* f = std::get_if<Fill>(&a)) {
+    return constant(f->value, f->dtype);
+  }
+  if (const auto* i = std::get_if<Iota>(&a)) {
+    // The expression may be negative, which index arithmetic is not: start + step * position.
+    const OpId position = this->index(index[0]);
+    const OpId scaled = elementwise(ElementwiseOp::kMul, position, this->index(i->step));
+    return cast(elementwise(ElementwiseOp::kAdd, scaled, this->index(i->start)), i->dtype);
+  }
+  if (const auto* s = std::get_if<SizeValue>(&a)) {
+    return this->index(s->value);
+  }
+  if (std::holds_alternative<Gather>(a)) {
+    return gather(layer, index, guard);
+  }
+  if (std::holds_alternative<Concat>(a)) {
+    return concat(layer, index, guard);
+  }
+  if (std::holds_alternative<Pad>(a)) {
+    return pad(layer, index, guard);
+  }
+  STATOR_CHECK(false, std::string(layer_kind_name(a)) + " is not computed in place");
+}
+
+OpId LoopBuilder::gather(const NetworkLayer& layer, const Index& index, OpId guard) {
+  const auto& attributes = std::get<Gather>(layer.attributes);
+  const TensorId table = layer.inputs[0], indices = layer.inputs[1];
+  const auto axis = static_cast<size_t>(attributes.axis);
+  const size_t rank = network_.type(indices).shape.size();
+  const Index position(index.begin() + static_cast<int64_t>(axis),
+                       index.begin() + static_cast<int64_t>(axis + rank));
+  OpId value = cast(get(indices, position, guard), DType::kInt64);
+  const std::vector<Expr>& shape = network_.type(table).shape;
+  if (attributes.wrap) {
+    const OpId negative =
+        elementwise(ElementwiseOp::kLess, value, constant(Scalar::of(int64_t{0}), DType::kInt64));
+    value =
+        select(negative, elementwise(ElementwiseOp::kAdd, value, this->index(shape[axis])), value);
+  }
+  LoopOp check;
+  check.kind = LoopOpKind::kCheckIndex;
+  check.dtype = DType::kInt64;
+  check.a = value;
+  check.index = shape[axis];
+  Index rest;
+  for (size_t k = 0; k < shape.size(); ++k) {
+    rest.push_back(k < axis ? index[k] : k == axis ? Expr(0) : index[k - 1 + rank]);
+  }
+  LoopOp load;
+  load.kind = LoopOpKind::kLoad;
+  load.dtype = network_.type(table).dtype;
+  load.index = flat_index(shape, rest, bounds_);
+  load.indirect.push_back({add(check), contiguous_strides(shape)[axis]});
+  load.guard = guard;
+  load.buffer = input(table);
+  return add(load);
+}
+
+OpId LoopBuilder::concat(const NetworkLayer& layer, const Index& index, OpId guard) {
+  const auto axis = static_cast<size_t>(std::get<Concat>(layer.attributes).axis);
+  std::vector<Expr> begins;
+  Expr begin = 0;
+  for (const TensorId id : layer.inputs) {
+    begins.push_back(begin);
+    begin = begin + network_.type(id).shape[axis];
+  }
+  OpId result = kNoOp;
+  for (size_t i = layer.inputs.size(); i-- > 0;) {
+    const TensorId id = layer.inputs[i];
+    const Expr size = network_.type(id).shape[axis];
+    Index part = index;
+    part[axis] = simplify(index[axis] - begins[i], bounds_);
+    const OpId here = within(index[axis], begins[i], begins[i] + size);
+    const OpId value = get(id, part, both(guard, here));
+    result = result == kNoOp || here == kNoOp ? value : select(here, value, result);
+  }
+  return result;
+}
+
+OpId LoopBuilder::pad(const NetworkLayer& layer, const Index& index, OpId guard) {
+  const auto& attributes = std::get<Pad>(layer.attributes);
+  const TensorId id = layer.inputs[0];
+  const std::vector<Expr>& shape = network_.type(id).shape;
+  Index inner;
+  OpId here = kNoOp;
+  for (size_t k = 0; k < shape.size(); ++k) {
+    inner.push_back(simplify(index[k] - attributes.before[k], bounds_));
+    here = both(here, within(index[k], attributes.before[k], attributes.before[k] + shape[k]));
+  }
+  const OpId value = get(id, inner, both(guard, here));
+  return here == kNoOp ? value : select(here, value, constant(attributes.value, dtype(value)));
+}
+
+void LoopBuilder::store(int32_t output, Expr index, OpId value) {
+  program_.stores.push_back({output, simplify(index, bounds_), value});
+}
+
+void LoopBuilder::finish(bool may_merge_dims) {
+  for (LoopStore& store : program_.stores) {
+    store.buffer += static_cast<int32_t>(inputs_.size());
+  }
+  if (may_merge_dims) {
+    merge_dims(program_);
+  }
+}
+
+}  // namespace stator
