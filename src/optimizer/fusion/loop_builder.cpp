@@ -35,6 +35,17 @@ std::optional<Scalar> scalar_value(const NetworkTensor& tensor) {
 }  // namespace
 
 Expr LoopBuilder::add_dim(const Expr& extent, bool reduction) {
+  // Whatever the body computes, it computes where there is a point: a factor of an extent is not 0.
+  const std::vector<Expr> factors =
+      extent.kind() == ExprKind::kMul ? extent.operands() : std::vector<Expr>{extent};
+  for (const Expr& factor : factors) {
+    if (factor.is_symbol()) {
+      const auto range = bounds_.ranges().find(factor.symbol_name());
+      const bool known = range != bounds_.ranges().end();
+      bounds_.set(factor.symbol_name(), known ? std::max<int64_t>(range->second.first, 1) : 1,
+                  known ? range->second.second : Bounds::kUnbounded);
+    }
+  }
   const int k = static_cast<int>(program_.dims.size());
   program_.dims.push_back({extent, reduction});
   bounds_.set_index(index_symbol(k), extent);

@@ -122,7 +122,7 @@ StridedView strided_operand(FusionContext& c, LoopBuilder& loop, TensorId id, co
   for (const Expr& size : shape) {
     position.push_back(size.is_constant(1) ? Expr(0) : copy.add_dim(size, false));
   }
-  const OpId value = copy.compute(id, position);
+  const OpId value = copy.get(id, position);
   copy.store(0, flat_index(shape, position, copy.bounds()), value);
   copy.finish(true);
   std::vector<int32_t> inputs;
