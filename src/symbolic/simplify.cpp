@@ -4,6 +4,7 @@
 // common factor of the divisor b = g*c and of some terms of the numerator a = g*p + r:
 //   0 <= r < g   gives   a // b == p // c   and   a % b == g*(p % c) + r.
 #include <algorithm>
+#include <set>
 
 #include "stator/expr.h"
 #include "symbolic/polynomial.h"
@@ -89,6 +90,40 @@ Expr simplify_remainder(const Expr& a, const Expr& b, const Bounds& bounds) {
   return mod(a, b);
 }
 
+/// c*b*(a // b) + c*(a % b) is c*a: a remainder is written as a - b*(a // b) where that makes the
+/// sum shorter. (A divisor of 0 has no value either way.)
+Expr join_remainders(const Expr& sum) {
+  const Polynomial terms = to_polynomial(sum);
+  std::set<Expr> remainders;
+  for (const auto& [monomial, coefficient] : terms) {
+    for (const Expr& factor : monomial) {
+      if (factor.kind() == ExprKind::kMod) {
+        remainders.insert(factor);
+      }
+    }
+  }
+  for (const Expr& remainder : remainders) {
+    const Expr& a = remainder.operands()[0];
+    const Expr& b = remainder.operands()[1];
+    const Expr written = a - b * floor_div(a, b);
+    Expr candidate = 0;
+    for (const auto& [monomial, coefficient] : terms) {
+      Monomial rest = monomial;
+      const auto at = std::find(rest.begin(), rest.end(), remainder);
+      if (at == rest.end()) {
+        candidate = candidate + from_monomial(monomial, coefficient);
+        continue;
+      }
+      rest.erase(at);
+      candidate = candidate + from_monomial(rest, coefficient) * written;
+    }
+    if (to_polynomial(candidate).size() < terms.size()) {
+      return join_remainders(candidate);
+    }
+  }
+  return sum;
+}
+
 }  // namespace
 
 Expr simplify(const Expr& e, const Bounds& bounds) {
@@ -132,6 +167,10 @@ Expr simplify(const Expr& e, const Bounds& bounds) {
       return rebuilt;
     }
     case ExprKind::kAdd:
+      if (e.kind() == ExprKind::kAdd) {
+        return join_remainders(rebuilt);
+      }
+      [[fallthrough]];
     case ExprKind::kMul: {
       // A quotient that came out of floor_div's own splitting (q + r//b) may simplify further.
       if (e.kind() != ExprKind::kFloorDiv && e.kind() != ExprKind::kMod) {

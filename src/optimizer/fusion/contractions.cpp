@@ -71,7 +71,7 @@ bool write_epilogue(FusionContext& c, LoopBuilder& loop, const NetworkLayer& lay
   }
   const OpId stored = loop.compute(end, at);
   loop.store(0, flat_index(shape, at, loop.bounds()), stored);
-  return loop.valid();
+  return loop.problem().empty();
 }
 
 std::vector<int32_t> region_inputs(FusionContext& c, const LoopBuilder& loop) {
@@ -170,8 +170,9 @@ void add_matmul_region(FusionContext& c, const NetworkLayer& layer) {
   }
   index.push_back(n);
   const TensorId end = c.plan.epilogue_end(layer.outputs[0]);
-  STATOR_CHECK(write_epilogue(c, loop, layer, index, end),
-               "the epilogue of " + c.network.tensor(end).name + " reads elsewhere");
+  STATOR_CHECK(
+      write_epilogue(c, loop, layer, index, end),
+      "the epilogue of " + c.network.tensor(end).name + " reads elsewhere: " + loop.problem());
   loop.finish(false);
   matmul.epilogue = std::move(loop.program());
   const std::vector<Provenance> provenance = epilogue_provenance(c, layer, end);
@@ -194,8 +195,9 @@ void add_convolution_region(FusionContext& c, const NetworkLayer& layer) {
     index.push_back(loop.add_dim(size, false));
   }
   const TensorId end = c.plan.epilogue_end(layer.outputs[0]);
-  STATOR_CHECK(write_epilogue(c, loop, layer, index, end),
-               "the epilogue of " + c.network.tensor(end).name + " reads elsewhere");
+  STATOR_CHECK(
+      write_epilogue(c, loop, layer, index, end),
+      "the epilogue of " + c.network.tensor(end).name + " reads elsewhere: " + loop.problem());
   loop.finish(false);
   conv.epilogue = std::move(loop.program());
   const std::vector<Provenance> provenance = epilogue_provenance(c, layer, end);

@@ -174,7 +174,10 @@ OpId LoopBuilder::get(TensorId id, const Index& index, OpId guard) {
     const std::vector<Expr>& shape = network_.type(id).shape;
     const Expr wanted = flat_index(shape, index, bounds_);
     const Expr given = flat_index(shape, found->second.first, bounds_);
-    valid_ = valid_ && (wanted == given || bounds_.proves_equal(wanted, given));
+    const bool same = wanted == given || bounds_.proves_equal(wanted, given);
+    if (!same) {
+      problem_ = "wanted " + wanted.str() + ", given " + given.str();
+    }
     return found->second.second;
   }
   if (const auto scalar = scalar_value(network_.tensor(id))) {

@@ -29,7 +29,8 @@ class LoopBuilder {
   /// Says that reading `id` gives `value` (a contraction's accumulator), when read at `index`; at
   /// another index the program is not valid.
   void define(TensorId id, Index index, OpId value);
-  bool valid() const { return valid_; }
+  /// Why the program is not valid; empty when it is.
+  const std::string& problem() const { return problem_; }
 
   OpId add(LoopOp op);
   OpId constant(Scalar value, DType dtype);
@@ -68,7 +69,7 @@ class LoopBuilder {
   std::vector<TensorId> inputs_;
   std::map<std::string, OpId> shared_;  // equal ops are one
   std::map<TensorId, std::pair<Index, OpId>> defined_;
-  bool valid_ = true;
+  std::string problem_;
 };
 
 }  // namespace stator

@@ -134,7 +134,8 @@ StridedView strided_operand(FusionContext& c, LoopBuilder& loop, TensorId id, co
   c.regions.add_region(std::move(copy.program()), std::move(inputs), {target}, provenance,
                        region_name(provenance, "copy"));
   const auto view = linear_view(flat_index(shape, index, loop.bounds()), dims, -1);
-  STATOR_CHECK(view.has_value(), "a dense operand is not linear");
+  STATOR_CHECK(view.has_value(),
+               "a dense operand is not linear: " + flat_index(shape, index, loop.bounds()).str());
   StridedView result = *view;
   result.buffer = loop.input(id);
   return result;

@@ -92,6 +92,16 @@ TEST(Simplify, FoldsIndexMapsOfReshapes) {
   EXPECT_EQ(simplify(min(i, s), b), i);
 }
 
+TEST(Simplify, JoinsQuotientAndRemainder) {
+  Bounds bounds;
+  bounds.set("s", 1, 64);
+  const Expr x = Expr::symbol("x"), s = Expr::symbol("s");
+  const Expr e = Expr(48) * s * floor_div(x, s) + Expr(48) * mod(x, s) + Expr::symbol("k");
+  EXPECT_EQ(simplify(e, bounds).str(), (Expr(48) * x + Expr::symbol("k")).str());
+  const Expr other = Expr(47) * s * floor_div(x, s) + Expr(48) * mod(x, s);
+  EXPECT_EQ(simplify(other, bounds), other);
+}
+
 TEST(LinearForm, SeparatesIndices) {
   const auto form = linear_form(i * t * 3 + j + s + 7, {"$0", "$1"});
   ASSERT_TRUE(form.has_value());
