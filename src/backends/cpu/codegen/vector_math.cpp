@@ -141,8 +141,11 @@ class Math {
   }
 
   Value* erf(Value* x) {
-    Value* t = abs(x);
-    Value* s = b.CreateFMul(x, x);
+    Value* magnitude = abs(x);
+    // Beyond 4 the result is 1; held there, e^far is no denormal number, which would cost a trap
+    // into microcode for the whole vector.
+    Value* t = min(magnitude, 4.0);
+    Value* s = b.CreateFMul(t, t);
     Value* far = fma(num(-1.72853470e-5), t, 3.83197126e-4);
     Value* u = fma(num(-3.88396438e-3), t, 2.42546219e-2);
     far = fma(far, s, u);
@@ -151,8 +154,7 @@ class Math {
     far = fma(far, t, -1.28717512e-1);
     far = fma(far, t, b.CreateFNeg(t));
     far = copysign(b.CreateFSub(num(1.0), exp(far)), x);
-    // For large |x| the polynomial leaves its range; erf is 1 long before.
-    far = select(b.CreateFCmpOGT(t, num(4.0)), copysign(num(1.0), x), far);
+    far = select(b.CreateFCmpOGT(magnitude, num(4.0)), copysign(num(1.0), x), far);
     Value* near = num(-5.96761703e-4);
     for (const double c :
          {4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1}) {
