@@ -209,6 +209,58 @@ void check_convolution(int64_t kernel) {
 TEST(ContractionBackend, ConvolutionWithResidualAndRelu) { check_convolution(3); }
 TEST(ContractionBackend, PointwiseConvolutionWithResidualAndRelu) { check_convolution(1); }
 
+TEST(ContractionBackend, CausalAttentionWithAMaskOverKeys) {
+  constexpr int64_t kBatch = 2, kHeads = 3, kLength = 41, kSize = 16;
+  Expr length = Expr::symbol("s0");
+  AttentionRegion attention;
+  attention.batch = kBatch;
+  attention.heads = attention.kv_heads = kHeads;
+  attention.q_length = attention.kv_length = length;
+  attention.qk_dim = attention.v_dim = kSize;
+  attention.scale = 0.25;
+  attention.causal = true;
+  attention.has_mask = true;
+  std::vector<Expr> strides = {length * (kHeads * kSize), kSize, kHeads * kSize, 1};
+  attention.q = {0, 0, strides};
+  attention.k = {1, 0, strides};
+  attention.v = {2, 0, strides};
+  attention.mask = {3, 0, {length, 0, 0, 1}};
+  attention.out = {4, 0, strides};
+  OneRegion one;
+  for (int k = 0; k < 3; ++k) one.tensor({kBatch, length, kHeads, kSize}, RegionTensorRole::kInput);
+  one.tensor({kBatch, length}, RegionTensorRole::kInput);
+  one.tensor({kBatch, length, kHeads, kSize}, RegionTensorRole::kOutput);
+  std::mt19937 random(6);
+  constexpr int64_t kElements = kBatch * kLength * kHeads * kSize;
+  Guarded q(kElements), k(kElements), v(kElements), mask(kBatch * kLength), out(kElements, -9);
+  for (Guarded* data : {&q, &k, &v, &mask}) data->fill_random(random);
+  std::vector<float> want(kElements);
+  for (int64_t b = 0; b < kBatch; ++b)
+    for (int64_t h = 0; h < kHeads; ++h)
+      for (int64_t i = 0; i < kLength; ++i) {
+        auto at = [&](int64_t position, int64_t c) {
+          return ((b * kLength + position) * kHeads + h) * kSize + c;
+        };
+        std::vector<double> sums(kSize);
+        double total = 0;
+        for (int64_t j = 0; j <= i; ++j) {
+          double score = 0;
+          for (int64_t c = 0; c < kSize; ++c)
+            score += static_cast<double>(q[at(i, c)]) * k[at(j, c)];
+          double weight = std::exp(score * 0.25 + mask[b * kLength + j]);
+          total += weight;
+          for (int64_t c = 0; c < kSize; ++c) sums[static_cast<size_t>(c)] += weight * v[at(j, c)];
+        }
+        for (int64_t c = 0; c < kSize; ++c)
+          want[static_cast<size_t>(at(i, c))] =
+              static_cast<float>(sums[static_cast<size_t>(c)] / total);
+      }
+  one.run(attention, {{"s0", kLength}}, {&q, &k, &v, &mask, &out}, [&](const std::string& tactic) {
+    EXPECT_EQ(difference(out, want, 5e-6), "") << tactic;
+    std::fill(out.data(), out.data() + out.size(), -9.0F);
+  });
+}
+
 TEST(ContractionBackend, RefusesDtypesWithoutAKernel) {
   OneRegion one;
   one.tensor({2, 2}, RegionTensorRole::kInput);
