@@ -58,7 +58,8 @@ const Level& x86_level(const std::string& name) {
        "+avx2,+fma,+f16c,+bmi,+bmi2,+popcnt",
        {"avx2", "fma", "f16c", "bmi", "bmi2"},
        {8, 16}},
-      {"sse2", "", {"sse2"}, {4, 16}},
+      // Rounding needs SSE4.1: there is no library to call it from.
+      {"sse4.1", "+sse4.1", {"sse4.1"}, {4, 16}},
   };
   for (const Level& level : levels) {
     if (name == level.name) {
@@ -90,7 +91,7 @@ CpuTarget CpuTarget::host(bool hardware_compatible) {
     return target;
   }
   const llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
-  std::string level = "sse2";
+  std::string level = "sse4.1";
   if (has_all(features, x86_level("avx2").needs)) {
     level = "avx2";
   }
@@ -98,8 +99,8 @@ CpuTarget CpuTarget::host(bool hardware_compatible) {
     level = "avx512";
   }
   if (const char* wanted = std::getenv("STATOR_CPU_ISA"); wanted != nullptr) {
-    const int order = std::string(wanted) == "sse2" ? 0 : std::string(wanted) == "avx2" ? 1 : 2;
-    const int have = level == "sse2" ? 0 : level == "avx2" ? 1 : 2;
+    const int order = std::string(wanted) == "sse4.1" ? 0 : std::string(wanted) == "avx2" ? 1 : 2;
+    const int have = level == "sse4.1" ? 0 : level == "avx2" ? 1 : 2;
     level = order < have ? wanted : level;
   }
   const Level& chosen = x86_level(level);
@@ -110,9 +111,9 @@ CpuTarget CpuTarget::host(bool hardware_compatible) {
   target.needs = chosen.needs;
   target.unit = chosen.unit;
   target.name = "x86-64 " + level;
-  target.cpu = hardware_compatible || level == "sse2" ? "x86-64"
-               : level == "avx512"                    ? "x86-64-v4"
-                                                      : "x86-64-v3";
+  target.cpu = hardware_compatible || level == "sse4.1" ? "x86-64"
+               : level == "avx512"                      ? "x86-64-v4"
+                                                        : "x86-64-v3";
   return target;
 }
 

@@ -22,7 +22,7 @@ struct CpuTarget {
   VectorUnit unit;
 
   /// This machine, or the portable baseline (x86-64-v3, AArch64) where `hardware_compatible`.
-  /// STATOR_CPU_ISA = avx512, avx2 or sse2 lowers it, for tests of the other widths.
+  /// STATOR_CPU_ISA = avx512, avx2 or sse4.1 lowers it, for tests of the other widths.
   static CpuTarget host(bool hardware_compatible);
   /// A machine for one thread's use.
   std::unique_ptr<llvm::TargetMachine> machine() const;
