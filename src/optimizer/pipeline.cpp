@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "optimizer/optimizer.h"
+#include "optimizer/passes/passes.h"
 
 namespace stator {
 
 const std::vector<NetworkPass>& network_passes() {
-  static const auto& passes = *new std::vector<NetworkPass>{};
+  static const auto& passes = *new std::vector<NetworkPass>{
+      {"fold_constant_layers", fold_constant_layers, "layers of constants are computed now"},
+      {"channels_last", channels_last, "convolutions and what lies between them, channels last"},
+      {"fold_constant_layers_again", fold_constant_layers, "what the new order made constant"},
+      {"remove_dead_layers", remove_dead_layers, "layers that nobody reads"},
+  };
   return passes;
 }
 

@@ -13,6 +13,9 @@ namespace stator::cpu {
 Result<std::string> compile_module(llvm::Module& module, llvm::TargetMachine& machine) {
   module.setTargetTriple(machine.getTargetTriple().str());
   module.setDataLayout(machine.createDataLayout());
+  for (llvm::Function& function : module) {
+    function.addFnAttr("no-builtins");  // a loop that copies stays one: there is no library to call
+  }
   std::string problem;
   llvm::raw_string_ostream problems(problem);
   if (llvm::verifyModule(module, &problems)) {

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "optimizer/passes/passes.h"
+#include "optimizer/passes/rewrite.h"
+
+namespace stator {
+namespace {
+
+constexpr int64_t kSlackBytes = 64 << 10;
+
+bool foldable(const Network& network, const NetworkLayer& layer) {
+  int64_t in = 0, out = 0;
+  if (layer.inputs.empty()) {
+    return false;  // fills and counts cost nothing where they are read
+  }
+  for (const TensorId id : layer.inputs) {
+    const NetworkTensor& t = network.tensor(id);
+    if (t.role != TensorRole::kConstant) {
+      return false;
+    }
+    in += t.data.size_bytes;
+  }
+  for (const TensorId id : layer.outputs) {
+    const TensorType& type = network.type(id);
+    const Expr count = product(type.shape);
+    if (!count.is_constant()) {
+      return false;
+    }
+    out += count.constant() * dtype_bytes(type.dtype);
+  }
+  const bool moves = std::holds_alternative<Transpose>(layer.attributes) ||
+                     std::holds_alternative<Reshape>(layer.attributes) ||
+                     std::holds_alternative<Expand>(layer.attributes);
+  return out <= in + kSlackBytes && (!moves || in <= kSlackBytes);
+}
+
+}  // namespace
+
+int fold_constant_layers(Network& network, const OptimizerOptions& options) {
+  if (!options.evaluate_layer) {
+    return 0;
+  }
+  int fired = 0;
+  // In place: a layer becomes constants, and later layers see them.
+  std::vector<NetworkLayer> kept;
+  for (NetworkLayer& layer : network.layers) {
+    if (foldable(network, layer)) {
+      Result<std::vector<TensorData>> values = options.evaluate_layer(layer, network);
+      if (values.ok() && values->size() == layer.outputs.size()) {
+        for (size_t i = 0; i < layer.outputs.size(); ++i) {
+          NetworkTensor& t = network.tensor(layer.outputs[i]);
+          t.role = TensorRole::kConstant;
+          t.producer = -1;
+          t.data = (*values)[i];
+        }
+        ++fired;
+        continue;
+      }
+    }
+    kept.push_back(std::move(layer));
+  }
+  network.layers = std::move(kept);
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    for (const TensorId id : network.layers[i].outputs) {
+      network.tensor(id).producer = static_cast<int32_t>(i);
+    }
+  }
+  return fired;
+}
+
+int remove_dead_layers(Network& network, const OptimizerOptions&) {
+  std::vector<char> used(network.tensors.size(), 0);
+  for (const TensorId id : network.outputs) {
+    used[static_cast<size_t>(id)] = 1;
+  }
+  int fired = 0;
+  std::vector<char> live(network.layers.size(), 0);
+  for (size_t i = network.layers.size(); i-- > 0;) {
+    const NetworkLayer& layer = network.layers[i];
+    for (const TensorId id : layer.outputs) {
+      live[i] = live[i] != 0 || used[static_cast<size_t>(id)] != 0 ? 1 : 0;
+    }
+    if (live[i] != 0) {
+      for (const TensorId id : layer.inputs) {
+        used[static_cast<size_t>(id)] = 1;
+      }
+    } else {
+      ++fired;
+    }
+  }
+  if (fired == 0) {
+    return 0;
+  }
+  Rewriter rewriter(network);
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    if (live[i] != 0) {
+      rewriter.copy(network.layers[i]);
+    }
+  }
+  network = rewriter.finish();
+  return fired;
+}
+
+}  // namespace stator
