@@ -52,7 +52,7 @@ struct Segment {
 };
 
 struct Partitions {
-  std::vector<Segment> segments;  // engine and PyTorch segments alternate
+  std::vector<Segment> segments;    // engine and PyTorch segments alternate
   std::vector<Fallback> fallbacks;  // one for each operator in PyTorch, in graph order
   int64_t total_operators = 0, supported_operators = 0;
   /// Operator counts of all blocks, those below min_block_size too, in execution order.

@@ -62,9 +62,9 @@ enum class LoopOpKind : uint8_t {
   kElementwise,  // a, b of one dtype
   kSelect,       // a ? b : c
   kCast,         // a → dtype
-  kReduce,  // folds inner value a over the reduction dims; result is an outer value; empty rows
-            // give the neutral element (max: -inf or the least integer)
-  kCheckIndex,   // a (i64) if 0 <= a < index, else the fault flag is raised and the result is 0
+  kReduce,      // folds inner value a over the reduction dims; result is an outer value; empty rows
+                // give the neutral element (max: -inf or the least integer)
+  kCheckIndex,  // a (i64) if 0 <= a < index, else the fault flag is raised and the result is 0
   kAccumulator,  // in an epilogue only: the contraction's f32 result at this point
 };
 

@@ -11,9 +11,6 @@ constexpr int64_t kSlackBytes = 64 << 10;
 
 bool foldable(const Network& network, const NetworkLayer& layer) {
   int64_t in = 0, out = 0;
-  if (layer.inputs.empty()) {
-    return false;  // fills and counts cost nothing where they are read
-  }
   for (const TensorId id : layer.inputs) {
     const NetworkTensor& t = network.tensor(id);
     if (t.role != TensorRole::kConstant) {
@@ -32,7 +29,9 @@ bool foldable(const Network& network, const NetworkLayer& layer) {
   const bool moves = std::holds_alternative<Transpose>(layer.attributes) ||
                      std::holds_alternative<Reshape>(layer.attributes) ||
                      std::holds_alternative<Expand>(layer.attributes);
-  return out <= in + kSlackBytes && (!moves || in <= kSlackBytes);
+  // Fills and counts cost nothing where they are read; only single numbers are worth a constant.
+  const int64_t slack = layer.inputs.empty() ? 8 : kSlackBytes;
+  return out <= in + slack && (!moves || in <= kSlackBytes);
 }
 
 }  // namespace
