@@ -33,8 +33,9 @@ TimingCache TimingCache::load(const std::string& path, std::string* warning) {
     return damaged(file.error().message);
   }
   const json root = json::parse(file->data(), file->data() + file->size_bytes(), nullptr, false);
-  if (!root.is_object() || root.value("format", "") != kFormat || !root.contains("devices") ||
-      !root["devices"].is_object()) {
+  // Compared as JSON: a format that is no string is another kind, and no exception.
+  if (!root.is_object() || !root.contains("format") || root["format"] != kFormat ||
+      !root.contains("devices") || !root["devices"].is_object()) {
     return damaged("it is damaged or of another kind");
   }
   try {
