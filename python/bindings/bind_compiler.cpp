@@ -238,8 +238,12 @@ void bind_compiler(nb::module_& m) {
              const std::map<std::string, int64_t>& opt_sizes, const std::string& printed) {
             CompilationSettings s = settings_of(settings, opt_sizes, printed);
             Graph taken = std::move(graph);
-            const nb::gil_scoped_release release;
-            return value_or_raise(Compilation::create(std::move(taken), std::move(s)));
+            // An error is raised with the lock held again.
+            Result<Compilation> result = [&] {
+              const nb::gil_scoped_release release;
+              return Compilation::create(std::move(taken), std::move(s));
+            }();
+            return value_or_raise(std::move(result));
           },
           nb::arg("graph"), nb::arg("settings"), nb::arg("opt_sizes"), nb::arg("printed"),
           "Takes the graph's contents; lowers and partitions them.")

@@ -9,6 +9,7 @@ import torch
 from torch import fx
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.backends.registry import register_backend
+from torch.utils._python_dispatch import _disable_current_modes
 
 from stator._log import logger
 from stator.compile import build_engines, plan_compilation, print_report
@@ -112,7 +113,8 @@ class _Graph:
         self.frozen: set[int] = set()
 
         def inner(graph: fx.GraphModule, _fake: Sequence[Any]) -> Callable[..., Any]:
-            return self.compile_aten(graph, args, weights)
+            with _disable_current_modes():  # weights are real tensors, the tracer's are not
+                return self.compile_aten(graph, args, weights)
 
         with torch.no_grad():
             backend = aot_autograd(fw_compiler=inner, inference_compiler=inner)

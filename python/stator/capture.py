@@ -97,7 +97,7 @@ class Captured:
     in_spec: pytree.TreeSpec
     out_spec: pytree.TreeSpec
     constant_inputs: dict[int, Any]
-    state: list[torch.Tensor]  # buffers that the model changes, passed after the user's inputs
+    state: list[torch.Tensor]  # buffers that the model changes, passed before the user's inputs
     finish: Callable[[list[Any], list[Any]], list[Any]]
 
 

@@ -56,7 +56,7 @@ class CompiledModule(nn.Module):
             constant_inputs: positions of flat inputs that were fixed when the model was captured.
             finish: takes the flat inputs and the program's outputs, writes mutations back, gives the
                 flat user outputs.
-            extra_inputs: state that the model changes, passed after the user's inputs.
+            extra_inputs: state that the model changes, passed before the user's inputs.
         """
         super().__init__()
         for name, child in program.named_children():
@@ -106,7 +106,7 @@ class CompiledModule(nn.Module):
                 )
         inputs = [v for i, v in enumerate(flat) if i not in self._constant_inputs]
         with torch.no_grad():
-            outputs = self.program(*inputs, *self._extra_inputs)
+            outputs = self.program(*self._extra_inputs, *inputs)
         return pytree.tree_unflatten(self._finish(inputs, outputs), self._out_spec)
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:

@@ -163,11 +163,12 @@ class _Builder:
         """One operator in PyTorch."""
         target = _resolve(node["target"], self.handed)
         args, kwargs = [], {}
+        has_schema = isinstance(target, torch._ops.OpOverload)
         keyword_only = set()
-        if isinstance(target, torch._ops.OpOverload):
+        if has_schema:
             keyword_only = {a.name for a in target._schema.arguments if a.kwarg_only}
         for name, value in node["args"]:
-            if name in keyword_only or (name and kwargs):
+            if name in keyword_only or (name and (kwargs or not has_schema)):
                 kwargs[name] = self.argument(value)
             else:
                 args.append(self.argument(value))
