@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Networks in text and the regions that fusion makes of them: kinds, and what each holds.
+#include <gtest/gtest.h>
+
+#include "optimizer/optimizer.h"
+
+namespace stator {
+namespace {
+
+/// "matmul[linear], loop[…]": kinds of the regions in order, with the number of their inputs.
+std::string kinds(const std::string& text) {
+  Result<Network> network = parse_network(text);
+  if (!network.ok()) {
+    return network.error().message;
+  }
+  OptimizerOptions options;
+  options.traits.name = "test";
+  if (const Status status = optimize(*network, options); !status.ok()) {
+    return status.error().message;
+  }
+  Result<RegionGraph> regions = fuse(*network, options);
+  if (!regions.ok()) {
+    return regions.error().message;
+  }
+  std::string s;
+  for (const Region& region : regions->regions) {
+    s += (s.empty() ? "" : " ") + std::string(region_kind_name(region.body)) + "/" +
+         std::to_string(region.inputs.size());
+  }
+  return s;
+}
+
+TEST(Fusion, PointwiseLayersAndViewsAreOneLoop) {
+  EXPECT_EQ(kinds(R"(network n where s0 in [1, 64]:
+  input %x: f32[s0, 4, 8]
+  input %y: f32[s0, 8, 4]
+  %t: f32[s0, 4, 8] = transpose(%y) {permutation = [0, 2, 1]}
+  %a: f32[s0, 4, 8] = elementwise(%x, %t) {op = add}
+  %g: f32[s0, 4, 8] = unary(%a) {op = gelu}
+  %r: f32[s0, 32] = reshape(%g) {shape = [s0, 32]}
+  return %r
+)"),
+            "loop/2");
+}
+
+TEST(Fusion, ProductsTakeBiasActivationAndResidual) {
+  EXPECT_EQ(kinds(R"(network n where s0 in [1, 64], s1 in [1, 128]:
+  input %x: f32[s0, s1, 8]
+  constant %w: f32[8, 8] "w" digest 0
+  constant %b: f32[8] "b" digest 0
+  %m: f32[s0, s1, 8] = matrix_multiply(%x, %w, %b) {transpose_a = false, transpose_b = true}
+  %g: f32[s0, s1, 8] = unary(%m) {op = relu}
+  %y: f32[s0, s1, 8] = elementwise(%g, %x) {op = add}
+  return %y
+)"),
+            "matmul/3");
+}
+
+TEST(Fusion, TwoReadersKeepAResultInMemory) {
+  EXPECT_EQ(kinds(R"(network n:
+  input %x: f32[4, 8]
+  constant %w: f32[8, 8] "w" digest 0
+  %m: f32[4, 8] = matrix_multiply(%x, %w) {transpose_a = false, transpose_b = false}
+  %a: f32[4, 8] = unary(%m) {op = relu}
+  %b: f32[4, 8] = unary(%m) {op = neg}
+  return %a, %b
+)"),
+            "matmul/2 loop/1 loop/1");
+}
+
+TEST(Fusion, AttentionReadsHeadsWhereTheyLie) {
+  EXPECT_EQ(kinds(R"(network n where s0 in [1, 64], s1 in [1, 128]:
+  input %q: f32[s0, s1, 32]
+  input %k: f32[s0, s1, 32]
+  input %v: f32[s0, s1, 32]
+  %q1: f32[s0, s1, 4, 8] = reshape(%q) {shape = [s0, s1, 4, 8]}
+  %q2: f32[s0, 4, s1, 8] = transpose(%q1) {permutation = [0, 2, 1, 3]}
+  %k1: f32[s0, s1, 4, 8] = reshape(%k) {shape = [s0, s1, 4, 8]}
+  %k2: f32[s0, 4, s1, 8] = transpose(%k1) {permutation = [0, 2, 1, 3]}
+  %v1: f32[s0, s1, 4, 8] = reshape(%v) {shape = [s0, s1, 4, 8]}
+  %v2: f32[s0, 4, s1, 8] = transpose(%v1) {permutation = [0, 2, 1, 3]}
+  %o: f32[s0, 4, s1, 8] = attention(%q2, %k2, %v2) {scale = 0.35, causal = false, has_mask = false}
+  %t: f32[s0, s1, 4, 8] = transpose(%o) {permutation = [0, 2, 1, 3]}
+  %y: f32[s0, s1, 32] = reshape(%t) {shape = [s0, s1, 32]}
+  %z: f32[s0, s1, 32] = unary(%y) {op = relu}
+  return %z
+)"),
+            "attention/3 loop/1");
+}
+
+TEST(Fusion, ConvolutionsRunChannelsLastBetweenTwoTransposes) {
+  EXPECT_EQ(kinds(R"(network n where s0 in [1, 64]:
+  input %x: f32[s0, 3, 8, 8]
+  constant %w: f32[4, 3, 3, 3] "w" digest 0
+  constant %v: f32[4, 4, 1, 1] "v" digest 0
+  %a: f32[s0, 4, 8, 8] = convolution(%x, %w) {stride = [1, 1], dilation = [1, 1], pad_before = [1, 1], pad_after = [1, 1], output_padding = [0, 0], groups = 1, transposed = false, channels_last = false}
+  %r: f32[s0, 4, 8, 8] = unary(%a) {op = relu}
+  %b: f32[s0, 4, 8, 8] = convolution(%r, %v) {stride = [1, 1], dilation = [1, 1], pad_before = [0, 0], pad_after = [0, 0], output_padding = [0, 0], groups = 1, transposed = false, channels_last = false}
+  %s: f32[s0, 4, 8, 8] = elementwise(%b, %r) {op = add}
+  return %s
+)"),
+            "loop/1 convolution/2 convolution/3 loop/1");
+}
+
+TEST(Fusion, SoftmaxHoldsWhatComesBefore) {
+  EXPECT_EQ(kinds(R"(network n:
+  input %x: f32[4, 8]
+  input %m: f32[8]
+  %a: f32[4, 8] = elementwise(%x, %m) {op = add}
+  %s: f32[4, 8] = softmax(%a) {axis = 1, log = false}
+  return %s
+)"),
+            "loop/2");
+}
+
+TEST(Fusion, OutputsThatAreInputsAreCopied) {
+  EXPECT_EQ(kinds("network n:\n  input %x: f32[4]\n  return %x, %x\n"), "call/1 call/1");
+}
+
+}  // namespace
+}  // namespace stator

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "region/region.h"
+
+#include <gtest/gtest.h>
+
+namespace stator {
+namespace {
+
+constexpr const char* kLayerNorm = R"(dims $0 < s0, $1 < 768 reduction
+%0 = load f32 b0[768*$0 + $1]
+%1 = reduce.sum f32 %0
+%2 = constant f32 0.00130208
+%3 = mul f32 %1, %2
+%4 = sub f32 %0, %3
+%5 = mul f32 %4, %4
+%6 = reduce.sum f32 %5
+%7 = unary.rsqrt f32 %6
+%8 = mul f32 %4, %7
+store b1[768*$0 + $1] = %8
+)";
+
+TEST(LoopProgram, PrintsWhatItParsed) {
+  Result<LoopProgram> program = parse_loop_program(kLayerNorm);
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  EXPECT_EQ(print_loop_program(*program), kLayerNorm);
+  EXPECT_TRUE(verify_loop_program(*program, 2).ok());
+}
+
+TEST(LoopProgram, KnowsInnerValuesAndPasses) {
+  Result<LoopProgram> program = parse_loop_program(kLayerNorm);
+  ASSERT_TRUE(program.ok());
+  EXPECT_EQ(program->outer_rank(), 1);
+  EXPECT_EQ(program->inner_values(),
+            (std::vector<bool>{true, false, false, false, true, true, false, false, true}));
+  EXPECT_EQ(program->passes(), (std::vector<int>{0, 0, 0, 1, 1, 1, 1, 2, 2}));
+}
+
+TEST(LoopProgram, VerifierFindsWhatIsWrong) {
+  const auto message = [](const char* text) {
+    Result<LoopProgram> program = parse_loop_program(text);
+    if (!program.ok()) {
+      return program.error().message;
+    }
+    const Status status = verify_loop_program(*program, 1);
+    return status.ok() ? std::string("no error") : status.error().message;
+  };
+  EXPECT_EQ(message("dims $0 < 4\n%0 = load f32 b3[$0]\n"),
+            "op %0 loads from a buffer that is not there");
+  EXPECT_EQ(message("dims $0 < 4\n%0 = add f32 %1, %1\n"),
+            "line 2: expected an op before this one in '%1'");
+  EXPECT_EQ(message("dims $0 < 4 reduction, $1 < 4\n"), "reduction dims come last");
+}
+
+TEST(Signature, RenamesSymbolsAndIgnoresNames) {
+  RegionGraph graph;
+  for (const char* symbol : {"s3", "s7"}) {
+    graph.bounds.set(symbol, 1, 64);
+    for (const char* name : {"x", "y"}) {
+      RegionTensor t;
+      t.name = std::string(name) + symbol;
+      t.type = {DType::kFloat32, {Expr::symbol(symbol), 8}};
+      graph.tensors.push_back(t);
+    }
+  }
+  const auto region = [](const char* symbol, int32_t in, int32_t out) {
+    Region r;
+    r.body = CallRegion{Reshape{{Expr::symbol(symbol) * Expr(8)}}};
+    r.inputs = {in};
+    r.outputs = {out};
+    r.name = symbol;
+    return r;
+  };
+  std::vector<std::string> symbols;
+  const std::string a = region_signature(graph, region("s3", 0, 1), nullptr);
+  const std::string b = region_signature(graph, region("s7", 2, 3), &symbols);
+  EXPECT_EQ(a, b);
+  EXPECT_EQ(symbols, std::vector<std::string>{"s7"});
+}
+
+}  // namespace
+}  // namespace stator
