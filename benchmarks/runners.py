@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runners: each takes a network and its inputs and returns a call that runs it once.
 
-A runner lives in a process of its own (`worker.py`), because threads, allocators and global settings
-of one would disturb another. All of them compute in float32 with the same number of threads, on
+A runner lives in a process of its own (`worker.py`), because threads, allocators and global
+settings of one would disturb another. All of them compute in float32 with the same number of threads, on
 static shapes, from the same seeded weights.
 """
 

@@ -131,7 +131,7 @@ def embed_with_program(model: SentenceEncoder, inputs: tuple[Tensor, Tensor]) ->
 def time_side_by_side(
     calls: dict[str, Callable[[], object]], seconds: float = 1.0
 ) -> dict[str, float]:
-    """Milliseconds of each call: the runners take turns, the median of the blocks' minima counts."""
+    """Milliseconds of each call: runners take turns, the median of the blocks' minima counts."""
     blocks: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(7):
         for name, call in calls.items():

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes docs/operators.md: every ATen operator that has a converter.
 
-  .venv/bin/python scripts/list_operators.py
+.venv/bin/python scripts/list_operators.py
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ OUT = Path(__file__).resolve().parent.parent / "docs" / "operators.md"
 HEAD = """# Operators
 
 ATen operators with a converter, by their overloads. A converter may still refuse a node (an element
-type, a data-dependent size); the dry run says so, with the reason and your source line, and the node
-runs in PyTorch. Operators that are rewritten before conversion (in-place forms, dropout outside
+type, a data-dependent size); the dry run says so, with the reason and your source line, and the
+node runs in PyTorch. Operators that are rewritten before conversion (in-place forms, dropout outside
 training) do not stand here.
 
 """
@@ -28,7 +28,9 @@ def main() -> None:
     for target in _native.converter_targets():
         packet, _, overload = target.rpartition(".")
         packets[packet].append(overload)
-    lines = [f"- `{packet}`: {', '.join(overloads)}" for packet, overloads in sorted(packets.items())]
+    lines = [
+        f"- `{packet}`: {', '.join(overloads)}" for packet, overloads in sorted(packets.items())
+    ]
     OUT.write_text(HEAD + "\n".join(lines) + "\n")
     print(f"{sum(map(len, packets.values()))} overloads of {len(packets)} operators in {OUT.name}")
 

@@ -25,6 +25,7 @@ class Mixed(nn.Module):
         self.turned = torch.arange(12.0).view(3, 4).t()
 
     def forward(self, x, *, k=2):
+        """Several outputs, nested."""
         self.count.add_(1)
         y = torch.nn.functional.relu(self.tied(self.first(x)), inplace=True)
         a, b = y.split(2, 1)

@@ -23,7 +23,8 @@ class _Callers(threading.local):
 class Engine:
     """A compiled model: immutable, shared by threads.
 
-    Calling it takes the input tensors in order (then any integer sizes) and gives a list of tensors.
+    Calling it takes the input tensors in order (then any integer sizes) and gives a list
+    of tensors.
     """
 
     def __init__(self, native: _native.Engine) -> None:
@@ -65,6 +66,7 @@ class Engine:
         return self.native.outputs
 
     def __call__(self, *args: torch.Tensor | int) -> list[torch.Tensor]:
+        """Run the engine."""
         return self._callers.call(*args)
 
     def profile(self, *args: torch.Tensor | int) -> list[tuple[str, str, int]]:

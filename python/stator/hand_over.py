@@ -1,7 +1,8 @@
 """Hands an FX graph of ATen operators over to the C++ Graph, node by node.
 
-Both doors come through here: an ExportedProgram (ahead of time) and the graph that AOTAutograd makes for torch.compile.
-From here on everything is C++; Python keeps only the objects that C++ cannot hold (callables, unknown arguments).
+Both doors come through here: an ExportedProgram (ahead of time) and the graph that AOTAutograd
+makes for torch.compile. From here on everything is C++; Python keeps only the objects that C++
+cannot hold (callables, unknown arguments).
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _tensor_spec(name: str, t: torch.Tensor) -> tuple[Any, ...]:
 
 
 def _value_spec(name: str, value: Any) -> tuple[Any, ...]:
-    """How add_node and add_input want one value: (kind, name, dtype, shape, strides, device, expr)."""
+    """One value for add_node, add_input: (kind, name, dtype, shape, strides, device, expr)."""
     if isinstance(value, torch.Tensor):
         try:
             return _tensor_spec(name, value)
@@ -108,7 +109,7 @@ def _module_path(node: fx.Node) -> str:
 
 
 def _target_name(target: Any) -> str:
-    """ "aten.add.Tensor" for an OpOverload; a stable name for anything else."""
+    """Name an OpOverload ("aten.add.Tensor"), and anything else in a stable way."""
     if isinstance(target, torch._ops.OpOverload):
         return str(target)
     module = getattr(target, "__module__", "") or ""
@@ -326,7 +327,7 @@ def hand_over(
     Args:
         gm: ATen operators with ``meta["val"]``.
         placeholders: what each placeholder is, in order.
-        outputs: (kind, FX node or constant, target) of every output; kinds as OutputKind in graph.h.
+        outputs: (kind, FX node or constant, target) of every output; kinds as in graph.h.
         ranges: least and greatest value of symbols, where the caller knows better than the tracer.
         skipped: names of placeholders that are constants of the graph and no inputs.
     """

@@ -24,7 +24,8 @@ class Input:
 
     Args:
         shape: sizes of a static tensor (also as the only positional argument).
-        min_shape, opt_shape, max_shape: the range of a dynamic tensor, and the sizes that tactics are timed at.
+        min_shape, opt_shape, max_shape: the range of a dynamic tensor, and the sizes
+            that tactics are timed at.
         dtype: element type, ``torch.float32`` by default.
         name: for messages; the argument's name in ``forward`` by default.
 

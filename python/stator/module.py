@@ -54,8 +54,8 @@ class CompiledModule(nn.Module):
             report: what the compiler did.
             in_spec, out_spec: pytrees of (args, kwargs) and of the result.
             constant_inputs: positions of flat inputs that were fixed when the model was captured.
-            finish: takes the flat inputs and the program's outputs, writes mutations back, gives the
-                flat user outputs.
+            finish: takes the flat inputs and the program's outputs, writes mutations back, gives
+                the flat user outputs.
             extra_inputs: state that the model changes, passed before the user's inputs.
         """
         super().__init__()
@@ -124,7 +124,7 @@ class CompiledModule(nn.Module):
 
 
 def _form(spec: pytree.TreeSpec) -> str:
-    """ "(Tensor, Tensor, mask=Tensor)" of the pytree of (args, kwargs)."""
+    """Print the pytree of (args, kwargs): (Tensor, Tensor, mask=Tensor)."""
 
     class _Leaf:
         def __repr__(self) -> str:

@@ -192,7 +192,7 @@ class _TorchSegment(_Builder):
         self.input_symbols: list[str] = []
 
     def defined_symbols(self) -> dict[str, tuple[int, int | None]]:
-        """Symbols that appear here first (data-dependent sizes): value id, and dimension or None."""
+        """Symbols first met here (data-dependent sizes): value id, and dimension or None."""
         found: dict[str, tuple[int, int | None]] = {}
         for node in self.segment["nodes"]:
             for output in node["outputs"]:

@@ -276,7 +276,7 @@ class CompilationSettings:
 
 
 def _operator_name(op: Any) -> str:
-    """ "aten.add.Tensor" of an OpOverload, "aten.add" of a packet; names lose "torch.ops."."""
+    """Name an OpOverload "aten.add.Tensor", a packet "aten.add"; names lose "torch.ops."."""
     return str(op).removeprefix("torch.ops.")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares an operator compiled by Stator with eager PyTorch: values, dtype, shape, strides agnostic."""
+"""Compares an operator compiled by Stator with eager PyTorch: values, dtype and shape."""
 
 from __future__ import annotations
 
