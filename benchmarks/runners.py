@@ -2,8 +2,8 @@
 """The runners: each takes a network and its inputs and returns a call that runs it once.
 
 A runner lives in a process of its own (`worker.py`), because threads, allocators and global
-settings of one would disturb another. All of them compute in float32 with the same number of threads, on
-static shapes, from the same seeded weights.
+settings of one would disturb another. All of them compute in float32 with the same number of
+threads, on static shapes, from the same seeded weights.
 """
 
 from __future__ import annotations
