@@ -4,7 +4,8 @@
 How it measures. Each runner is a process of its own, so that thread pools and global settings of
 one do not disturb another. They are built one after the other; then they take turns: in each round
 every runner times one block of calls, after the machine has become idle. Each block records the
-share of the machine that other processes took. The figures are those of the quiet half of the blocks.
+share of the machine that other processes took. The figures are those of the quiet half of the
+blocks.
 
   python benchmarks/run.py                                  every model under every runner
   python benchmarks/run.py --models mlp bert_base           two models

@@ -17,8 +17,8 @@ HEAD = """# Operators
 
 ATen operators with a converter, by their overloads. A converter may still refuse a node (an element
 type, a data-dependent size); the dry run says so, with the reason and your source line, and the
-node runs in PyTorch. Operators that are rewritten before conversion (in-place forms, dropout outside
-training) do not stand here.
+node runs in PyTorch. Operators that are rewritten before conversion (in-place forms, dropout
+outside training) do not stand here.
 
 """
 
