@@ -230,7 +230,10 @@ void OpEmitter::store(const LoopStore& store, DType dtype, const Point& point) {
     return dtype == DType::kBool ? b_.CreateZExt(v, v->getType()->getWithNewBitWidth(8)) : v;
   };
   if (a.uniform) {
-    STATOR_CHECK(!value->getType()->isVectorTy(), "a store of lanes to one place");
+    if (value->getType()->isVectorTy()) {
+      // The lane dim is 1 wide, so that its index does not show: the first lane is the only one.
+      value = b_.CreateExtractElement(value, uint64_t{0});
+    }
     b_.CreateAlignedStore(in_memory(value), b_.CreateGEP(element, base, a.base), align);
     return;
   }
