@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // LoopProgram: what one loop kernel computes, as a small expression form over an iteration space.
-// Printed as LLVM IR by the CPU backend and as CUDA C++ by the other; interpreted by
-// region/evaluate.h in tests.
+// Printed as LLVM IR by the CPU backend and as CUDA C++ by the other.
 //
 // The iteration space is a list of dims: the outer ones run over the result's elements and may run
 // in parallel, the reduction dims (all at the end; maybe none) are folded by kReduce. The ops are

@@ -4,6 +4,7 @@
 // renamed.
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 #include <map>
 #include <set>
 
@@ -26,8 +27,10 @@ std::string print_view(const StridedView& view) {
          print_exprs(view.strides);
 }
 
+/// The shortest text that reads back as the same number.
 std::string print_real(double value) {
-  return print_attributes(LayerAttributes(Fill{{}, DType::kFloat64, Scalar{value, 0, false}}));
+  char buffer[40];
+  return {buffer, std::to_chars(buffer, buffer + sizeof(buffer), value).ptr};
 }
 
 std::string print_body(const LoopProgram& body) { return print_loop_program(body); }
@@ -129,7 +132,14 @@ std::string print_regions(const RegionGraph& graph) {
     const RegionTensor& t = graph.tensors[static_cast<size_t>(id)];
     return name(id) + ": " + print_type(t.type) + (t.alias_of >= 0 ? " = " + name(t.alias_of) : "");
   };
-  std::string s = "regions " + (graph.name.empty() ? "main" : graph.name) + ":\n";
+  std::string s = "regions " + (graph.name.empty() ? "main" : graph.name);
+  bool first = true;
+  for (const auto& [symbol, range] : graph.bounds.ranges()) {
+    s += (first ? " where " : ", ") + symbol + " in [" + std::to_string(range.first) + ", " +
+         (range.second == Bounds::kUnbounded ? "inf" : std::to_string(range.second)) + "]";
+    first = false;
+  }
+  s += ":\n";
   for (const int32_t id : graph.inputs) {
     s += "  input " + typed(id) + "\n";
   }

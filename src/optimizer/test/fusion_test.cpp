@@ -23,6 +23,14 @@ std::string kinds(const std::string& text) {
   if (!regions.ok()) {
     return regions.error().message;
   }
+  // Whatever fusion makes prints as text that reads back as the same.
+  const std::string printed = print_regions(*regions);
+  Result<RegionGraph> again = parse_regions(printed);
+  if (!again.ok()) {
+    return again.error().message + "\n" + printed;
+  }
+  EXPECT_EQ(print_regions(*again), printed);
+  EXPECT_TRUE(verify_regions(*again).ok());
   std::string s;
   for (const Region& region : regions->regions) {
     s += (s.empty() ? "" : " ") + std::string(region_kind_name(region.body)) + "/" +
