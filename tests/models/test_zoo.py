@@ -48,7 +48,8 @@ def test_compiled_whole_and_equal_to_eager(entry):
 @torch.no_grad()
 def test_decomposed_graph_gives_the_same(entry):
     network = entry.network(small=True)
-    program = entry.export(small=True, dynamic=True).run_decompositions()
+    # torch cannot decompose GPT-2's dynamic view(-1, width).view(shape): its sizes are fixed here.
+    program = entry.export(small=True, dynamic=entry.name != "gpt2").run_decompositions()
     compiled = stator.compile(program, timing_cache_path="", pass_through_build_failures=True)
     assert compiled.stator_report.fallbacks == []
     inputs = entry.example_inputs(small=True)
