@@ -23,7 +23,7 @@ class Math {
 
   Value* num(double v) { return llvm::ConstantFP::get(type, v); }
   Value* integer(int32_t v) { return llvm::ConstantInt::getSigned(int_type(), v); }
-  llvm::Type* int_type() { return type->getWithNewBitWidth(32); }
+  llvm::Type* int_type(unsigned bits = 32) { return type->getWithNewType(b.getIntNTy(bits)); }
   Value* call(ID id, Value* x) { return b.CreateUnaryIntrinsic(id, x); }
   Value* fma(Value* x, Value* y, Value* z) {
     return b.CreateIntrinsic(type, llvm::Intrinsic::fmuladd, {x, y, z});
@@ -196,7 +196,7 @@ class Math {
     Value* f = b.CreateFPTrunc(r, type);
     // Infinite and NaN arguments: the quadrant is not defined, the result is NaN all the same.
     Value* finite = b.CreateFCmpOLT(abs(x), num(INFINITY));
-    Value* quadrant = b.CreateFPToSI(select(finite, n, wide_num(0)), type->getWithNewBitWidth(64));
+    Value* quadrant = b.CreateFPToSI(select(finite, n, wide_num(0)), int_type(64));
     quadrant = b.CreateTrunc(quadrant, int_type());
     quadrant = b.CreateAdd(quadrant, integer(phase));
     Value* z = b.CreateFMul(f, f);
