@@ -40,7 +40,8 @@ from benchmarks import machine, report  # noqa: E402
 from benchmarks.models import ZOO  # noqa: E402
 from benchmarks.runners import RUNNERS  # noqa: E402
 
-console = Console(highlight=False)
+# Tables keep their columns in a file or a pipe too.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 Record = dict[str, Any]
 
 
