@@ -197,6 +197,15 @@ void fit_to_type(const SchemaArgument& expected, Argument& value) {
   if (integer != nullptr && expected.type.starts_with("float") && integer->is_constant() &&
       expected.type.find('[') == std::string::npos) {
     value = static_cast<double>(integer->constant());
+  } else if (const auto* sizes = std::get_if<std::vector<Expr>>(&value);
+             sizes != nullptr && expected.type.starts_with("float[") &&
+             std::all_of(sizes->begin(), sizes->end(),
+                         [](const Expr& e) { return e.is_constant(); })) {
+    std::vector<double> numbers;
+    for (const Expr& e : *sizes) {
+      numbers.push_back(static_cast<double>(e.constant()));
+    }
+    value = std::move(numbers);
   } else if (integer != nullptr && (expected.type.find('[') != std::string::npos)) {
     value = std::vector<Expr>{*integer};
   } else if (const auto* list = std::get_if<std::vector<Expr>>(&value);
@@ -245,6 +254,10 @@ Result<std::vector<NamedArgument>> normalize_arguments(const Schema& schema,
           ErrorCode::kInvalidFile,
           schema.target + (arg.name.empty() ? ": too many arguments"
                                             : ": there is no argument '" + arg.name + "'")};
+    }
+    if (given[at]) {
+      return Error{ErrorCode::kInvalidFile,
+                   schema.target + ": argument '" + out[at].name + "' is given twice"};
     }
     fit_to_type(schema.arguments[at], arg.value);
     out[at].value = std::move(arg.value);

@@ -68,6 +68,14 @@ std::string module_path(const std::string& stack) {
   return entry.substr(first + 1, second - first - 1);
 }
 
+/// The name of a union's one field; throws for what is no object, or an empty one.
+const std::string& kind_of(const json& value) {
+  if (!value.is_object() || value.empty()) {
+    throw json::other_error::create(501, "a description is empty", &value);
+  }
+  return value.begin().key();
+}
+
 class ModelReader {
  public:
   ModelReader(const json& model, const Pt2Weights& weights)
@@ -149,7 +157,7 @@ class ModelReader {
 
   Status inputs() {
     for (const json& spec : module_.at("signature").at("input_specs")) {
-      const std::string& kind = spec.begin().key();
+      const std::string& kind = kind_of(spec);
       const json& body = spec.begin().value();
       if (kind == "user_input") {
         STATOR_RETURN_IF_ERROR(user_input(body.at("arg")));
@@ -241,7 +249,7 @@ class ModelReader {
   }
 
   Status output_values(const json& output, Node& node) {
-    const std::string& kind = output.begin().key();
+    const std::string& kind = kind_of(output);
     const json& body = output.begin().value();
     if (kind == "as_tensor") {
       return tensor_output(body, node);
@@ -298,7 +306,7 @@ class ModelReader {
 
   Status outputs() {
     for (const json& spec : module_.at("signature").at("output_specs")) {
-      const std::string& kind = spec.begin().key();
+      const std::string& kind = kind_of(spec);
       const json& body = spec.begin().value();
       GraphOutput output;
       if (kind == "buffer_mutation") {
