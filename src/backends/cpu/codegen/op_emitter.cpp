@@ -107,6 +107,12 @@ Value* OpEmitter::index_value(const Expr& e, const Point& point, bool vector) {
   for (const Expr& operand : e.operands()) {
     parts.push_back(index_value(operand, point, vector));
   }
+  // The index of a guarded load is computed where the guard is false too: an empty part of a concat
+  // must not divide by its size.
+  const auto at_least_one = [this](Value* v) {
+    return b_.CreateBinaryIntrinsic(llvm::Intrinsic::umax, v,
+                                    llvm::ConstantInt::get(v->getType(), 1));
+  };
   Value* result = parts[0];
   for (size_t i = 1; i < parts.size(); ++i) {
     switch (e.kind()) {
@@ -117,10 +123,10 @@ Value* OpEmitter::index_value(const Expr& e, const Point& point, bool vector) {
         result = b_.CreateMul(result, parts[i]);
         break;
       case ExprKind::kFloorDiv:  // index expressions are not negative
-        result = b_.CreateUDiv(result, parts[i]);
+        result = b_.CreateUDiv(result, at_least_one(parts[i]));
         break;
       case ExprKind::kMod:
-        result = b_.CreateURem(result, parts[i]);
+        result = b_.CreateURem(result, at_least_one(parts[i]));
         break;
       case ExprKind::kMin:
         result = b_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, result, parts[i]);

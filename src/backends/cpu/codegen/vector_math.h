@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Elementary functions of f32, as IR over scalars or vectors of any width, without calls. Largest
-// errors measured over dense ranges by test/vector_math_test.cpp: exp, log 2 ulp; tanh, sigmoid,
-// erf 3 ulp; gelu and silu 5e-7 relative to max(|x|, 1). Infinities and NaN as the C library has
-// them.
+// Elementary functions of f32, as IR over scalars or vectors of any width, without calls.
+// Infinities and NaN as the C library has them. Largest errors by emulation of the formulas: exp
+// 1.3 ulp, sigmoid 3.1 ulp above -20, expm1 4.4 ulp, sin and cos 3.6 ulp up to 1e5 and 1.3e-7
+// absolute up to 1e9; the reduction of larger arguments is not exact enough.
 #pragma once
 
 #include <llvm/IR/IRBuilder.h>
