@@ -96,8 +96,10 @@ class Parser {
     STATOR_RETURN_IF_ERROR(expect("\""));
     std::string s;
     while (at_ < text_.size() && text_[at_] != '"') {
-      at_ += text_[at_] == '\\' && at_ + 1 < text_.size() ? 1 : 0;
-      s += text_[at_++];
+      const bool escaped = text_[at_] == '\\' && at_ + 1 < text_.size();
+      at_ += escaped ? 1 : 0;
+      s += escaped && text_[at_] == 'n' ? '\n' : text_[at_];
+      ++at_;
     }
     STATOR_RETURN_IF_ERROR(expect("\""));
     return s;
@@ -281,6 +283,8 @@ class Parser {
       const size_t stop = tail.find(":  ");
       line.function = std::string(tail.substr(0, stop));
       line.text = stop == std::string_view::npos ? "" : std::string(tail.substr(stop + 3));
+    } else if (tail.starts_with(":  ")) {  // outside any function
+      line.text = std::string(tail.substr(3));
     }
     node.stack.push_back(std::move(line));
   }
@@ -408,7 +412,8 @@ class Parser {
       return Argument(std::move(opaque));
     }
     const std::string_view text = balanced();
-    if (Result<Expr> e = parse_expr(text); e.ok() && text != "inf" && text != "nan") {
+    const bool is_real = text == "inf" || text == "-inf" || text == "nan";  // and no symbols
+    if (Result<Expr> e = parse_expr(text); e.ok() && !is_real) {
       return Argument(std::move(e).value());
     }
     STATOR_TRY(const double v, number(text));

@@ -36,7 +36,7 @@ std::string quoted(const std::string& text) {
     if (c == '"' || c == '\\') {
       s += '\\';
     }
-    s += c == '\n' ? ' ' : c;
+    s += c == '\n' ? std::string("\\n") : std::string(1, c);
   }
   return s + "\"";
 }

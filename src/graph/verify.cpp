@@ -11,6 +11,41 @@ Error bad(const std::string& what) {
   return Error{ErrorCode::kInvalidFile, "the graph is not well formed: " + what};
 }
 
+template <typename... Forms>
+bool is_one_of(const Argument& value) {
+  return (std::holds_alternative<Forms>(value) || ...);
+}
+
+/// True when the form of an argument can stand for a schema's type ("Tensor", "int[2]?"). A value
+/// of the graph (ValueUse) stands for any number too: sizes that came out of a tensor.
+bool fits(const Argument& value, std::string_view type) {
+  const std::string_view element = type.substr(0, type.find_first_of("[?"));
+  if (is_one_of<None>(value)) {
+    return type.ends_with("?");
+  }
+  if (is_one_of<OpaqueArg>(value)) {
+    return true;
+  }
+  if (type.find('[') != std::string_view::npos) {
+    if (element == "Tensor") {
+      return is_one_of<std::vector<ValueUse>>(value);
+    }
+    if (element == "int" || element == "SymInt") {
+      return is_one_of<std::vector<Expr>, std::vector<ValueUse>>(value);
+    }
+    return (element != "float" && element != "bool" && element != "Scalar") ||
+           is_one_of<std::vector<double>, std::vector<Expr>, std::vector<bool>,
+                     std::vector<ValueUse>>(value);
+  }
+  if (element == "int" || element == "SymInt" || element == "bool") {
+    return is_one_of<Expr, bool, ValueUse>(value);
+  }
+  if (element == "Tensor" || element == "float" || element == "Scalar") {
+    return is_one_of<Expr, double, bool, ValueUse>(value);
+  }
+  return element != "str" || is_one_of<std::string>(value);
+}
+
 class Verifier {
  public:
   explicit Verifier(const Graph& graph)
@@ -19,8 +54,14 @@ class Verifier {
   Status run() {
     std::set<std::string> names;
     for (ValueId id = 0; id < graph_.value_count(); ++id) {
-      if (!names.insert(graph_.value(id).name).second) {
-        return bad("two values are called %" + graph_.value(id).name);
+      const Value& value = graph_.value(id);
+      if (!names.insert(value.name).second) {
+        return bad("two values are called %" + value.name);
+      }
+      for (const Expr& size : value.tensor.shape) {
+        if (size.is_constant() && size.constant() < 0) {
+          return bad("%" + value.name + " has a negative size: " + print_type(value));
+        }
       }
     }
     for (const GraphInput& input : graph_.inputs) {
@@ -87,6 +128,10 @@ class Verifier {
         if (node.args[i].name != schema->arguments[i].name) {
           return bad(where + ": argument " + std::to_string(i) + " is called '" +
                      node.args[i].name + "', by the schema '" + schema->arguments[i].name + "'");
+        }
+        if (!fits(node.args[i].value, schema->arguments[i].type)) {
+          return bad(where + ": argument '" + node.args[i].name + "' is no " +
+                     schema->arguments[i].type);
         }
       }
     }

@@ -125,7 +125,11 @@ Result<Expr> read_size(const json& size) {
   if (size.contains("as_int")) {
     return Expr(size["as_int"].get<int64_t>());
   }
-  return parse_expr(size.at("as_expr").at("expr_str").get<std::string>());
+  Result<Expr> e = parse_expr(size.at("as_expr").at("expr_str").get<std::string>());
+  if (!e.ok()) {
+    return Error{ErrorCode::kInvalidFile, e.error().message};
+  }
+  return e;
 }
 
 Result<Argument> read_argument(const json& arg, const Pt2Names& names) {

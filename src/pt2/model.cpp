@@ -105,13 +105,20 @@ class ModelReader {
       return {};
     }
     for (const auto& [name, range] : model_["range_constraints"].items()) {
-      int64_t least = range.at("min_val").is_number() ? range["min_val"].get<int64_t>() : 0;
+      // A derived dimension ("2*s0") follows from its symbol. A number that comes out of a tensor
+      // has no least value unless the file says so: it may be negative, and nothing is claimed of
+      // it.
+      const Result<Expr> symbol = parse_expr(name);
+      if (!symbol.ok() || !symbol.value().is_symbol() || !range.at("min_val").is_number()) {
+        continue;
+      }
+      auto least = range["min_val"].get<int64_t>();
       // torch.export traces with at least 2 and takes 0 and 1 at run time all the same: for a size
       // of an input a least value of 2 says nothing.
       least = least == 2 && name.starts_with("s") ? 0 : least;
       const int64_t greatest =
           range.at("max_val").is_number() ? range["max_val"].get<int64_t>() : Bounds::kUnbounded;
-      graph_.bounds.set(name, std::max<int64_t>(least, 0), greatest);
+      graph_.bounds.set(name, least, greatest);
     }
     return {};
   }
@@ -125,6 +132,11 @@ class ModelReader {
       return Error{ErrorCode::kUnsupported, "tensor '" + name + "' has an unknown element type"};
     }
     value.tensor.dtype = *dtype;
+    constexpr int64_t kStrided = 7;
+    if (meta.at("layout").get<int64_t>() != kStrided) {
+      return Error{ErrorCode::kUnsupported,
+                   "tensor '" + name + "' is sparse; only dense ones are read"};
+    }
     for (const json& size : meta.at("sizes")) {
       STATOR_TRY(Expr e, read_size(size));
       value.tensor.shape.push_back(std::move(e));
@@ -199,19 +211,7 @@ class ModelReader {
     GraphInput input;
     input.kind = kind;
     input.target = target;
-    STATOR_TRY(input.data, weights_.data(target));
-    int64_t bytes = dtype_bytes(value.tensor.dtype);
-    for (const Expr& size : value.tensor.shape) {
-      if (!size.is_constant()) {
-        return Error{ErrorCode::kInvalidFile, "weight '" + target + "' has a symbolic size"};
-      }
-      bytes *= size.constant();
-    }
-    if (bytes != input.data.size_bytes) {
-      return Error{ErrorCode::kInvalidFile, "weight '" + target + "' has " +
-                                                std::to_string(input.data.size_bytes) +
-                                                " bytes, its type says " + std::to_string(bytes)};
-    }
+    STATOR_TRY(input.data, weights_.data(target, value));
     value.tensor.strides.clear();  // the bytes are row-major now
     input.value = define(std::move(value));
     graph_.inputs.push_back(std::move(input));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pt2/read_pt2.h"
 
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "pt2/model.h"
@@ -49,6 +50,11 @@ Status check_archive(const ZipFile& zip, const Place& place) {
   return {};
 }
 
+/// The error with the path in front, once.
+Error located(const Error& error, const std::string& path) {
+  return error.message.starts_with(path) ? error : error.in(path);
+}
+
 Status check_schema(const std::string& path, const json& model) {
   if (!model.contains("schema_version") || !model["schema_version"].contains("major")) {
     return Error{ErrorCode::kInvalidFile, path + ": the model has no schema version"};
@@ -80,13 +86,15 @@ Result<Graph> read_pt2(const std::string& path) {
     STATOR_TRY(const Pt2Weights weights, Pt2Weights::open(zip, place.root, place.model));
     Result<Graph> graph = read_model(model, weights);
     if (!graph.ok()) {
-      return graph.error().in(path);
+      return located(graph.error(), path);
     }
     graph->name = "main";
     if (const Status status = verify_graph(*graph); !status.ok()) {
-      return status.error().in(path);
+      return located(status.error(), path);
     }
     return graph;
+  } catch (const std::bad_alloc&) {
+    return Error{ErrorCode::kInvalidFile, path + ": it takes more memory than there is"};
   } catch (const json::exception& e) {
     return Error{ErrorCode::kInvalidFile, path + ": its model is damaged: " + e.what()};
   }

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pt2/weights.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace stator {
 namespace {
 
 using nlohmann::json;
+
+/// A weight with strides of 0 is written out in full up to this size: a file of some kilobytes must
+/// not take all memory.
+constexpr int64_t kMaxExpandedBytes = int64_t{1} << 30;
 
 struct Layout {
   DType dtype = DType::kFloat32;
@@ -50,6 +55,17 @@ int64_t span_of(const Layout& layout) {
   return last + 1;
 }
 
+/// Elements of the tensor, or -1 when so many cannot be.
+int64_t count_of(const Layout& layout) {
+  int64_t count = 1;
+  for (const int64_t size : layout.sizes) {
+    if (size < 0 || __builtin_mul_overflow(count, size, &count) || count > INT64_MAX / 16) {
+      return -1;
+    }
+  }
+  return count;
+}
+
 bool is_row_major(const Layout& layout) {
   int64_t expected = 1;
   for (size_t k = layout.sizes.size(); k-- > 0;) {
@@ -59,6 +75,10 @@ bool is_row_major(const Layout& layout) {
     expected *= layout.sizes[k];
   }
   return true;
+}
+
+bool is_aligned(const void* data, int64_t bytes) {
+  return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(bytes) == 0;
 }
 
 TensorData copy_row_major(const Layout& layout, const uint8_t* source, int64_t count,
@@ -144,9 +164,9 @@ Result<Pt2Weights> Pt2Weights::open(const ZipFile& zip, const std::string& root,
   return weights;
 }
 
-Result<TensorData> Pt2Weights::data(const std::string& name) const {
+Result<TensorData> Pt2Weights::data(const std::string& name, const Value& value) const {
   const auto found = sources_.find(name);
-  const std::string where = zip_->path() + ": weight '" + name + "'";
+  const std::string where = "weight '" + name + "'";
   if (found == sources_.end()) {
     return Error{ErrorCode::kInvalidFile, where + " is missing"};
   }
@@ -167,18 +187,30 @@ Result<TensorData> Pt2Weights::data(const std::string& name) const {
     STATOR_TRY(TensorData bytes, zip_->bytes(entry));
     const int64_t element = dtype_bytes(*dtype);
     const int64_t span = span_of(layout);
-    int64_t count = 1;
-    for (const int64_t size : layout.sizes) {
-      if (size != 0 && count > INT64_MAX / 16 / size) {
-        return Error{ErrorCode::kInvalidFile, where + " has a damaged shape"};
-      }
-      count *= size;
+    const int64_t count = count_of(layout);
+    if (count < 0) {
+      return Error{ErrorCode::kInvalidFile, where + " has a damaged shape"};
+    }
+    const std::vector<Expr> shape(layout.sizes.begin(), layout.sizes.end());
+    if (*dtype != value.tensor.dtype || shape != value.tensor.shape) {
+      Value stored;
+      stored.tensor.dtype = *dtype;
+      stored.tensor.shape = shape;
+      return Error{ErrorCode::kInvalidFile, where + " is stored as " + print_type(stored) +
+                                                ", the model takes " + print_type(value)};
     }
     if (span < 0 || layout.offset > bytes.size_bytes / element ||
         span > bytes.size_bytes / element - layout.offset) {
       return Error{ErrorCode::kInvalidFile, where + " lies outside its entry '" + entry + "'"};
     }
-    if (!is_row_major(layout)) {
+    // What another program packed need not be aligned; a kernel reads whole elements.
+    const bool aligned = is_aligned(bytes.as<uint8_t>() + layout.offset * element, element);
+    if (count > 0 && (!is_row_major(layout) || !aligned)) {
+      if (count * element > std::max(kMaxExpandedBytes, bytes.size_bytes)) {
+        return Error{ErrorCode::kInvalidFile,
+                     where + " expands " + std::to_string(bytes.size_bytes) + " bytes to " +
+                         std::to_string(count * element) + "; save it as a dense tensor"};
+      }
       return copy_row_major(layout, bytes.as<uint8_t>(), count, element);
     }
     bytes.data = bytes.as<uint8_t>() + layout.offset * element;

@@ -9,6 +9,7 @@
 
 #include "pt2/zip.h"
 #include "stator/dtype.h"
+#include "stator/graph.h"
 #include "stator/tensor_data.h"
 
 namespace stator {
@@ -22,9 +23,9 @@ class Pt2Weights {
   static Result<Pt2Weights> open(const ZipFile& zip, const std::string& root,
                                  const std::string& model);
   /// Dense row-major bytes of a parameter, buffer or constant by its state-dict name: in the
-  /// mapping where they lie so in the file, else a copy. kInvalidFile when missing, pickled, or
-  /// outside its entry.
-  Result<TensorData> data(const std::string& name) const;
+  /// mapping where they lie so in the file, else a copy. kInvalidFile when missing, pickled,
+  /// outside its entry, or of another type than `value`, which stands for it in the graph.
+  Result<TensorData> data(const std::string& name, const Value& value) const;
 
  private:
   const ZipFile* zip_ = nullptr;

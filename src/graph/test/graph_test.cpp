@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "graph/schema.h"
 
 namespace stator {
@@ -39,6 +41,44 @@ TEST(GraphText, FillsDefaultsAndTakesPositions) {
   EXPECT_EQ(node.integer("alpha"), 1);
 }
 
+TEST(GraphText, TellsNumbersFromSizes) {
+  const std::string text = R"(graph g(
+    %x: f32[2],
+    %m: bool[2],
+):
+  %a: f32[2] = aten.masked_fill.Scalar(self=%x, mask=%m, value=-inf)
+  %b: f32[2] = aten.masked_fill.Scalar(self=%x, mask=%m, value=nan)
+  %c: f32[2] = aten.masked_fill.Scalar(self=%x, mask=%m, value=-2.0)
+  %d: f32[2] = aten.masked_fill.Scalar(self=%x, mask=%m, value=1e-05)
+  %e: f32[2] = aten.masked_fill.Scalar(self=%x, mask=%m, value=-2)
+  return %a
+)";
+  Result<Graph> graph = parse_graph(text);
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  const auto value = [&graph](size_t i) { return *graph->node(graph->order()[i]).find("value"); };
+  EXPECT_EQ(value(0), Argument(-std::numeric_limits<double>::infinity()));
+  EXPECT_TRUE(std::isnan(std::get<double>(value(1))));
+  EXPECT_EQ(value(2), Argument(-2.0));
+  EXPECT_EQ(value(3), Argument(1e-5));
+  EXPECT_EQ(value(4), Argument(Expr(-2)));
+  EXPECT_EQ(print_graph(*graph), text);
+}
+
+TEST(GraphText, KeepsTextAndLinesAsTheyAre) {
+  const std::string text = R"(graph g(
+    %x: f32[2],
+):
+  %a: f32[2] = mylib.op.default(%x, "two\nlines, \"quoted\" \\ and all")  # m.py:3:  outside = 1
+  return %a
+)";
+  Result<Graph> graph = parse_graph(text);
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  const Node& node = graph->node(graph->order()[0]);
+  EXPECT_EQ(std::get<std::string>(node.args[1].value), "two\nlines, \"quoted\" \\ and all");
+  EXPECT_EQ(node.source().text, "outside = 1");
+  EXPECT_EQ(print_graph(*graph), text);
+}
+
 TEST(GraphText, NamesTheLineOfAnError) {
   const auto message = [](const char* text) {
     Result<Graph> graph = parse_graph(text);
@@ -52,6 +92,9 @@ TEST(GraphText, NamesTheLineOfAnError) {
             "line 2: aten.relu.default: too many arguments");
   EXPECT_EQ(message("graph g(%x: f32[2]):\n  %y: f32[2] = aten.mm.default(%x)\n return %y"),
             "line 2: aten.mm.default: argument 'mat2' is missing");
+  EXPECT_EQ(
+      message("graph g(%x: f32[2]):\n  %y: f32[2] = aten.mm.default(%x, self=%x)\n return %y"),
+      "line 2: aten.mm.default: argument 'self' is given twice");
 }
 
 TEST(Graph, ReplacesUsesAndRemovesDeadNodes) {
@@ -91,6 +134,22 @@ TEST(Schema, KnowsDefaultsTypesAndTraits) {
   const Schema* pool = find_schema("aten.max_pool2d.default");
   EXPECT_EQ(std::get<std::vector<Expr>>(pool->arguments[3].default_value),
             std::vector<Expr>{Expr(0)});
+}
+
+TEST(Schema, TakesIntegersWhereFloatsAreWanted) {
+  Result<Graph> graph = parse_graph(R"(graph g(%x: f32[1, 1, 2, 2]):
+  %a: f32[1, 1, 4, 4] = aten.upsample_nearest2d.vec(%x, None, [2, 2])
+  %b: f32[1, 1, 2, 2] = aten.leaky_relu.default(%x, 1)
+  %c: f32[1, 1, 2, 2] = aten.dropout.default(%x, 0, False)
+  return %a
+)");
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  const auto arg = [&graph](size_t i, const char* name) {
+    return *graph->node(graph->order()[i]).find(name);
+  };
+  EXPECT_EQ(arg(0, "scale_factors"), Argument(std::vector<double>{2, 2}));
+  EXPECT_EQ(arg(1, "negative_slope"), Argument(Expr(1)));  // a Scalar keeps its form
+  EXPECT_EQ(arg(2, "p"), Argument(0.0));
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ namespace {
 using testing::HasSubstr;
 
 const std::string kMixed = std::string(STATOR_TEST_DATA) + "/mixed.pt2";
+const std::string kOpen = std::string(STATOR_TEST_DATA) + "/open.pt2";
 
 std::string read_file(const std::string& path) {
   std::ifstream stream(path, std::ios::binary);
@@ -107,6 +108,66 @@ TEST(ReadPt2, RefusesPicklesAndSizesThatDoNotFit) {
   EXPECT_THAT(error_of(edited(bytes, "\"storage_offset\": {\"as_int\": 0}",
                               "\"storage_offset\": {\"as_int\": 9}")),
               testing::AnyOf(HasSubstr("lies outside its entry"), ""));
+}
+
+/// The bytes with the braces (and what is in them) that first open after `marker` empty.
+std::string emptied(std::string bytes, const std::string& marker) {
+  const size_t begin = bytes.find('{', bytes.find(marker));
+  size_t end = begin;
+  for (int depth = 0; end < bytes.size();) {
+    depth += bytes[end] == '{' ? 1 : bytes[end] == '}' ? -1 : 0;
+    ++end;
+    if (depth == 0) {
+      break;
+    }
+  }
+  return bytes.replace(begin, end - begin, "{}" + std::string(end - begin - 2, ' '));
+}
+
+TEST(ReadPt2, RefusesObjectsWithoutTheirField) {
+  const std::string bytes = read_file(kMixed);
+  EXPECT_THAT(error_of(emptied(bytes, "\"input_specs\"")), HasSubstr("a description is empty"));
+  EXPECT_THAT(error_of(emptied(bytes, "\"output_specs\"")), HasSubstr("a description is empty"));
+  EXPECT_THAT(error_of(emptied(bytes, "\"outputs\": [{\"as_sym_int\"")),
+              HasSubstr("a description is empty"));
+  EXPECT_THAT(error_of(emptied(bytes, "\"name\": \"self\", \"arg\"")),
+              HasSubstr("an argument has no value"));
+}
+
+TEST(ReadPt2, ComparesTheTypesOfWeightsWithTheModel) {
+  const std::string bytes = read_file(kMixed);
+  const auto meta = [](int dtype, int rows, int columns) {
+    return "\"use_pickle\": false, \"tensor_meta\": {\"dtype\": " + std::to_string(dtype) +
+           ", \"sizes\": [{\"as_int\": " + std::to_string(rows) +
+           "}, {\"as_int\": " + std::to_string(columns) + "}]";
+  };
+  EXPECT_THAT(error_of(edited(bytes, meta(7, 4, 4), meta(4, 4, 4))),
+              HasSubstr("weight 'first.weight' is stored as i32[4, 4], the model takes f32[4, 4]"));
+  EXPECT_THAT(error_of(edited(bytes, meta(7, 4, 4), meta(7, 2, 8))),
+              HasSubstr("weight 'first.weight' is stored as f32[2, 8], the model takes f32[4, 4]"));
+}
+
+TEST(ReadPt2, NamesTheFileOnce) {
+  const std::string message =
+      error_of(edited(read_file(kMixed), "\"use_pickle\": false", "\"use_pickle\": true "));
+  const size_t first = message.find("stator_damaged.pt2");
+  ASSERT_NE(first, std::string::npos);
+  EXPECT_EQ(message.find("stator_damaged.pt2", first + 1), std::string::npos) << message;
+}
+
+TEST(ReadPt2, ClaimsOnlyTheBoundsThatTheFileGives) {
+  Result<Graph> graph = read_pt2(kOpen);
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  // "2*half" follows from half, and the number of item() may be negative.
+  ASSERT_EQ(graph->bounds.ranges().size(), 1u);
+  EXPECT_EQ(graph->bounds.ranges().begin()->second, (std::pair<int64_t, int64_t>(0, 9)));
+  EXPECT_EQ(graph->bounds.least(Expr::symbol("u0")), std::nullopt);
+  const std::string text = print_graph(*graph);
+  EXPECT_THAT(text, HasSubstr("value=-inf"));
+  EXPECT_THAT(text, HasSubstr("fill_value=u0"));
+  Result<Graph> again = parse_graph(text);
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_EQ(print_graph(*again), text);
 }
 
 TEST(ReadPt2, SurvivesTruncation) {
