@@ -61,6 +61,18 @@ std::optional<Split> split(const Expr& a, const Expr& b, const Bounds& bounds) {
   return std::nullopt;
 }
 
+/// (x // c) // b == x // (c*b) for every b > 0; sizes are no less than 0, and a divisor of 0 has no
+/// value either way.
+Expr nested_quotient(const Expr& a, const Expr& b, const Bounds& bounds) {
+  if (a.kind() == ExprKind::kFloorDiv) {
+    const std::optional<int64_t> low = bounds.least(b);
+    if (low && *low >= 0) {
+      return nested_quotient(a.operands()[0], a.operands()[1] * b, bounds);
+    }
+  }
+  return floor_div(a, b);
+}
+
 Expr simplify_quotient(const Expr& a, const Expr& b, const Bounds& bounds) {
   const std::optional<int64_t> low = bounds.least(a);
   if (low && *low >= 0 && bounds.proves_less(a, b)) {
@@ -72,7 +84,7 @@ Expr simplify_quotient(const Expr& a, const Expr& b, const Bounds& bounds) {
                ? simplify_quotient(q.operands()[0], q.operands()[1], bounds)
                : simplify(q, bounds);
   }
-  return floor_div(a, b);
+  return nested_quotient(a, b, bounds);
 }
 
 Expr simplify_remainder(const Expr& a, const Expr& b, const Bounds& bounds) {
@@ -91,8 +103,8 @@ Expr simplify_remainder(const Expr& a, const Expr& b, const Bounds& bounds) {
 }
 
 /// c*b*(a // b) + c*(a % b) is c*a: a remainder is written as a - b*(a // b) where that makes the
-/// sum shorter. (A divisor of 0 has no value either way.)
-Expr join_remainders(const Expr& sum) {
+/// sum shorter.
+Expr join_remainders(const Expr& sum, const Bounds& bounds) {
   const Polynomial terms = to_polynomial(sum);
   std::set<Expr> remainders;
   for (const auto& [monomial, coefficient] : terms) {
@@ -105,7 +117,7 @@ Expr join_remainders(const Expr& sum) {
   for (const Expr& remainder : remainders) {
     const Expr& a = remainder.operands()[0];
     const Expr& b = remainder.operands()[1];
-    const Expr written = a - b * floor_div(a, b);
+    const Expr written = a - b * nested_quotient(a, b, bounds);
     Expr candidate = 0;
     for (const auto& [monomial, coefficient] : terms) {
       Monomial rest = monomial;
@@ -118,7 +130,7 @@ Expr join_remainders(const Expr& sum) {
       candidate = candidate + from_monomial(rest, coefficient) * written;
     }
     if (to_polynomial(candidate).size() < terms.size()) {
-      return join_remainders(candidate);
+      return join_remainders(candidate, bounds);
     }
   }
   return sum;
@@ -168,7 +180,7 @@ Expr simplify(const Expr& e, const Bounds& bounds) {
     }
     case ExprKind::kAdd:
       if (e.kind() == ExprKind::kAdd) {
-        return join_remainders(rebuilt);
+        return join_remainders(rebuilt, bounds);
       }
       [[fallthrough]];
     case ExprKind::kMul: {

@@ -100,6 +100,11 @@ TEST(Simplify, JoinsQuotientAndRemainder) {
   EXPECT_EQ(simplify(e, bounds).str(), (Expr(48) * x + Expr::symbol("k")).str());
   const Expr other = Expr(47) * s * floor_div(x, s) + Expr(48) * mod(x, s);
   EXPECT_EQ(simplify(other, bounds), other);
+  // Three axes merged into one and taken apart again.
+  const Expr four_s = Expr(4) * s;
+  const Expr merged =
+      Expr(8) * s * floor_div(x, four_s) + Expr(2) * mod(x, 4) + Expr(8) * mod(floor_div(x, 4), s);
+  EXPECT_EQ(simplify(merged, bounds), Expr(2) * x);
 }
 
 TEST(LinearForm, SeparatesIndices) {

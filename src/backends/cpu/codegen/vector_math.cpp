@@ -4,7 +4,8 @@
 // last coefficients moved for the least greatest error). log: x = 2^e m with m in [2/3, 4/3), then
 // 2 atanh((m-1)/(m+1)). erf: N. Juffa's single-precision approximation
 // (https://stackoverflow.com/a/35148199, two-clause BSD). tanh: odd polynomial near 0, else through
-// exp. sin and cos: reduced in double precision by pi/2.
+// exp. sin and cos: reduced in double precision by pi/2; above 1e5 as M. Payne and R. Hanek do,
+// "Radian reduction for trigonometric functions" (SIGNUM Newsletter 18, 1983).
 #include "backends/cpu/codegen/vector_math.h"
 
 #include <cmath>
@@ -19,6 +20,8 @@ using llvm::Intrinsic::ID;
 
 class Math {
  public:
+  static constexpr double kNearAngle = 1e5;
+
   Math(llvm::IRBuilder<>& builder, llvm::Type* type) : b(builder), type(type) {}
 
   Value* num(double v) { return llvm::ConstantFP::get(type, v); }
@@ -185,19 +188,108 @@ class Math {
     return keep_nan(x, b.CreateFDiv(y, num(6.0)));
   }
 
-  /// sin (phase 0) or cos (phase 1).
-  Value* wave(Value* x, int phase) {
+  /// An argument as quadrant * pi/2 + rest, |rest| <= pi/4.
+  struct Angle {
+    Value* quadrant;  // i32, modulo 4
+    Value* rest;
+  };
+
+  /// Two-part pi/2 in double precision: exact enough up to kNearAngle.
+  Angle reduce_near(Value* x) {
     llvm::Type* wide = type->getWithNewType(b.getDoubleTy());
     Value* y = b.CreateFPExt(x, wide);
     const auto wide_num = [wide](double v) { return llvm::ConstantFP::get(wide, v); };
     Value* n = call(llvm::Intrinsic::rint, b.CreateFMul(y, wide_num(0.63661977236758134)));
     Value* r = b.CreateFSub(y, b.CreateFMul(n, wide_num(1.5707963267948966)));
     r = b.CreateFSub(r, b.CreateFMul(n, wide_num(6.123233995736766e-17)));
-    Value* f = b.CreateFPTrunc(r, type);
-    // Infinite and NaN arguments: the quadrant is not defined, the result is NaN all the same.
-    Value* finite = b.CreateFCmpOLT(abs(x), num(INFINITY));
-    Value* quadrant = b.CreateFPToSI(select(finite, n, wide_num(0)), int_type(64));
-    quadrant = b.CreateTrunc(quadrant, int_type());
+    Value* near = b.CreateFCmpOLE(abs(x), num(kNearAngle));
+    return {b.CreateFPToSI(select(near, n, wide_num(0)), int_type()), b.CreateFPTrunc(r, type)};
+  }
+
+  /// Payne and Hanek: x = m 2^e, and of the binary digits of 2/pi only the 96 matter whose product
+  /// with m 2^e lies below 4 and above the result's precision. For |x| > kNearAngle, finite.
+  Angle reduce_far(Value* x) {
+    Value* magnitude = b.CreateAnd(bits(x), integer(0x7fffffff));
+    Value* exponent = b.CreateSub(b.CreateLShr(magnitude, integer(23)), integer(150));
+    Value* mantissa = b.CreateAnd(magnitude, integer(0x7fffff));
+    mantissa = b.CreateOr(mantissa, integer(0x800000));
+    // Digits from 2^31 down: the first word holds none of 2/pi yet.
+    Value* position = b.CreateAdd(exponent, integer(30));
+    const std::vector<Value*> window = two_over_pi(position, 3);
+    const auto widen = [&](Value* v) { return b.CreateZExt(v, int_type(64)); };
+    const auto wide_int = [&](int64_t v) { return llvm::ConstantInt::getSigned(int_type(64), v); };
+    Value* m = widen(mantissa);
+    Value* low = b.CreateMul(m, widen(window[2]));
+    Value* middle = b.CreateAdd(b.CreateMul(m, widen(window[1])), b.CreateLShr(low, wide_int(32)));
+    Value* high = b.CreateAdd(b.CreateMul(m, widen(window[0])), b.CreateLShr(middle, wide_int(32)));
+    // Two digits of quadrant, 62 of fraction.
+    Value* product =
+        b.CreateOr(b.CreateShl(high, wide_int(32)), b.CreateAnd(middle, wide_int(0xffffffff)));
+    Value* rounded = b.CreateAdd(product, wide_int(int64_t{1} << 61));
+    Value* quadrant = b.CreateTrunc(b.CreateLShr(rounded, wide_int(62)), int_type());
+    Value* fraction = b.CreateAShr(b.CreateShl(product, wide_int(2)), wide_int(2));
+    llvm::Type* wide = type->getWithNewType(b.getDoubleTy());
+    constexpr double kUnit = 1.5707963267948966 / 4611686018427387904.0;  // pi/2 * 2^-62
+    Value* rest = b.CreateFMul(b.CreateSIToFP(fraction, wide), llvm::ConstantFP::get(wide, kUnit));
+    rest = b.CreateFPTrunc(rest, type);
+    Value* negative = b.CreateFCmpOLT(x, num(0.0));
+    return {select(negative, b.CreateNeg(quadrant), quadrant),
+            select(negative, b.CreateFNeg(rest), rest)};
+  }
+
+  /// `count` words of 32 binary digits of 2/pi, from digit `position` of a table whose first word
+  /// holds the digits of 2^31 to 2^0.
+  std::vector<Value*> two_over_pi(Value* position, int count) {
+    static constexpr uint32_t kDigits[] = {0,          0xA2F9836E, 0x4E441529, 0xFC2757D1,
+                                           0xF534DDC0, 0xDB629599, 0x3C439041, 0xFE5163AB};
+    constexpr int kStarts = 5;  // the largest exponent begins in word 4
+    Value* word = b.CreateAShr(position, integer(5));
+    Value* shift = b.CreateAnd(position, integer(31));
+    std::vector<Value*> words;
+    for (int k = 0; k <= count; ++k) {
+      Value* digits = integer(static_cast<int32_t>(kDigits[k]));
+      for (int start = 1; start < kStarts; ++start) {
+        digits = select(b.CreateICmpEQ(word, integer(start)),
+                        integer(static_cast<int32_t>(kDigits[start + k])), digits);
+      }
+      words.push_back(digits);
+    }
+    std::vector<Value*> window;
+    for (size_t k = 0; k < static_cast<size_t>(count); ++k) {
+      window.push_back(
+          b.CreateIntrinsic(int_type(), llvm::Intrinsic::fshl, {words[k], words[k + 1], shift}));
+    }
+    return window;
+  }
+
+  /// The long reduction runs only when a lane needs it.
+  Angle reduce(Value* x) {
+    const Angle near = reduce_near(x);
+    Value* is_far = b.CreateFCmpOGT(abs(x), num(kNearAngle));
+    Value* any_far = type->isVectorTy() ? b.CreateOrReduce(is_far) : is_far;
+    llvm::BasicBlock* before = b.GetInsertBlock();
+    llvm::Function* function = before->getParent();
+    auto* far_block = llvm::BasicBlock::Create(b.getContext(), "far_angle", function);
+    auto* after = llvm::BasicBlock::Create(b.getContext(), "angle", function);
+    b.CreateCondBr(any_far, far_block, after);
+    b.SetInsertPoint(far_block);
+    const Angle far = reduce_far(x);
+    Value* far_quadrant = select(is_far, far.quadrant, near.quadrant);
+    Value* far_rest = select(is_far, far.rest, near.rest);
+    b.CreateBr(after);
+    b.SetInsertPoint(after);
+    const auto merge = [&](Value* of_near, Value* of_far) {
+      llvm::PHINode* phi = b.CreatePHI(of_near->getType(), 2);
+      phi->addIncoming(of_near, before);
+      phi->addIncoming(of_far, far_block);
+      return phi;
+    };
+    return {merge(near.quadrant, far_quadrant), merge(near.rest, far_rest)};
+  }
+
+  /// sin (phase 0) or cos (phase 1).
+  Value* wave(Value* x, int phase) {
+    auto [quadrant, f] = reduce(x);
     quadrant = b.CreateAdd(quadrant, integer(phase));
     Value* z = b.CreateFMul(f, f);
     Value* s = num(-1.9515295891e-4);
@@ -210,7 +302,7 @@ class Math {
     Value* negative = b.CreateICmpNE(b.CreateAnd(quadrant, integer(2)), integer(0));
     Value* result = select(odd, c, s);
     result = select(negative, b.CreateFNeg(result), result);
-    return select(finite, result, num(NAN));
+    return select(b.CreateFCmpOLT(abs(x), num(INFINITY)), result, num(NAN));
   }
 
   llvm::IRBuilder<>& b;
