@@ -51,6 +51,12 @@ struct BoundStep {
 class LoadedCode {
  public:
   virtual ~LoadedCode() = default;
+  /// Whether a step with so many buffers and sizes fits the kernel; asked once for each step when
+  /// an engine is loaded, so that a damaged file cannot make a kernel read past them.
+  virtual Status check_step(int32_t kernel, int64_t buffers, int64_t sizes) const {
+    (void)kernel, (void)buffers, (void)sizes;
+    return {};
+  }
   /// Runs the steps in order. Allocates nothing. `scratch` holds scratch_per_thread bytes for each
   /// thread of the pool. `step_ns`, when given, receives each step's time. `stream` is the
   /// executor's (CUDA: a CUstream), else null.

@@ -74,8 +74,6 @@ class Trial {
     return true;
   }
 
-  int64_t scratch_bytes() const { return step_.scratch_bytes; }
-
   /// Microseconds of one run: the least of some, until about two milliseconds are spent.
   double time(const LoadedCode& code, int kernel, int rounds) {
     step_.kernel = kernel;
@@ -161,6 +159,37 @@ struct Contest {
   std::vector<Tactic> candidates;
 };
 
+/// Drops the candidates that need more scratch memory than allowed; if all do, the one that needs
+/// least stays, since a region must run somehow.
+void keep_within_workspace(const RegionGraph& graph, const Region& region,
+                           const CompilerBackend& backend,
+                           const std::map<std::string, int64_t>& sizes, int64_t limit,
+                           std::vector<Tactic>* candidates) {
+  if (limit <= 0) {
+    return;
+  }
+  std::vector<Tactic> fitting;
+  std::optional<Tactic> leanest;
+  int64_t least = 0;
+  for (const Tactic& tactic : *candidates) {
+    const KernelLaunch launch = backend.launch(graph, region, tactic);
+    const int64_t bytes = launch.scratch_bytes.evaluate(sizes).value_or(0);
+    if (bytes <= limit) {
+      fitting.push_back(tactic);
+    }
+    if (!leanest.has_value() || bytes < least) {
+      leanest = tactic;
+      least = bytes;
+    }
+  }
+  if (fitting.empty()) {
+    STATOR_LOG(kWarning, "region " + region.name + " needs " + std::to_string(least) +
+                             " bytes of workspace, workspace_size allows " + std::to_string(limit));
+    fitting.push_back(*leanest);
+  }
+  *candidates = std::move(fitting);
+}
+
 std::string cache_key(const RegionGraph& graph, const RegionGroup& group,
                       const std::map<std::string, int64_t>& sizes) {
   std::vector<std::string> symbols;
@@ -202,6 +231,7 @@ Result<std::vector<Tactic>> choose_tactics(const RegionGraph& graph,
     if (candidates.empty()) {
       return Error{ErrorCode::kUnsupported, "region " + region.name + " has no tactic"};
     }
+    keep_within_workspace(graph, region, backend, sizes, options.workspace_bytes, &candidates);
     chosen[g] = candidates.front();
     if (candidates.size() == 1 || options.build.optimization_level == 0) {
       continue;
@@ -251,8 +281,7 @@ Result<std::vector<Tactic>> choose_tactics(const RegionGraph& graph,
       const bool spent =
           options.time_budget_s > 0 && seconds_since(begin) > 0.7 * options.time_budget_s;
       Trial trial(graph, region, backend, tactic, sizes);
-      if (spent || !trial.prepare() ||
-          (options.workspace_bytes > 0 && trial.scratch_bytes() > options.workspace_bytes)) {
+      if (spent || !trial.prepare()) {
         continue;
       }
       const double us = trial.time(*code, index, options.timing_iterations);

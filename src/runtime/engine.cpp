@@ -80,6 +80,10 @@ Status Engine::load_code(Impl& impl) {
     const PlanKernel& kernel = plan.kernels[static_cast<size_t>(plan.steps[i].kernel)];
     const auto [executor, code] = loaded[kernel.executor];
     const auto step = static_cast<int32_t>(i);
+    const Status fits =
+        code->check_step(plan.steps[i].kernel, static_cast<int64_t>(plan.steps[i].buffers.size()),
+                         static_cast<int64_t>(plan.steps[i].sizes.size()));
+    if (!fits.ok()) return fits.error().in("step " + std::to_string(i));
     if (impl.spans.empty() || impl.spans.back().code != code) {
       impl.spans.push_back({executor, code, step, step});
     }

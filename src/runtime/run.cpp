@@ -72,9 +72,13 @@ Status ExecutionContext::Impl::check_faults() {
 Status ExecutionContext::Impl::run(void* stream, int64_t* step_ns) {
   STATOR_RETURN_IF_ERROR(bind_call());
   for (const StepSpan& span : engine->spans) {
-    STATOR_RETURN_IF_ERROR(span.code->run(state->steps.data() + span.begin, span.end - span.begin,
-                                          scratch.data(), state->scratch_bytes, stream,
-                                          step_ns == nullptr ? nullptr : step_ns + span.begin));
+    const Status ran = span.code->run(state->steps.data() + span.begin, span.end - span.begin,
+                                      scratch.data(), state->scratch_bytes, stream,
+                                      step_ns == nullptr ? nullptr : step_ns + span.begin);
+    if (!ran.ok()) {
+      std::memset(faults.data(), 0, faults.size() * sizeof(int64_t));  // not of the next call
+      return ran;
+    }
   }
   return check_faults();
 }

@@ -6,7 +6,9 @@
 #include <llvm/Target/TargetMachine.h>
 #include <llvm/TargetParser/Host.h>
 #include <llvm/TargetParser/Triple.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <mutex>
 
@@ -115,6 +117,12 @@ CpuTarget CpuTarget::host(bool hardware_compatible) {
                : level == "avx512"                      ? "x86-64-v4"
                                                         : "x86-64-v3";
   return target;
+}
+
+std::string host_model() {
+  const long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return llvm::sys::getHostCPUName().str() + " l2 " + std::to_string(std::max(l2, 0L) / 1024) +
+         " KiB";
 }
 
 std::unique_ptr<llvm::TargetMachine> CpuTarget::machine() const {

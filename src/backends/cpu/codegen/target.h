@@ -28,4 +28,8 @@ struct CpuTarget {
   std::unique_ptr<llvm::TargetMachine> machine() const;
 };
 
+/// The microarchitecture and its second-level cache: "sapphirerapids l2 2048 KiB". Timings of one
+/// model say little about another.
+std::string host_model();
+
 }  // namespace stator::cpu

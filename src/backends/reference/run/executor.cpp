@@ -21,6 +21,19 @@ class ReferenceCode : public LoadedCode {
  public:
   explicit ReferenceCode(Kernels kernels) : kernels_(std::move(kernels)) {}
 
+  Status check_step(int32_t kernel, int64_t buffers, int64_t sizes) const override {
+    const CallPayload& payload = *kernels_[static_cast<size_t>(kernel)];
+    const auto wanted = static_cast<int64_t>(expr_fields(payload.attributes).size());
+    if (buffers == payload.inputs + payload.outputs && sizes == wanted) {
+      return {};
+    }
+    return Error{ErrorCode::kInvalidFile,
+                 "a step of \"" + std::string(layer_kind_name(payload.attributes)) + "\" has " +
+                     std::to_string(buffers) + " buffers and " + std::to_string(sizes) +
+                     " sizes, expected " + std::to_string(payload.inputs + payload.outputs) +
+                     " and " + std::to_string(wanted)};
+  }
+
   Status run(const BoundStep* steps, int64_t count, void*, int64_t, void*,
              int64_t* step_ns) const override {
     for (int64_t i = 0; i < count; ++i) {
