@@ -53,6 +53,13 @@ class Engine {
 
   const std::vector<TensorInfo>& inputs() const;
   const std::vector<TensorInfo>& outputs() const;
+  /// "cpu", "cuda", …: where inputs and outputs lie. Host memory unless it is a device of its own.
+  const std::string& device() const;
+  bool host_memory() const;
+  /// Memory of the engine's device, for inputs and outputs, and copies to and from it.
+  Result<TensorData> allocate(int64_t size_bytes, void** writable) const;
+  Status copy_to_device(void* device, const void* host, int64_t size_bytes) const;
+  Status copy_to_host(void* host, const void* device, int64_t size_bytes) const;
   int scalar_input_count() const;
   const std::string& metadata() const;  // JSON of the compiler: pytree specs and such
   const Plan& plan() const;
@@ -65,6 +72,7 @@ class Engine {
   struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
   static Status load_code(Impl& impl);
+  static Result<std::vector<const void*>> place_weights(Impl& impl);
   static void describe_interface(Impl& impl);
   std::unique_ptr<Impl> impl_;
 };
@@ -95,10 +103,13 @@ class ExecutionContext {
   Status set_shapes(const int64_t* sizes, int64_t size_count, const int64_t* scalars,
                     int64_t scalar_count);
   const std::vector<int64_t>& output_shape(int index) const;  // after set_shapes
-  /// Dense row-major data of the input's dtype; must stay alive until run returns.
+  /// Dense row-major data of the input's dtype, on the engine's device; must stay alive until run
+  /// returns (with a stream: until the stream has passed it).
   Status set_input(int index, const void* data);
   /// Where to write an output; null (the default): the context's own memory.
   Status set_output(int index, void* data);
+  /// `stream` (CUDA: a CUstream): the work is put there and not waited for; an index out of range is
+  /// then reported by a later call. Without one, run waits.
   Status run(void* stream = nullptr);
   TensorView output(int index) const;  // after run
   /// One run with the time of every step.

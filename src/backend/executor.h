@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,6 +47,20 @@ struct BoundStep {
       nullptr;  // of each buffer in turn; for kernels that are not generated
 };
 
+/// What a backend keeps for one context at one shape: prepared library calls, a captured graph.
+class RunState {
+ public:
+  virtual ~RunState() = default;
+};
+
+struct RunOptions {
+  void* scratch = nullptr;  // scratch_per_thread bytes for each thread of the executor
+  int64_t scratch_per_thread = 0;
+  void* stream = nullptr;      // CUDA: the caller's CUstream; null: run, then wait
+  int64_t* step_ns = nullptr;  // when given, receives each step's time
+  RunState* state = nullptr;   // of new_state(), for these steps alone; may be null
+};
+
 /// A plan's code, loaded for this process and ready on this machine. Immutable and shared by
 /// threads.
 class LoadedCode {
@@ -57,11 +72,10 @@ class LoadedCode {
     (void)kernel, (void)buffers, (void)sizes;
     return {};
   }
-  /// Runs the steps in order. Allocates nothing. `scratch` holds scratch_per_thread bytes for each
-  /// thread of the pool. `step_ns`, when given, receives each step's time. `stream` is the
-  /// executor's (CUDA: a CUstream), else null.
-  virtual Status run(const BoundStep* steps, int64_t count, void* scratch,
-                     int64_t scratch_per_thread, void* stream, int64_t* step_ns) const = 0;
+  /// Null when the executor has nothing to keep.
+  virtual std::unique_ptr<RunState> new_state() const { return nullptr; }
+  /// Runs the steps in order. Allocates nothing once the state has seen a run.
+  virtual Status run(const BoundStep* steps, int64_t count, const RunOptions& options) const = 0;
 };
 
 class ExecutorBackend {
@@ -74,6 +88,25 @@ class ExecutorBackend {
                                                    const std::vector<CodeVariant>& code) const = 0;
   /// Memory that this executor's kernels can reach, 64-byte aligned.
   virtual Result<TensorData> allocate(int64_t size_bytes, void** writable) const = 0;
+  /// True when kernels work on the host's memory. Otherwise what allocate() gives is the device's,
+  /// and bytes get there and back by the two copies, which wait until they are done.
+  virtual bool host_memory() const { return true; }
+  virtual Status copy_to_device(void* device, const void* host, int64_t size_bytes) const {
+    std::memcpy(device, host, static_cast<size_t>(size_bytes));
+    return {};
+  }
+  virtual Status copy_to_host(void* host, const void* device, int64_t size_bytes) const {
+    std::memcpy(host, device, static_cast<size_t>(size_bytes));
+    return {};
+  }
+  /// Zeroed memory that both the host and the kernels reach: fault words.
+  virtual Result<TensorData> allocate_shared(int64_t size_bytes, void** writable) const {
+    TensorData data = TensorData::allocate(size_bytes, writable);
+    std::memset(*writable, 0, static_cast<size_t>(size_bytes));
+    return data;
+  }
+  /// What the addresses of a caller's inputs and outputs must be multiples of.
+  virtual int64_t io_alignment() const { return 1; }
   /// Threads that may run one step (scratch is needed for each).
   virtual int thread_count() const = 0;
 };

@@ -61,31 +61,41 @@ class Trial {
     if (!tasks.has_value() || !scratch.has_value()) {
       return false;
     }
-    args_ = {pointers_.data(), values_.data(), &fault_};
+    void* fault = nullptr;
+    Result<TensorData> fault_memory = backend_.executor().allocate_shared(64, &fault);
+    if (!fault_memory.ok()) {
+      return false;
+    }
+    owners_.push_back(std::move(fault_memory).value());
+    args_ = {pointers_.data(), values_.data(), static_cast<int64_t*>(fault)};
     step_.args = &args_;
     step_.task_count = *tasks;
     step_.scratch_bytes = align_up(*scratch);
     step_.shapes = shapes_.data();
-    void* scratch_memory = nullptr;
-    scratch_ = TensorData::allocate(
+    Result<TensorData> scratch_memory = backend_.executor().allocate(
         std::max<int64_t>(step_.scratch_bytes * backend_.executor().thread_count(), 64),
-        &scratch_memory);
-    scratch_pointer_ = scratch_memory;
+        &scratch_pointer_);
+    if (!scratch_memory.ok()) {
+      return false;
+    }
+    scratch_ = std::move(scratch_memory).value();
     return true;
   }
 
   /// Microseconds of one run: the least of some, until about two milliseconds are spent.
   double time(const LoadedCode& code, int kernel, int rounds) {
     step_.kernel = kernel;
+    const std::unique_ptr<RunState> state = code.new_state();
+    int64_t ns = 0;
+    const RunOptions options{scratch_pointer_, step_.scratch_bytes, nullptr, &ns, state.get()};
     double best = 1e30;
     double spent = 0;
     const int at_most = 20 * std::max(1, rounds);
     for (int i = 0; i < at_most && (i < 2 + rounds || spent < 2000); ++i) {
-      const Clock::time_point begin = Clock::now();
-      if (!code.run(&step_, 1, scratch_pointer_, step_.scratch_bytes, nullptr, nullptr).ok()) {
+      if (!code.run(&step_, 1, options).ok()) {
         return 1e30;
       }
-      const double us = seconds_since(begin) * 1e6;
+      const double us = static_cast<double>(ns) * 1e-3;
       spent += us;
       if (i > 0) {  // the first touches memory for the first time
         best = std::min(best, us);
@@ -103,24 +113,32 @@ class Trial {
         if (!data.ok()) {
           return false;
         }
-        owners_.push_back(std::move(data).value());
-        pointers_.push_back(const_cast<void*>(owners_.back().data));
-        return true;
+        return add_constant(std::move(data).value());
       }
     }
     if (tensor.role == RegionTensorRole::kConstant) {
-      pointers_.push_back(const_cast<void*>(tensor.data.data));
-      return true;
+      return add_constant(tensor.data);
     }
     void* writable = nullptr;
-    Result<TensorData> memory =
-        backend_.executor().allocate(std::max<int64_t>(bytes, 64), &writable);
-    if (!memory.ok()) {
-      return false;
-    }
+    TensorData host = TensorData::allocate(std::max<int64_t>(bytes, 64), &writable);
     fill(tensor.type.dtype, writable, bytes);
-    owners_.push_back(std::move(memory).value());
-    pointers_.push_back(writable);
+    return add_constant(std::move(host));
+  }
+
+  /// Keeps the bytes where the kernels reach them.
+  bool add_constant(TensorData data) {
+    const ExecutorBackend& executor = backend_.executor();
+    if (!executor.host_memory()) {
+      void* device = nullptr;
+      Result<TensorData> memory =
+          executor.allocate(std::max<int64_t>(data.size_bytes, 64), &device);
+      if (!memory.ok() || !executor.copy_to_device(device, data.data, data.size_bytes).ok()) {
+        return false;
+      }
+      data = std::move(memory).value();
+    }
+    pointers_.push_back(const_cast<void*>(data.data));
+    owners_.push_back(std::move(data));
     return true;
   }
 
@@ -130,6 +148,12 @@ class Trial {
       auto* values = static_cast<float*>(data);
       for (int64_t i = 0; i < bytes / 4; ++i) {
         values[i] = static_cast<float>((i * 37) % 64) / 64.0f - 0.5f;
+      }
+    } else if (dtype == DType::kFloat16 || dtype == DType::kBFloat16) {
+      auto* values = static_cast<uint16_t*>(data);
+      const uint16_t half = dtype == DType::kFloat16 ? 0x3800 : 0x3f00;  // ±0.5 and a little
+      for (int64_t i = 0; i < bytes / 2; ++i) {
+        values[i] = static_cast<uint16_t>(half + (i * 37) % 64 + (i % 3 == 0 ? 0x8000 : 0));
       }
     } else {
       std::memset(data, 0, static_cast<size_t>(bytes));
@@ -146,7 +170,6 @@ class Trial {
   std::vector<TensorData> owners_;
   std::vector<void*> pointers_;
   std::vector<int64_t> values_;
-  int64_t fault_ = 0;
   KernelArgs args_{};
   BoundStep step_;
   TensorData scratch_;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstring>
 #include <map>
 
@@ -58,8 +59,27 @@ Result<std::shared_ptr<const Engine>> Engine::from_plan(Plan plan) {
   impl->plan = std::move(plan);
   STATOR_RETURN_IF_ERROR(load_code(*impl));
   describe_interface(*impl);
-  impl->layout = make_step_layout(impl->plan);
+  STATOR_TRY(const std::vector<const void*> weights, place_weights(*impl));
+  impl->layout = make_step_layout(impl->plan, weights);
   return std::shared_ptr<const Engine>(new Engine(std::move(impl)));
+}
+
+/// The address of every weight where the kernels read it.
+Result<std::vector<const void*>> Engine::place_weights(Impl& impl) {
+  std::vector<const void*> places;
+  for (const PlanWeight& weight : impl.plan.weights) {
+    if (impl.memory->host_memory()) {
+      places.push_back(weight.data.data);
+      continue;
+    }
+    void* writable = nullptr;
+    const int64_t bytes = weight.data.size_bytes;
+    STATOR_TRY(TensorData copy, impl.memory->allocate(std::max<int64_t>(bytes, 1), &writable));
+    STATOR_RETURN_IF_ERROR(impl.memory->copy_to_device(writable, weight.data.data, bytes));
+    places.push_back(writable);
+    impl.device_weights.push_back(std::move(copy));
+  }
+  return places;
 }
 
 /// One LoadedCode for each executor that the kernels name; the steps are cut into spans of one.
@@ -123,6 +143,17 @@ Result<std::shared_ptr<const Engine>> Engine::from_bytes(TensorData bytes,
 
 const std::vector<TensorInfo>& Engine::inputs() const { return impl_->inputs; }
 const std::vector<TensorInfo>& Engine::outputs() const { return impl_->outputs; }
+const std::string& Engine::device() const { return impl_->plan.device; }
+bool Engine::host_memory() const { return impl_->memory->host_memory(); }
+Result<TensorData> Engine::allocate(int64_t size_bytes, void** writable) const {
+  return impl_->memory->allocate(size_bytes, writable);
+}
+Status Engine::copy_to_device(void* device, const void* host, int64_t size_bytes) const {
+  return impl_->memory->copy_to_device(device, host, size_bytes);
+}
+Status Engine::copy_to_host(void* host, const void* device, int64_t size_bytes) const {
+  return impl_->memory->copy_to_host(host, device, size_bytes);
+}
 int Engine::scalar_input_count() const { return impl_->plan.scalar_input_count; }
 const std::string& Engine::metadata() const { return impl_->plan.metadata; }
 const Plan& Engine::plan() const { return impl_->plan; }

@@ -28,6 +28,7 @@ struct Engine::Impl {
   std::vector<StepSpan> spans;                      // in order, covering all steps
   const ExecutorBackend* memory = nullptr;          // the device's executor: owns the arena
   std::vector<TensorInfo> inputs, outputs;
+  std::vector<TensorData> device_weights;  // where the device does not read the plan's own
   StepLayout layout;
   int32_t input_size_count = 0;  // dimensions of all inputs
 };

@@ -63,7 +63,15 @@ ExecutionContext::ExecutionContext(std::shared_ptr<const Engine> engine)
   const Plan& plan = impl_->engine->plan;
   impl_->inputs.resize(plan.inputs.size());
   impl_->outputs.resize(plan.outputs.size());
-  impl_->faults.resize(plan.steps.size());
+  impl_->fault_count = plan.steps.size();
+  void* faults = nullptr;
+  const auto bytes = static_cast<int64_t>(std::max<size_t>(plan.steps.size(), 1) * sizeof(int64_t));
+  if (auto memory = impl_->engine->memory->allocate_shared(bytes, &faults); memory.ok()) {
+    impl_->fault_memory = std::move(memory).value();
+    impl_->faults = static_cast<int64_t*>(faults);
+  } else {
+    impl_->ready = memory.error();
+  }
   if (!plan.symbols.empty() || plan.scalar_input_count > 0) return;
   // All sizes are fixed. If there is no memory for them now, set_shapes or run will say so.
   std::vector<int64_t> sizes;
@@ -124,7 +132,7 @@ Status ExecutionContext::Impl::activate(const int64_t* sizes, int64_t size_count
   std::vector<int64_t> key(sizes, sizes + size_count);
   key.insert(key.end(), scalars, scalars + scalar_count);
   STATOR_TRY(std::unique_ptr<ShapeState> made,
-             make_shape_state(engine->plan, engine->layout, std::move(key), faults.data()));
+             make_shape_state(engine->plan, engine->layout, std::move(key), faults));
   if (states.size() == kRememberedShapes) {
     const auto oldest =
         std::min_element(states.begin(), states.end(),
@@ -132,6 +140,7 @@ Status ExecutionContext::Impl::activate(const int64_t* sizes, int64_t size_count
     if (state == oldest->get()) state = nullptr;
     states.erase(oldest);
   }
+  for (const StepSpan& span : engine->spans) made->run_states.push_back(span.code->new_state());
   states.push_back(std::move(made));
   return use(states.back().get());
 }

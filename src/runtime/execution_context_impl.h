@@ -36,7 +36,10 @@ struct ExecutionContext::Impl {
   GrowingBlock arena, scratch, own_outputs;
   std::vector<const void*> inputs;  // as the caller set them
   std::vector<void*> outputs;       // null: own memory
-  std::vector<int64_t> faults;      // by step
+  TensorData fault_memory;
+  int64_t* faults = nullptr;  // by step
+  size_t fault_count = 0;
+  Status ready;  // an error of the construction, reported by the first call
 
   Status activate(const int64_t* sizes, int64_t size_count, const int64_t* scalars,
                   int64_t scalar_count);
@@ -45,6 +48,7 @@ struct ExecutionContext::Impl {
   void bind_arena();
   Status bind_call();
   Status run(void* stream, int64_t* step_ns);
+  Status check_alignment(const char* what, const TensorInfo& info, const void* data) const;
   Status check_faults();
   /// Where an output of the current shape is or will be.
   void* output_address(size_t index) const;

@@ -15,8 +15,18 @@ alignas(64) char empty_input[64];
 
 }  // namespace
 
+Status ExecutionContext::Impl::check_alignment(const char* what, const TensorInfo& info,
+                                               const void* data) const {
+  const int64_t alignment = engine->memory->io_alignment();
+  if (reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(alignment) == 0) return {};
+  return Error{ErrorCode::kInvalidArgument,
+               std::string(what) + " \"" + info.name + "\" must begin at a multiple of " +
+                   std::to_string(alignment) + " bytes on this device; copy it to fresh memory"};
+}
+
 /// Writes the caller's addresses into the bound steps, where they changed.
 Status ExecutionContext::Impl::bind_call() {
+  STATOR_RETURN_IF_ERROR(ready);
   if (state == nullptr) {
     return Error{ErrorCode::kInvalidArgument, "no shapes are set; call set_shapes before run"};
   }
@@ -31,6 +41,7 @@ Status ExecutionContext::Impl::bind_call() {
       data = empty_input;
     }
     if (data == state->bound_inputs[i]) continue;
+    STATOR_RETURN_IF_ERROR(check_alignment("input", engine->inputs[i], data));
     for (int32_t position : engine->layout.input_patches[i]) {
       state->pointers[static_cast<size_t>(position)] = const_cast<void*>(data);
     }
@@ -43,6 +54,7 @@ Status ExecutionContext::Impl::bind_call() {
     }
     void* data = output_address(i);
     if (data == state->bound_outputs[i]) continue;
+    STATOR_RETURN_IF_ERROR(check_alignment("output", engine->outputs[i], data));
     for (int32_t position : engine->layout.output_patches[i]) {
       state->pointers[static_cast<size_t>(position)] = data;
     }
@@ -53,11 +65,11 @@ Status ExecutionContext::Impl::bind_call() {
 
 Status ExecutionContext::Impl::check_faults() {
   int64_t any = 0;
-  for (int64_t fault : faults) any |= fault;
+  for (size_t i = 0; i < fault_count; ++i) any |= faults[i];
   if (any == 0) return {};
   size_t step = 0;
   while (faults[step] == 0) ++step;
-  std::memset(faults.data(), 0, faults.size() * sizeof(int64_t));
+  std::memset(faults, 0, fault_count * sizeof(int64_t));
   const PlanStep& failed = engine->plan.steps[step];
   std::string message = "step " + std::to_string(step) + " \"" + failed.name +
                         "\" met an index out of range or an integer division by zero";
@@ -71,12 +83,15 @@ Status ExecutionContext::Impl::check_faults() {
 
 Status ExecutionContext::Impl::run(void* stream, int64_t* step_ns) {
   STATOR_RETURN_IF_ERROR(bind_call());
-  for (const StepSpan& span : engine->spans) {
-    const Status ran = span.code->run(state->steps.data() + span.begin, span.end - span.begin,
-                                      scratch.data(), state->scratch_bytes, stream,
-                                      step_ns == nullptr ? nullptr : step_ns + span.begin);
+  RunOptions options{scratch.data(), state->scratch_bytes, stream};
+  for (size_t i = 0; i < engine->spans.size(); ++i) {
+    const StepSpan& span = engine->spans[i];
+    options.step_ns = step_ns == nullptr ? nullptr : step_ns + span.begin;
+    options.state = state->run_states[i].get();
+    const Status ran =
+        span.code->run(state->steps.data() + span.begin, span.end - span.begin, options);
     if (!ran.ok()) {
-      std::memset(faults.data(), 0, faults.size() * sizeof(int64_t));  // not of the next call
+      std::memset(faults, 0, fault_count * sizeof(int64_t));  // not of the next call
       return ran;
     }
   }

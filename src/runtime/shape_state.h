@@ -21,11 +21,12 @@ struct StepLayout {
   std::vector<int32_t> buffer_begin;  // by step
   std::vector<int32_t> size_begin;    // by step, into the list of all steps' sizes
   int32_t size_count = 0;
-  std::vector<const void*> constants;                               // by buffer; else null
+  std::vector<const void*> constants;  // by buffer, in the device's memory; else null
   std::vector<std::vector<int32_t>> input_patches, output_patches;  // positions in `buffers`
 };
 
-StepLayout make_step_layout(const Plan& plan);
+/// `weights`: where each weight of the plan lies for the kernels.
+StepLayout make_step_layout(const Plan& plan, const std::vector<const void*>& weights);
 
 struct ShapeState {
   std::vector<int64_t> key;    // sizes of all inputs, then the scalar inputs
@@ -44,6 +45,7 @@ struct ShapeState {
   std::vector<int64_t> sizes;
   std::vector<KernelArgs> args;
   std::vector<BoundStep> steps;
+  std::vector<std::unique_ptr<RunState>> run_states;  // by span of the engine
 
   // What the pointers hold now.
   const void* bound_arena = nullptr;

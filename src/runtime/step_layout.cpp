@@ -3,13 +3,13 @@
 
 namespace stator {
 
-StepLayout make_step_layout(const Plan& plan) {
+StepLayout make_step_layout(const Plan& plan, const std::vector<const void*>& weights) {
   StepLayout layout;
   layout.constants.resize(plan.buffers.size());
   for (size_t i = 0; i < plan.buffers.size(); ++i) {
     const PlanBuffer& buffer = plan.buffers[i];
     if (buffer.role != BufferRole::kConstant) continue;
-    layout.constants[i] = plan.weights[static_cast<size_t>(buffer.weight)].data.data;
+    layout.constants[i] = weights[static_cast<size_t>(buffer.weight)];
   }
   layout.input_patches.resize(plan.inputs.size());
   layout.output_patches.resize(plan.outputs.size());

@@ -212,3 +212,15 @@ def test_attention_with_dynamic_sizes(device):
 
     others = [[torch.randn(n, m, 32)] for n, m in [(1, 1), (3, 17), (4, 2)]]
     check(function, torch.randn(2, 9, 32), device=device, dynamic=(0, 1), others=others)
+
+
+def test_attention_with_grouped_heads_under_torch_compile(device):
+    def function(q, k, v):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+
+    args = [torch.randn(2, heads, 17, 16) for heads in (8, 2, 2)]
+    options = {"device": device, "min_block_size": 1, "pass_through_build_failures": True}
+    torch._dynamo.reset()
+    with torch.no_grad():
+        compiled = torch.compile(function, backend="stator", options=options)
+        torch.testing.assert_close(compiled(*args), function(*args), rtol=1e-4, atol=1e-5)

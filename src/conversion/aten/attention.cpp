@@ -39,7 +39,8 @@ TensorId four_axes(Conversion& c, const Node& node, const char* arg, DType dtype
   const TensorId reshaped = c.network().add_reshape(x, shape);
   const Shape result = as_four_axes(c.output_meta(node).shape);
   shape[0] = result[0];
-  if (!grouped) {
+  // The fused forms take fewer key and value heads than queries without saying so.
+  if (!grouped && shape[1].is_constant(1)) {
     shape[1] = result[1];
   }
   return c.network().add_expand(reshaped, shape);

@@ -84,8 +84,9 @@ class CpuCode : public LoadedCode {
     return {};
   }
 
-  Status run(const BoundStep* steps, int64_t count, void* scratch, int64_t scratch_per_thread,
-             void*, int64_t* step_ns) const override {
+  Status run(const BoundStep* steps, int64_t count, const RunOptions& options) const override {
+    void* scratch = options.scratch;
+    int64_t* step_ns = options.step_ns;
     ThreadPool& pool = ThreadPool::global();
     for (int64_t i = 0; i < count; ++i) {
       const BoundStep& step = steps[i];
@@ -95,7 +96,7 @@ class CpuCode : public LoadedCode {
       if (step.task_count == 1) {
         kernel(step.args, 0, 1, scratch);
       } else if (step.task_count > 1) {
-        Launch launch{kernel, step.args, static_cast<char*>(scratch), scratch_per_thread};
+        Launch launch{kernel, step.args, static_cast<char*>(scratch), options.scratch_per_thread};
         pool.parallel_for(step.task_count, run_tasks, &launch);
       }
       if (step_ns != nullptr) {

@@ -116,7 +116,7 @@ class OneRegion {
     void* scratch = nullptr;
     TensorData memory = TensorData::allocate(
         std::max<int64_t>(64, per_thread * backend.executor().thread_count()), &scratch);
-    ASSERT_TRUE(loaded.run(&step, 1, scratch, per_thread, nullptr, nullptr).ok());
+    ASSERT_TRUE(loaded.run(&step, 1, RunOptions{scratch, per_thread}).ok());
     EXPECT_EQ(fault, 0);
   }
 };

@@ -34,8 +34,8 @@ class ReferenceCode : public LoadedCode {
                      " and " + std::to_string(wanted)};
   }
 
-  Status run(const BoundStep* steps, int64_t count, void*, int64_t, void*,
-             int64_t* step_ns) const override {
+  Status run(const BoundStep* steps, int64_t count, const RunOptions& options) const override {
+    int64_t* step_ns = options.step_ns;
     for (int64_t i = 0; i < count; ++i) {
       const auto begin = std::chrono::steady_clock::now();
       try {
