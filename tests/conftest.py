@@ -9,7 +9,16 @@ def _fixed_seed():
     torch._dynamo.reset()
 
 
-@pytest.fixture(params=["cpu", "reference"])
-def device(request):
+def pytest_addoption(parser):
+    parser.addoption(
+        "--devices",
+        default="cpu,reference",
+        help="backends that the operator tests run on: cpu,reference,cuda (default: %(default)s)",
+    )
+
+
+def pytest_generate_tests(metafunc):
     """Every operator test runs on the backend that ships and on its oracle."""
-    return request.param
+    if "device" in metafunc.fixturenames:
+        devices = metafunc.config.getoption("--devices").split(",")
+        metafunc.parametrize("device", devices)

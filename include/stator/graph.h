@@ -162,7 +162,9 @@ class Graph {
   std::vector<GraphInput>
       inputs;  // in PyTorch's order: parameters, buffers, constants, user inputs
   std::vector<GraphOutput> outputs;
-  Bounds bounds;           // ranges of the symbols
+  Bounds bounds;  // ranges of the symbols
+  /// Where engines of this graph take and give tensors: "cpu", "cuda". Nodes on others stay out.
+  std::string engine_device = "cpu";
   std::string input_tree;  // pytree spec of the user's arguments (JSON text), may be empty
   std::string output_tree;
   std::vector<std::string> user_input_names;  // display names, parallel to the user inputs

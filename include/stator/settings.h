@@ -30,6 +30,7 @@ struct CompilationSettings {
   bool use_fast_partitioner = true;
   bool assume_dynamic_shape_support = false;
   int optimization_level = 3;
+  bool disable_tf32 = false;  // float32 products on NVIDIA GPUs round nothing
   int64_t workspace_size = 0;
   int num_avg_timing_iters = 1;
   bool hardware_compatible = false;

@@ -27,6 +27,7 @@ class EngineCall {
   explicit EngineCall(std::shared_ptr<Engine> engine)
       : engine_(std::move(engine)), context_(engine_) {
     const size_t inputs = engine_->inputs().size();
+    device_ = {engine_->device() == "cuda" ? dlpack::kCuda : dlpack::kCpu, 0};
     addresses_.resize(inputs);
     kept_.resize(inputs);
     for (const TensorInfo& info : engine_->inputs()) {
@@ -57,10 +58,12 @@ class EngineCall {
       check_or_raise(context_.set_input(static_cast<int>(i), addresses_[i]));
     }
     nb::list results = make_outputs();
+    void* stream =
+        device_.type == dlpack::kCuda ? TensorExchange::torch().current_stream(device_) : nullptr;
     Status status;
     {
       const nb::gil_scoped_release release;
-      status = context_.run();
+      status = context_.run(stream);
     }
     for (nb::object& object : kept_) {
       object.reset();
@@ -98,8 +101,9 @@ class EngineCall {
         borrow_plain(i, object, &view);
       }
       check(info, view);
-      if (!is_contiguous(view)) {
+      if (!is_contiguous(view) || !is_aligned(view)) {
         kept_[i] = nb::getattr(object, "detach")().attr("contiguous")();
+        if (is_contiguous(view)) kept_[i] = kept_[i].attr("clone")();
         if (!exchange.borrow(kept_[i], &view)) {
           throw nb::type_error(
               ("input '" + info.name + "' cannot be read as a dense tensor").c_str());
@@ -124,11 +128,18 @@ class EngineCall {
     }
   }
 
-  static void check(const TensorInfo& info, const dlpack::Tensor& view) {
-    if (view.device.type != dlpack::kCpu) {
-      throw nb::value_error(("input '" + info.name +
-                             "' is not on the CPU, where this engine runs; move it with .cpu()")
-                                .c_str());
+  /// A GPU's kernels read 16 bytes at a time; a tensor that begins elsewhere is copied.
+  bool is_aligned(const dlpack::Tensor& view) const {
+    return device_.type == dlpack::kCpu ||
+           (reinterpret_cast<uintptr_t>(view.data) + view.byte_offset) % 16 == 0;
+  }
+
+  void check(const TensorInfo& info, const dlpack::Tensor& view) const {
+    if (view.device.type != device_.type || view.device.id != device_.id) {
+      const char* where = device_.type == dlpack::kCuda
+                              ? "' is not on the GPU, where this engine runs; move it with .cuda()"
+                              : "' is not on the CPU, where this engine runs; move it with .cpu()";
+      throw nb::value_error(("input '" + info.name + where).c_str());
     }
     if (!matches(view.dtype, info.dtype)) {
       throw nb::value_error(("input '" + info.name + "' must be " + torch_dtype_name(info.dtype) +
@@ -149,8 +160,8 @@ class EngineCall {
     const std::vector<TensorInfo>& outputs = engine_->outputs();
     for (size_t i = 0; i < outputs.size(); ++i) {
       void* data = nullptr;
-      results.append(
-          exchange.allocate(outputs[i].dtype, context_.output_shape(static_cast<int>(i)), &data));
+      results.append(exchange.allocate(outputs[i].dtype, context_.output_shape(static_cast<int>(i)),
+                                       device_, &data));
       check_or_raise(context_.set_output(static_cast<int>(i), data));
     }
     return results;
@@ -158,6 +169,7 @@ class EngineCall {
 
   std::shared_ptr<Engine> engine_;
   ExecutionContext context_;
+  dlpack::Device device_{dlpack::kCpu, 0};
   std::vector<const void*> addresses_;
   std::vector<nb::object> kept_;  // inputs that had to be copied, for the time of a call
   std::vector<int64_t> sizes_, scalars_;

@@ -17,7 +17,7 @@ struct Device {
   int32_t type;  // 1: CPU, 2: CUDA
   int32_t id;
 };
-inline constexpr int32_t kCpu = 1;
+inline constexpr int32_t kCpu = 1, kCuda = 2;
 struct DataType {
   uint8_t code;  // 0 int, 1 uint, 2 float, 4 bfloat, 5 complex, 6 bool
   uint8_t bits;

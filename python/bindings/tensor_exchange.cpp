@@ -47,9 +47,9 @@ bool TensorExchange::borrow(nb::handle object, dlpack::Tensor* out) const {
 }
 
 nb::object TensorExchange::allocate(DType dtype, const std::vector<int64_t>& shape,
-                                    void** data) const {
+                                    dlpack::Device device, void** data) const {
   dlpack::Tensor prototype{};
-  prototype.device = {dlpack::kCpu, 0};
+  prototype.device = device;
   prototype.ndim = static_cast<int32_t>(shape.size());
   prototype.dtype = to_dlpack(dtype);
   prototype.shape = const_cast<int64_t*>(shape.data());
@@ -64,6 +64,16 @@ nb::object TensorExchange::allocate(DType dtype, const std::vector<int64_t>& sha
     throw nb::python_error();
   }
   return nb::steal(static_cast<PyObject*>(object));
+}
+
+void* TensorExchange::current_stream(dlpack::Device device) const {
+  void* stream = nullptr;
+  if (table_->current_stream == nullptr ||
+      table_->current_stream(device.type, device.id, &stream) != 0) {
+    throw nb::python_error();
+  }
+  // The default stream has the handle 0 in PyTorch, and CU_STREAM_LEGACY in the driver.
+  return stream != nullptr ? stream : reinterpret_cast<void*>(uintptr_t{1});
 }
 
 const TensorExchange& TensorExchange::torch() {

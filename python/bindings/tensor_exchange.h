@@ -20,8 +20,11 @@ class TensorExchange {
   /// Borrows a tensor's address, shape and strides. False when `object` is no tensor or cannot be
   /// exported.
   bool borrow(nanobind::handle object, dlpack::Tensor* out) const;
-  /// A new dense CPU tensor made by PyTorch's own allocator; *data receives its address.
-  nanobind::object allocate(DType dtype, const std::vector<int64_t>& shape, void** data) const;
+  /// A new dense tensor made by PyTorch's own allocator; *data receives its address.
+  nanobind::object allocate(DType dtype, const std::vector<int64_t>& shape, dlpack::Device device,
+                            void** data) const;
+  /// PyTorch's current stream of a CUDA device, as the driver's CUstream: never null.
+  void* current_stream(dlpack::Device device) const;
 
   /// The table of torch.Tensor, set by the module at import.
   static const TensorExchange& torch();

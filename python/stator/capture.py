@@ -53,17 +53,26 @@ def _is_leaf(value: Any) -> bool:
 
 
 def export_module(
-    module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
+    module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], device: Any = None
 ) -> ExportedProgram:
     """torch.export of a module whose arguments are tensors, Inputs, or nests of them.
+
+    Examples for Inputs lie on `device`, or where the module's weights are.
 
     Raises:
         ValueError: a size that an Input calls dynamic is fixed by the model; the message has
             torch.export's own reason.
     """
     tree_map = pytree.tree_map
-    example_args = tree_map(_example, tuple(args), is_leaf=_is_leaf)
-    example_kwargs = tree_map(_example, dict(kwargs), is_leaf=_is_leaf)
+    if device is None:
+        device = next((t.device for t in (*module.parameters(), *module.buffers())), "cpu")
+
+    def example(leaf: Any) -> Any:
+        value = _example(leaf)
+        return value.to(device) if isinstance(leaf, Input) else value
+
+    example_args = tree_map(example, tuple(args), is_leaf=_is_leaf)
+    example_kwargs = tree_map(example, dict(kwargs), is_leaf=_is_leaf)
     leaves = pytree.tree_leaves((tuple(args), dict(kwargs)), is_leaf=_is_leaf)
     shapes = None
     if any(_dynamic(leaf) is not None for leaf in leaves):

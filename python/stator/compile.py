@@ -27,7 +27,7 @@ __all__ = ["build_engines", "compile", "plan_compilation", "print_report"]
 def plan_compilation(handed: HandedOver, settings: CompilationSettings) -> _native.Compilation:
     """Lower and partition; nothing is built."""
     sync_level()
-    return _native.Compilation.create(handed.graph, settings.native(), handed.hints, repr(settings))
+    return _native.Compilation.create(handed.graph, settings.native(handed.device), handed.hints, repr(settings))
 
 
 def report_of(
@@ -146,7 +146,7 @@ def compile(
     elif isinstance(module, nn.Module):
         if not args and not kwargs:
             raise ValueError("a module is exported with example inputs; give inputs=[...]")
-        program = export_module(module, args, kwargs)
+        program = export_module(module, args, kwargs, chosen.tensor_device)
     else:
         raise TypeError(
             f"compile takes an nn.Module or an ExportedProgram, got {type(module).__name__}"

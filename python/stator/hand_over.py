@@ -41,6 +41,7 @@ class HandedOver:
     objects: list[Any] = field(default_factory=list)
     tensors: dict[int, torch.Tensor] = field(default_factory=dict)  # value id → weight or constant
     hints: dict[str, int] = field(default_factory=dict)  # symbol → the size seen while tracing
+    device: str = "cpu"  # "cuda" when an input or weight lies there
 
 
 def _expr(value: Any) -> int | str:
@@ -242,13 +243,16 @@ class _HandOver:
         if tensor is not None:
             tensor = tensor.detach()
             value_spec = _tensor_spec(node.name, tensor)
-            if tensor.device.type == "cpu" and tensor.layout == torch.strided:
+            if tensor.device.type in ("cpu", "cuda") and tensor.layout == torch.strided:
                 tensor = tensor.contiguous().resolve_conj().resolve_neg()
                 value_spec = _tensor_spec(node.name, tensor)
+                tensor = tensor.cpu()  # an engine's weights are built from the host's memory
             else:
                 tensor = None
         else:
             value_spec = _value_spec(node.name, value)
+        if isinstance(value, torch.Tensor) and value.device.type == "cuda":
+            self.out.device = "cuda"
         value_id = self.out.graph.add_input(spec.kind, value_spec, spec.target, tensor)
         self.values[node] = value_id
         if spec.tensor is not None:

@@ -118,7 +118,7 @@ class _Builder:
             tensor = (
                 torch.frombuffer(data, dtype=element) if data else torch.empty(0, dtype=element)
             )
-            tensor = tensor.reshape(info["shape"])
+            tensor = tensor.reshape(info["shape"]).to(self.handed.device)
         name = f"_constant_{value_id}"
         if isinstance(tensor, nn.Parameter):
             self.root.register_parameter(name, tensor)

@@ -140,8 +140,8 @@ def _low_precision(name: str, value: Any) -> Any:
 
 def _device(name: str, value: Any) -> Any:
     text = value if value is None else str(value)
-    if text is not None and text.split(":")[0] not in ("cpu", "reference"):
-        _fail(name, value, "None, 'cpu' or 'reference': this build has no other backend")
+    if text is not None and text.split(":")[0] not in ("cpu", "cuda", "reference"):
+        _fail(name, value, "None (where the model's tensors are), 'cpu', 'cuda' or 'reference'")
     return value
 
 
@@ -242,19 +242,24 @@ class CompilationSettings:
             if reason and value != getattr(defaults, f.name):
                 logger.warning("%s=%r has no effect on the CPU: %s", f.name, value, reason)
 
-    @property
-    def backend(self) -> str:
-        """The backend's name: "cpu" or "reference"."""
-        return "cpu" if self.device is None else str(self.device).split(":")[0]
+    def backend(self, tensors: str) -> str:
+        """The backend's name: `device`, or where the model's tensors are ("cpu", "cuda")."""
+        return tensors if self.device is None else str(self.device).split(":")[0]
 
-    def native(self) -> dict[str, str]:
-        """The part that the C++ side reads, as text."""
+    @property
+    def tensor_device(self) -> str | None:
+        """Where tensors lie, when `device` says so: "cpu" for the reference backend too."""
+        name = None if self.device is None else str(self.device)
+        return "cpu" if name is not None and name.startswith("reference") else name
+
+    def native(self, tensors: str = "cpu") -> dict[str, str]:
+        """The part that the C++ side reads, as text; `tensors`: where the model's tensors are."""
         fields = {
             "min_block_size": "inf"
             if math.isinf(self.min_block_size)
             else str(self.min_block_size),
             "torch_executed_ops": ",".join(sorted(map(_operator_name, self.torch_executed_ops))),
-            "device": self.backend,
+            "device": self.backend(tensors),
             "optimization_level": str(
                 3 if self.optimization_level is None else self.optimization_level
             ),
@@ -270,6 +275,7 @@ class CompilationSettings:
             "use_fast_partitioner",
             "assume_dynamic_shape_support",
             "hardware_compatible",
+            "disable_tf32",
         ):
             fields[name] = "true" if getattr(self, name) else "false"
         return fields

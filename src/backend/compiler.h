@@ -54,7 +54,8 @@ struct CompiledCode {
 struct BuildOptions {
   int optimization_level = 3;  // 0: first guess; 5: everything
   bool hardware_compatible = false;
-  int threads = 0;  // 0: all
+  int threads = 0;   // 0: all
+  bool tf32 = true;  // float32 products may round their operands to 10 bits, where the device gains
 };
 
 class CompilerBackend {

@@ -10,11 +10,16 @@
 namespace stator {
 
 struct BackendTraits {
-  std::string name;             // "cpu", "reference"
+  std::string name;                   // "cpu", "reference"
+  std::string tensor_device = "cpu";  // PyTorch's name for where its tensors lie
   bool fuses_loops = true;      // false: one layer a region, everything a call (the reference)
   bool channels_last = true;    // convolutions and pooling run in channels-last layout
   bool fuses_epilogues = true;  // contraction regions take pointwise epilogues
   bool attention = true;        // attention is one region (else: matmul, softmax, matmul)
+  /// Element types of loops and epilogues; null: all but the halves and complex numbers.
+  bool (*loop_dtype)(DType) = nullptr;
+  /// Real types of softmax, normalizations, pooling, convolutions and attention; null: float32.
+  bool (*math_dtype)(DType) = nullptr;
   /// Which functions loops and epilogues may hold; a layer of another becomes a call. Null: all.
   bool (*loop_unary)(UnaryOp, DType) = nullptr;
   bool (*loop_elementwise)(ElementwiseOp, DType) = nullptr;

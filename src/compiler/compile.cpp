@@ -96,6 +96,7 @@ Result<std::shared_ptr<const Engine>> build_engine(
   BuilderOptions builder;
   builder.build.optimization_level = settings.optimization_level;
   builder.build.hardware_compatible = settings.hardware_compatible;
+  builder.build.tf32 = !settings.disable_tf32;
   builder.time_budget_s = settings.build_time_budget;
   builder.workspace_bytes = settings.workspace_size;
   builder.timing_iterations = settings.num_avg_timing_iters;
@@ -152,6 +153,7 @@ Result<Compilation> Compilation::create(Graph graph, CompilationSettings setting
     impl->settings = std::move(settings);
     STATOR_TRY(impl->backend, backend_of(impl->settings));
     Dump dump(impl->settings.dump_directory);
+    graph.engine_device = impl->backend->traits().tensor_device;
     STATOR_RETURN_IF_ERROR(verify_graph(graph));
     STATOR_RETURN_IF_ERROR(run_lowering(graph, impl->settings, dump));
     const bool any_dynamic = impl->settings.assume_dynamic_shape_support;
@@ -195,6 +197,22 @@ Result<std::shared_ptr<const Engine>> Compilation::build(
 }
 
 namespace {
+
+/// Without PyTorch in the process the model lies where its engine runs, wherever it was exported.
+void move_to_device(Graph& graph, const std::string& device) {
+  for (ValueId id = 0; id < graph.value_count(); ++id) {
+    if (graph.value(id).kind == ValueKind::kTensor) {
+      graph.value(id).tensor.device = device;
+    }
+  }
+  for (const NodeId id : graph.order()) {
+    for (NamedArgument& argument : graph.node(id).args) {
+      if (auto* named = std::get_if<DeviceArg>(&argument.value)) {
+        named->name = device;
+      }
+    }
+  }
+}
 
 /// The whole graph as one engine: inputs and outputs are the user's.
 Result<Network> convert_whole(const Graph& graph) {
@@ -241,6 +259,8 @@ Result<std::shared_ptr<const Engine>> compile_pt2(
     const std::function<void(int, int, const std::string&)>& progress) {
   settings.require_full_compilation = true;
   STATOR_TRY(Graph graph, read_pt2(path));
+  STATOR_TRY(const CompilerBackend* const target, backend_of(settings));
+  move_to_device(graph, target->traits().tensor_device);
   STATOR_TRY(Compilation compilation, Compilation::create(std::move(graph), settings));
   return guarded([&]() -> Result<std::shared_ptr<const Engine>> {
     STATOR_TRY(CompilerBackend * backend, backend_of(settings));

@@ -119,6 +119,8 @@ const Field kFields[] = {
     {"optimization_level",
      [](S& s, Text n, Text v) { return parse_int_field(n, v, 0, 5, s.optimization_level); },
      [](const S& s) { return std::to_string(s.optimization_level); }},
+    {"disable_tf32", [](S& s, Text n, Text v) { return parse_value(n, v, s.disable_tf32); },
+     [](const S& s) { return print_bool(s.disable_tf32); }},
     {"workspace_size",
      [](S& s, Text n, Text v) { return parse_integer(n, v, 0, INT64_MAX, s.workspace_size); },
      [](const S& s) { return std::to_string(s.workspace_size); }},

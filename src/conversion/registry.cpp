@@ -37,7 +37,10 @@ Support for_each_use(const Node& node, const Visit& visit) {
   return Support::yes();
 }
 
-bool on_cpu(const std::string& device) { return device.empty() || device.starts_with("cpu"); }
+/// "cuda:0" is on "cuda"; no name at all is anywhere.
+bool is_on(const std::string& device, const std::string& wanted) {
+  return device.empty() || device.substr(0, device.find(':')) == wanted;
+}
 
 Support check_value(const Graph& graph, const std::string& what, ValueId id) {
   const Value& value = graph.value(id);
@@ -63,18 +66,20 @@ Support check_value(const Graph& graph, const std::string& what, ValueId id) {
     return Support::no(what + " is " + torch_dtype_name(meta.dtype) +
                        ", and float8 arithmetic is not supported");
   }
-  if (!on_cpu(meta.device)) {
-    return Support::no(what + " is on device " + meta.device + ", and this build runs on the CPU");
+  if (!is_on(meta.device, graph.engine_device)) {
+    return Support::no(what + " is on device " + meta.device + ", and the engine runs on " +
+                       graph.engine_device);
   }
   return Support::yes();
 }
 
 /// Arguments that no converter takes: other devices, sparse layouts, Python objects.
-Support check_argument(const NamedArgument& argument) {
+Support check_argument(const Graph& graph, const NamedArgument& argument) {
   const std::string what = "argument " + argument.name;
   if (const auto* device = std::get_if<DeviceArg>(&argument.value)) {
-    if (!on_cpu(device->name)) {
-      return Support::no(what + " is device " + device->name + ", and this build runs on the CPU");
+    if (!is_on(device->name, graph.engine_device)) {
+      return Support::no(what + " is device " + device->name + ", and the engine runs on " +
+                         graph.engine_device);
     }
   } else if (const auto* layout = std::get_if<LayoutArg>(&argument.value)) {
     if (layout->name.find("strided") == std::string::npos) {
@@ -151,7 +156,7 @@ Support ConverterRegistry::support(const Graph& graph, const Node& node,
     return support;
   }
   for (const NamedArgument& argument : node.args) {
-    if (Support support = check_argument(argument); !support) {
+    if (Support support = check_argument(graph, argument); !support) {
       return support;
     }
   }

@@ -6,6 +6,7 @@ namespace stator {
 
 const std::vector<NetworkPass>& network_passes() {
   static const auto& passes = *new std::vector<NetworkPass>{
+      {"narrow_contractions", narrow_contractions, "products of widened halves, on the halves"},
       {"fold_constant_layers", fold_constant_layers, "layers of constants are computed now"},
       {"channels_last", channels_last, "convolutions and what lies between them, channels last"},
       {"fold_constant_layers_again", fold_constant_layers, "what the new order made constant"},

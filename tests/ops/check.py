@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,6 +48,13 @@ def input_of(tensor: Any, dynamic: Sequence[int]) -> Any:
     return stator.Input(min_shape=least, opt_shape=sizes, max_shape=most, dtype=tensor.dtype)
 
 
+def on_gpu(value: Any) -> Any:
+    """Tensors and modules on the GPU, anything else as it is."""
+    if isinstance(value, nn.Module):
+        return copy.deepcopy(value).cuda()
+    return value.cuda() if isinstance(value, torch.Tensor) else value
+
+
 def check(
     function: Callable[..., Any],
     *args: Any,
@@ -69,6 +77,8 @@ def check(
         compiled_whole: nothing may run in PyTorch.
     """
     module = function if isinstance(function, nn.Module) else Call(function)
+    if device == "cuda":
+        module, args, others = pytree.tree_map(on_gpu, (module, args, list(others)))
     inputs = [input_of(a, dynamic) for a in args]
     compiled = stator.compile(
         module.eval(),
@@ -78,6 +88,7 @@ def check(
         optimization_level=0,
         timing_cache_path="",
         pass_through_build_failures=True,
+        disable_tf32=True,  # float32 is compared as float32
     )
     if compiled_whole:
         assert compiled.stator_report.fallbacks == []

@@ -79,10 +79,10 @@ TEST(Registry, RefusesDTypesThatItCannotCompute) {
 TEST(Registry, RefusesOtherDevices) {
   Graph graph = graph_of(kRelu);
   graph.value(graph.inputs[0].value).tensor.device = "cuda:0";
-  EXPECT_EQ(reason(graph), "argument self is on device cuda:0, and this build runs on the CPU");
+  EXPECT_EQ(reason(graph), "argument self is on device cuda:0, and the engine runs on cpu");
   EXPECT_EQ(reason(graph_of("graph g(%x: f32[2]):\n  %y: f32[2] = "
                             "aten._to_copy.default(%x, device=device(\"cuda\"))\n  return %y\n")),
-            "argument device is device cuda, and this build runs on the CPU");
+            "argument device is device cuda, and the engine runs on cpu");
 }
 
 TEST(Registry, RefusesSymbolicFloatsAndBools) {

@@ -52,7 +52,10 @@ FusionPlan::FusionPlan(const Network& network, const BackendTraits& traits)
 LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
   for (const std::vector<TensorId>* list : {&layer.inputs, &layer.outputs}) {
     for (const TensorId id : *list) {
-      if (!is_loop_dtype(network_.type(id).dtype) || network_.type(id).rank() > kMostRank) {
+      const DType dtype = network_.type(id).dtype;
+      const bool known =
+          traits_.loop_dtype != nullptr ? traits_.loop_dtype(dtype) : is_loop_dtype(dtype);
+      if (!known || network_.type(id).rank() > kMostRank) {
         return LayerRole::kCall;
       }
     }
@@ -97,7 +100,8 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
     const bool index = reduce->op == ReduceOp::kArgMax || reduce->op == ReduceOp::kArgMin;
     return index || reduce->axes.empty() ? LayerRole::kCall : LayerRole::kReduction;
   }
-  const bool real = dtype == DType::kFloat32;
+  const bool real =
+      traits_.math_dtype != nullptr ? traits_.math_dtype(dtype) : dtype == DType::kFloat32;
   if (std::holds_alternative<Softmax>(a) || std::holds_alternative<Normalization>(a)) {
     return real ? LayerRole::kReduction : LayerRole::kCall;
   }
@@ -106,9 +110,8 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
                                                                          : LayerRole::kCall;
   }
   if (std::holds_alternative<MatrixMultiply>(a)) {
-    return dtype == DType::kFloat32 || dtype == DType::kFloat64 || dtype == DType::kInt64
-               ? LayerRole::kContraction
-               : LayerRole::kCall;
+    return real || dtype == DType::kFloat64 || dtype == DType::kInt64 ? LayerRole::kContraction
+                                                                      : LayerRole::kCall;
   }
   if (const auto* conv = std::get_if<Convolution>(&a)) {
     return conv->channels_last && !conv->transposed && real &&

@@ -30,8 +30,8 @@ std::vector<int64_t> from_last(int rank) {
 
 class ChannelsLast {
  public:
-  explicit ChannelsLast(const Network& network)
-      : old_(network), rewriter_(network), last_(network.tensors.size(), -1) {}
+  ChannelsLast(const Network& network, const BackendTraits& traits)
+      : old_(network), traits_(traits), rewriter_(network), last_(network.tensors.size(), -1) {}
 
   Network run() {
     for (const NetworkLayer& layer : old_.layers) {
@@ -73,13 +73,16 @@ class ChannelsLast {
     last_[static_cast<size_t>(layer.outputs[0])] = result;
   }
 
+  bool is_math_dtype(DType dtype) const {
+    return traits_.math_dtype != nullptr ? traits_.math_dtype(dtype) : dtype == DType::kFloat32;
+  }
   bool is_constant(TensorId id) const { return old_.tensor(id).role == TensorRole::kConstant; }
 
   bool window(const NetworkLayer& layer) {
     LayerAttributes attributes = layer.attributes;
     if (auto* conv = std::get_if<Convolution>(&attributes)) {
       if (conv->channels_last || conv->transposed || !is_constant(layer.inputs[1]) ||
-          old_.type(layer.inputs[0]).dtype != DType::kFloat32) {
+          !is_math_dtype(old_.type(layer.inputs[0]).dtype)) {
         return false;
       }
       conv->channels_last = true;
@@ -216,6 +219,7 @@ class ChannelsLast {
   }
 
   const Network& old_;
+  const BackendTraits& traits_;
   Rewriter rewriter_;
   std::vector<TensorId> last_;  // by old tensor
   int fired_ = 0;
@@ -227,7 +231,7 @@ int channels_last(Network& network, const OptimizerOptions& options) {
   if (!options.traits.channels_last) {
     return 0;
   }
-  ChannelsLast pass(network);
+  ChannelsLast pass(network, options.traits);
   Network result = pass.run();
   if (pass.fired() > 0) {
     network = std::move(result);

@@ -7,6 +7,13 @@
 
 namespace stator {
 
+/// Products, convolutions and attention on halves that were widened run on the halves themselves,
+/// where the backend can (it accumulates in float32 all the same):
+///   %a = cast(%x) {f32}; %y = matrix_multiply(%a, …)   →   %m = matrix_multiply(%x, …); %y =
+///   cast(%m)
+/// The result is rounded to the half, as PyTorch rounds it. Casts there and back fall away.
+int narrow_contractions(Network& network, const OptimizerOptions& options);
+
 /// Computes layers whose inputs are all constants.
 /// Requires: sizes fixed; the result is not larger than what it comes from, plus 64 KiB. Views of
 /// large constants stay: they are index maps, or the packing of weights takes them in.

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Attention as generated kernels: in tiles on tensor cores for halves (online softmax after
+// M. Milakov and N. Gimelshein, arXiv:1805.02867; tiling after T. Dao, "FlashAttention-2",
+// arXiv:2307.08691), and one warp a query for everything else.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "backends/cuda/codegen/loop_kernel.h"
+
+namespace stator::cuda {
+
+/// Whether the tiled kernel can run it: halves, dense channels, rows at multiples of 16 bytes.
+bool tiles_attention(const AttentionRegion& attention);
+
+/// Both kernels take these sizes: batch, heads, kv_heads, q_length, kv_length; then offset and
+/// strides of q, k, v, out (batch, head, position, channel) and of the mask (batch, head, query,
+/// key).
+std::vector<Expr> attention_sizes(const AttentionRegion& attention);
+
+GeneratedKernel generate_tiled_attention(const AttentionRegion& attention, int buffers,
+                                         const std::string& name);
+GeneratedKernel generate_plain_attention(const AttentionRegion& attention, int buffers,
+                                         const std::string& name);
+
+}  // namespace stator::cuda

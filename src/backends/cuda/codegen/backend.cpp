@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <thread>
+
+#include "backends/cuda/codegen/op_printer.h"
+#include "backends/cuda/codegen/register.h"
+#include "backends/cuda/codegen/tactics.h"
+#include "backends/cuda/shared/driver.h"
+#include "backends/cuda/shared/nvrtc.h"
+#include "base/check.h"
+
+namespace stator {
+namespace cuda {
+namespace {
+
+constexpr size_t kKernelsPerUnit = 4;
+
+bool is_loop_dtype(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat16:
+    case DType::kBFloat16:
+    case DType::kFloat32:
+    case DType::kFloat64:
+    case DType::kInt8:
+    case DType::kUInt8:
+    case DType::kInt16:
+    case DType::kInt32:
+    case DType::kInt64:
+    case DType::kBool:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_math_dtype(DType dtype) {
+  return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
+}
+
+/// The architecture to compile for: this machine's, or STATOR_CUDA_ARCH (to look at code for
+/// another one, also without a GPU).
+Result<std::string> target_architecture() {
+  if (const char* wanted = std::getenv("STATOR_CUDA_ARCH")) {
+    return std::string(wanted);
+  }
+  STATOR_TRY(const Device* const gpu, device());
+  return gpu->architecture();
+}
+
+Support supports_program(const LoopProgram& program) {
+  for (const LoopOp& op : program.ops) {
+    if (!is_loop_dtype(op.dtype)) {
+      return Support::no(std::string(dtype_name(op.dtype)) + " is not generated in loops");
+    }
+    if (op.kind == LoopOpKind::kReduce &&
+        (op.reduce == ReduceOp::kArgMax || op.reduce == ReduceOp::kArgMin ||
+         op.reduce == ReduceOp::kMean)) {
+      return Support::no(std::string(name_of(op.reduce)) + " is not generated in loops");
+    }
+  }
+  return Support::yes();
+}
+
+class CudaBackend : public CompilerBackend {
+ public:
+  BackendTraits traits() const override {
+    BackendTraits traits;
+    traits.name = "cuda";
+    traits.tensor_device = "cuda";
+    traits.loop_unary = has_unary;
+    traits.loop_elementwise = has_elementwise;
+    traits.loop_dtype = is_loop_dtype;
+    traits.math_dtype = is_math_dtype;
+    return traits;
+  }
+
+  std::string device_key(const BuildOptions&) const override {
+    Result<const Device*> gpu = device();
+    Result<std::string> nvrtc = nvrtc_version();
+    int version = 0;
+    if (auto d = driver(); d.ok()) (*d)->cuDriverGetVersion(&version);
+    return "cuda " + (gpu.ok() ? (*gpu)->name + " " + (*gpu)->architecture() : "no device") +
+           " driver " + std::to_string(version) + " nvrtc " + (nvrtc.ok() ? *nvrtc : "none");
+  }
+
+  Support supports(const RegionGraph&, const Region& region) const override {
+    if (const auto* loop = std::get_if<LoopProgram>(&region.body)) return supports_program(*loop);
+    if (const auto* m = std::get_if<MatmulContraction>(&region.body)) {
+      return supports_program(m->epilogue);
+    }
+    if (const auto* c = std::get_if<ConvolutionContraction>(&region.body)) {
+      if (!c->w_constant) {
+        return Support::no("convolutions whose weights are computed are calls");
+      }
+      return supports_program(c->epilogue);
+    }
+    return Support::yes();
+  }
+
+  std::vector<Tactic> candidates(const RegionGraph& graph, const Region& region,
+                                 const BuildOptions& options) const override {
+    return region_tactics(graph, region, options.optimization_level);
+  }
+
+  KernelLaunch launch(const RegionGraph& graph, const Region& region,
+                      const Tactic& tactic) const override {
+    return prepare_region(graph, region, tactic.name, "k", true).launch;
+  }
+
+  Result<CompiledCode> compile(const std::vector<KernelRequest>& requests,
+                               const BuildOptions& options) const override;
+
+  Result<TensorData> pack(const std::string& recipe, const TensorData& source) const override {
+    return pack_filter(recipe, source);
+  }
+
+  ExecutorBackend& executor() const override {
+    ExecutorBackend* executor = find_executor_backend("cuda");
+    STATOR_CHECK(executor != nullptr, "the cuda executor is not built");
+    return *executor;
+  }
+};
+
+/// Compiles the units on all cores.
+Result<std::vector<std::string>> compile_units(const std::vector<std::string>& units,
+                                               const std::string& architecture) {
+  std::vector<Result<std::string>> results(units.size(), std::string());
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i = next++; i < units.size(); i = next++) {
+      results[i] = compile_cubin(units[i], "unit_" + std::to_string(i), architecture);
+    }
+  };
+  std::vector<std::thread> threads;
+  const size_t count = std::min<size_t>(units.size(), std::thread::hardware_concurrency());
+  for (size_t i = 0; i < count; ++i) threads.emplace_back(work);
+  for (std::thread& thread : threads) thread.join();
+  std::vector<std::string> cubins;
+  for (Result<std::string>& result : results) {
+    STATOR_TRY(std::string cubin, std::move(result));
+    cubins.push_back(std::move(cubin));
+  }
+  return cubins;
+}
+
+void set_module(Payload* payload, int module) {
+  if (auto* kernel = std::get_if<KernelPayload>(payload)) kernel->module = module;
+  if (auto* gemm = std::get_if<GemmPayload>(payload); gemm != nullptr && gemm->epilogue) {
+    gemm->epilogue->module = module;
+  }
+  if (auto* conv = std::get_if<ConvolutionPayload>(payload); conv != nullptr && conv->epilogue) {
+    conv->epilogue->module = module;
+  }
+}
+
+Result<CompiledCode> CudaBackend::compile(const std::vector<KernelRequest>& requests,
+                                          const BuildOptions& options) const {
+  CompiledCode code;
+  code.variant.executor = "cuda";
+  STATOR_TRY(code.variant.target, target_architecture());
+  std::vector<std::string> units;
+  std::vector<Payload> payloads;
+  size_t kernels = 0;
+  try {
+    for (const KernelRequest& request : requests) {
+      PreparedRegion prepared = prepare_region(*request.graph, *request.region, request.tactic.name,
+                                               request.symbol, options.tf32);
+      if (prepared.kernel.has_value()) {
+        if (kernels++ % kKernelsPerUnit == 0) units.emplace_back(kPrelude);
+        units.back() += prepared.kernel->source;
+        set_module(&prepared.payload, static_cast<int>(units.size()) - 1);
+      }
+      payloads.push_back(std::move(prepared.payload));
+    }
+  } catch (const InternalError& e) {
+    return Error{ErrorCode::kInternal, e.what()};
+  }
+  STATOR_TRY(const std::vector<std::string> cubins, compile_units(units, code.variant.target));
+  if (!cubins.empty()) {
+    const std::string image = join_cubins(cubins);
+    void* writable = nullptr;
+    code.variant.image = TensorData::allocate(static_cast<int64_t>(image.size()), &writable);
+    std::copy(image.begin(), image.end(), static_cast<char*>(writable));
+  }
+  for (size_t i = 0; i < requests.size(); ++i) {
+    code.kernels.push_back(
+        {"cuda",
+         region_kind_name(requests[i].region->body) + std::string(" ") + requests[i].tactic.name,
+         print_payload(payloads[i])});
+  }
+  return code;
+}
+
+}  // namespace
+}  // namespace cuda
+
+CompilerBackend& cuda_backend() {
+  static auto& backend = *new cuda::CudaBackend();
+  return backend;
+}
+
+}  // namespace stator

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/codegen/source.h"
+
+#include "base/check.h"
+
+namespace stator::cuda {
+
+void SourceWriter::line(const std::string& text) {
+  if (!text.empty() && text.front() == '}') --depth_;
+  text_ += std::string(static_cast<size_t>(2 * depth_), ' ') + text + "\n";
+  if (!text.empty() && text.back() == '{') ++depth_;
+}
+
+const char* const kPrelude = R"(typedef long long i64;
+#define INFINITY __int_as_float(0x7f800000)
+#define NAN __int_as_float(0x7fffffff)
+template <typename T, int N> struct alignas(sizeof(T) * N) Vec { T e[N]; };
+__device__ __forceinline__ float bf16_to_f32(unsigned short h) {
+  return __uint_as_float(static_cast<unsigned>(h) << 16);
+}
+__device__ __forceinline__ unsigned short f32_to_bf16(float f) {
+  unsigned short h;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(h) : "f"(f));
+  return h;
+}
+__device__ __forceinline__ float f16_to_f32(unsigned short h) {
+  float f;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
+  return f;
+}
+__device__ __forceinline__ unsigned short f32_to_f16(float f) {
+  unsigned short h;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
+  return h;
+}
+template <typename T> __device__ __forceinline__ bool is_nan(T x) { return x != x; }
+template <typename T> __device__ __forceinline__ T nan_max(T a, T b) {
+  return is_nan(a) || a > b ? a : b;
+}
+template <typename T> __device__ __forceinline__ T nan_min(T a, T b) {
+  return is_nan(a) || a < b ? a : b;
+}
+__device__ __forceinline__ float sigmoid_of(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ __forceinline__ double sigmoid_of(double x) { return 1.0 / (1.0 + exp(-x)); }
+__device__ __forceinline__ float fast_sigmoid(float x) {
+  return __fdividef(1.0f, 1.0f + __expf(-x));
+}
+__device__ __forceinline__ float fast_tanh(float x) {
+  return 1.0f - __fdividef(2.0f, 1.0f + __expf(2.0f * x));
+}
+template <typename T> __device__ __forceinline__ T softplus_of(T x) {
+  return x > T(20) ? x : log1p(exp(x));
+}
+template <typename T> __device__ __forceinline__ T real_mod(T a, T b) {
+  T m = fmod(a, b);
+  return m != T(0) && (b < T(0)) != (m < T(0)) ? m + b : m;
+}
+template <typename T> __device__ __forceinline__ T real_floor_div(T a, T b) {
+  if (b == T(0)) return a / b;
+  T m = fmod(a, b), d = (a - m) / b;
+  if (m != T(0) && (b < T(0)) != (m < T(0))) d -= T(1);
+  if (d == T(0)) return copysign(T(0), a / b);
+  T f = floor(d);
+  return d - f > T(0.5) ? f + T(1) : f;
+}
+template <typename T> __device__ __forceinline__ T whole_div(T a, T b, i64* fault) {
+  if (b == T(0)) { *fault = 1; return T(0); }
+  return b == T(-1) ? T(0) - a : T(a / b);
+}
+template <typename T> __device__ __forceinline__ T whole_floor_div(T a, T b, i64* fault) {
+  T q = whole_div(a, b, fault);
+  return b != T(0) && b != T(-1) && a % b != T(0) && (a < T(0)) != (b < T(0)) ? T(q - 1) : q;
+}
+template <typename T> __device__ __forceinline__ T whole_fmod(T a, T b, i64* fault) {
+  if (b == T(0)) { *fault = 1; return T(0); }
+  return b == T(-1) ? T(0) : T(a % b);
+}
+template <typename T> __device__ __forceinline__ T whole_mod(T a, T b, i64* fault) {
+  T m = whole_fmod(a, b, fault);
+  return m != T(0) && (m < T(0)) != (b < T(0)) ? T(m + b) : m;
+}
+template <typename T> __device__ __forceinline__ T whole_pow(T a, T b) {
+  if (b < T(0)) return a == T(1) ? T(1) : a == T(-1) ? T(b % 2 == 0 ? 1 : -1) : T(0);
+  T r = 1;
+  for (; b > T(0); b = T(b / 2), a = T(a * a)) if (b % 2 != 0) r = T(r * a);
+  return r;
+}
+template <typename To, typename From> __device__ __forceinline__ To real_to_whole(From x) {
+  if (!(x >= From(-9223372036854775808.0) && x < From(9223372036854775808.0)))
+    return To(i64(1) << 63);
+  return To(static_cast<i64>(x));
+}
+struct Sum { template <typename T> static __device__ T of(T a, T b) { return T(a + b); } };
+struct Prod { template <typename T> static __device__ T of(T a, T b) { return T(a * b); } };
+struct Max { template <typename T> static __device__ T of(T a, T b) { return nan_max(a, b); } };
+struct Min { template <typename T> static __device__ T of(T a, T b) { return nan_min(a, b); } };
+struct Any { template <typename T> static __device__ T of(T a, T b) { return T(a | b); } };
+struct All { template <typename T> static __device__ T of(T a, T b) { return T(a & b); } };
+template <typename T> __device__ __forceinline__ T shuffle_xor(T v, int mask) {
+  return __shfl_xor_sync(0xffffffffu, v, mask);
+}
+template <> __device__ __forceinline__ bool shuffle_xor(bool v, int mask) {
+  return __shfl_xor_sync(0xffffffffu, int(v), mask) != 0;
+}
+template <> __device__ __forceinline__ short shuffle_xor(short v, int mask) {
+  return short(__shfl_xor_sync(0xffffffffu, int(v), mask));
+}
+template <> __device__ __forceinline__ signed char shuffle_xor(signed char v, int mask) {
+  return (signed char)(__shfl_xor_sync(0xffffffffu, int(v), mask));
+}
+template <> __device__ __forceinline__ unsigned char shuffle_xor(unsigned char v, int mask) {
+  return (unsigned char)(__shfl_xor_sync(0xffffffffu, int(v), mask));
+}
+// Folds `v` over GROUP neighbouring threads; all of them get the result.
+template <typename Op, int GROUP, typename T> __device__ __forceinline__ T fold(T v) {
+#pragma unroll
+  for (int mask = (GROUP < 32 ? GROUP : 32) / 2; mask > 0; mask /= 2)
+    v = Op::of(v, shuffle_xor(v, mask));
+  if (GROUP > 32) {
+    __shared__ T parts[32];
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
+    __syncthreads();
+    v = parts[0];
+    for (int i = 1; i < GROUP / 32; ++i) v = Op::of(v, parts[i]);
+  }
+  return v;
+}
+)";
+
+const char* memory_type(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat16:
+    case DType::kBFloat16:
+      return "unsigned short";
+    case DType::kBool:
+      return "unsigned char";
+    default:
+      return register_type(dtype);
+  }
+}
+
+const char* register_type(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat16:
+    case DType::kBFloat16:
+    case DType::kFloat32:
+      return "float";
+    case DType::kFloat64:
+      return "double";
+    case DType::kInt8:
+      return "signed char";
+    case DType::kUInt8:
+      return "unsigned char";
+    case DType::kInt16:
+      return "short";
+    case DType::kInt32:
+      return "int";
+    case DType::kInt64:
+      return "i64";
+    case DType::kBool:
+      return "bool";
+    default:
+      STATOR_CHECK(false, std::string(dtype_name(dtype)) + " is not generated");
+  }
+}
+
+std::string from_memory(DType dtype, const std::string& value) {
+  switch (dtype) {
+    case DType::kFloat16:
+      return "f16_to_f32(" + value + ")";
+    case DType::kBFloat16:
+      return "bf16_to_f32(" + value + ")";
+    case DType::kBool:
+      return "(" + value + " != 0)";
+    default:
+      return value;
+  }
+}
+
+std::string to_memory(DType dtype, const std::string& value) {
+  switch (dtype) {
+    case DType::kFloat16:
+      return "f32_to_f16(" + value + ")";
+    case DType::kBFloat16:
+      return "f32_to_bf16(" + value + ")";
+    case DType::kBool:
+      return "(unsigned char)(" + value + ")";
+    default:
+      return value;
+  }
+}
+
+}  // namespace stator::cuda

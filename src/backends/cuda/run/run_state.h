@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a context keeps for one shape on the GPU: every step prepared, and the whole sequence as
+// CUDA graphs, one for each set of addresses that came twice.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backends/cuda/run/step_runner.h"
+
+namespace stator::cuda {
+
+class CudaRunState : public RunState {
+ public:
+  ~CudaRunState() override;
+  /// Addresses that the steps use, in order; compared with those of the graphs.
+  std::vector<void*> addresses;
+  std::vector<std::unique_ptr<StepRunner>> runners;  // by step; empty: not prepared
+  CUstream own_stream = nullptr;
+
+  struct Graph {
+    std::vector<void*> addresses;
+    CUgraphExec exec = nullptr;
+    bool seen = false;  // the steps ran once with these addresses
+    int64_t last_use = 0;
+  };
+  std::vector<Graph> graphs;
+  int64_t uses = 0;
+
+  /// The graph of the present addresses; a new one takes the place of the least used.
+  Graph& find_graph();
+};
+
+}  // namespace stator::cuda

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The part of the CUDA driver API that Stator uses, with its types as libcuda.so.1 has them
+// (docs.nvidia.com/cuda/cuda-driver-api). Declared here, so that no CUDA header is needed to build.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "stator/result.h"
+
+namespace stator::cuda {
+
+using CUresult = int;
+using CUdevice = int;
+using CUdeviceptr = unsigned long long;
+using CUcontext = struct CUctx_st*;
+using CUmodule = struct CUmod_st*;
+using CUfunction = struct CUfunc_st*;
+using CUstream = struct CUstream_st*;
+using CUevent = struct CUevent_st*;
+using CUgraph = struct CUgraph_st*;
+using CUgraphExec = struct CUgraphExec_st*;
+
+inline constexpr CUresult kCudaSuccess = 0;
+inline constexpr unsigned kStreamNonBlocking = 1;
+inline constexpr int kCaptureThreadLocal = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+inline constexpr unsigned kHostPortableMapped = 0x1 | 0x2;
+inline constexpr int kFunctionDynamicShared = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+inline constexpr int kAttributeMultiprocessors = 16, kAttributeMajor = 75, kAttributeMinor = 76;
+
+#define STATOR_CUDA_FUNCTIONS(X)                                                             \
+  X(cuInit, (unsigned))                                                                      \
+  X(cuDriverGetVersion, (int*))                                                              \
+  X(cuDeviceGetCount, (int*))                                                                \
+  X(cuDeviceGet, (CUdevice*, int))                                                           \
+  X(cuDeviceGetName, (char*, int, CUdevice))                                                 \
+  X(cuDeviceGetAttribute, (int*, int, CUdevice))                                             \
+  X(cuDevicePrimaryCtxRetain, (CUcontext*, CUdevice))                                        \
+  X(cuCtxSetCurrent, (CUcontext))                                                            \
+  X(cuCtxGetCurrent, (CUcontext*))                                                           \
+  X(cuModuleLoadData, (CUmodule*, const void*))                                              \
+  X(cuModuleUnload, (CUmodule))                                                              \
+  X(cuModuleGetFunction, (CUfunction*, CUmodule, const char*))                               \
+  X(cuFuncSetAttribute, (CUfunction, int, int))                                              \
+  X(cuLaunchKernel, (CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, \
+                     unsigned, CUstream, void**, void**))                                    \
+  X(cuMemAlloc_v2, (CUdeviceptr*, size_t))                                                   \
+  X(cuMemFree_v2, (CUdeviceptr))                                                             \
+  X(cuMemHostAlloc, (void**, size_t, unsigned))                                              \
+  X(cuMemFreeHost, (void*))                                                                  \
+  X(cuMemcpyHtoD_v2, (CUdeviceptr, const void*, size_t))                                     \
+  X(cuMemcpyDtoH_v2, (void*, CUdeviceptr, size_t))                                           \
+  X(cuMemcpyHtoDAsync_v2, (CUdeviceptr, const void*, size_t, CUstream))                      \
+  X(cuMemcpyDtoHAsync_v2, (void*, CUdeviceptr, size_t, CUstream))                            \
+  X(cuStreamCreate, (CUstream*, unsigned))                                                   \
+  X(cuStreamDestroy_v2, (CUstream))                                                          \
+  X(cuStreamSynchronize, (CUstream))                                                         \
+  X(cuStreamIsCapturing, (CUstream, int*))                                                   \
+  X(cuStreamBeginCapture_v2, (CUstream, int))                                                \
+  X(cuStreamEndCapture, (CUstream, CUgraph*))                                                \
+  X(cuGraphInstantiateWithFlags, (CUgraphExec*, CUgraph, unsigned long long))                \
+  X(cuGraphLaunch, (CUgraphExec, CUstream))                                                  \
+  X(cuGraphDestroy, (CUgraph))                                                               \
+  X(cuGraphExecDestroy, (CUgraphExec))                                                       \
+  X(cuEventCreate, (CUevent*, unsigned))                                                     \
+  X(cuEventDestroy_v2, (CUevent))                                                            \
+  X(cuEventRecord, (CUevent, CUstream))                                                      \
+  X(cuEventSynchronize, (CUevent))                                                           \
+  X(cuEventElapsedTime, (float*, CUevent, CUevent))                                          \
+  X(cuGetErrorName, (CUresult, const char**))                                                \
+  X(cuGetErrorString, (CUresult, const char**))
+
+/// The driver's functions; all set when driver() succeeds.
+struct Driver {
+#define STATOR_MEMBER(name, arguments) CUresult(*name) arguments = nullptr;
+  STATOR_CUDA_FUNCTIONS(STATOR_MEMBER)
+#undef STATOR_MEMBER
+};
+
+/// Loaded and initialized once. kUnsupported: no driver, or no device.
+Result<const Driver*> driver();
+
+/// One GPU with its primary context, which PyTorch uses too.
+struct Device {
+  CUdevice handle = 0;
+  CUcontext context = nullptr;
+  std::string name;
+  int major = 0, minor = 0;
+  int multiprocessors = 0;
+  std::string architecture() const;  // "sm_90"
+};
+/// Device 0 (of those that CUDA_VISIBLE_DEVICES leaves).
+Result<const Device*> device();
+
+/// Makes the device's context this thread's for a scope.
+class CurrentContext {
+ public:
+  explicit CurrentContext(const Device& device);
+  ~CurrentContext();
+  CurrentContext(const CurrentContext&) = delete;
+  CurrentContext& operator=(const CurrentContext&) = delete;
+
+ private:
+  CUcontext before_ = nullptr;
+  bool changed_ = false;
+};
+
+/// kDevice error with the driver's own words; `what` says what was tried.
+Status check_cuda(CUresult result, const std::string& what);
+
+}  // namespace stator::cuda
