@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,8 +51,15 @@ def input_of(tensor: Any, dynamic: Sequence[int]) -> Any:
 
 def on_gpu(value: Any) -> Any:
     """Tensors and modules on the GPU, anything else as it is."""
+    if isinstance(value, Call):
+        return Call(on_gpu(value.function))
     if isinstance(value, nn.Module):
         return copy.deepcopy(value).cuda()
+    if isinstance(value, types.FunctionType) and value.__closure__:
+        cells = tuple(types.CellType(on_gpu(c.cell_contents)) for c in value.__closure__)
+        return types.FunctionType(
+            value.__code__, value.__globals__, value.__name__, value.__defaults__, cells
+        )
     return value.cuda() if isinstance(value, torch.Tensor) else value
 
 

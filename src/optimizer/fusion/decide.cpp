@@ -295,14 +295,14 @@ void FusionPlan::grow_epilogues() {
       const bool passes = (roles_[reader] == LayerRole::kView && !slices) ||
                           roles_[reader] == LayerRole::kPointwise;
       // The value must come in once, or the epilogue would compute it twice.
-      if (!passes || ops > 24 || claimed[reader] != 0 ||
+      if (!passes || ops > kMostOps || claimed[reader] != 0 ||
           !(product(network_.type(layer.outputs[0]).shape) == points) ||
           std::count(layer.inputs.begin(), layer.inputs.end(), at) != 1) {
         break;
       }
       at = layer.outputs[0];
       passed.push_back(reader);
-      ops += roles_[reader] == LayerRole::kPointwise ? cost(at) : 0;
+      ops = roles_[reader] == LayerRole::kPointwise ? cost(at) : ops;  // of all since the start
       if (roles_[reader] == LayerRole::kPointwise || in_memory(at)) {
         end = at;
       }

@@ -26,6 +26,11 @@ int fold_constant_layers(Network& network, const OptimizerOptions& options);
 /// Transposes appear only where a layer needs the other order. Exact.
 int channels_last(Network& network, const OptimizerOptions& options);
 
+/// Takes the constant scale and shift of a convolution's channels into its weights and bias:
+///   %y = convolution(%x, W) ; %z = %y * s + t   →   %z = convolution(%x, s W, t)
+/// What an inference batch norm becomes. The weights are rounded to their own type.
+int fold_scales(Network& network, const OptimizerOptions& options);
+
 /// Removes layers that nobody reads.
 int remove_dead_layers(Network& network, const OptimizerOptions& options);
 

@@ -84,6 +84,11 @@ template <bool BF16> __device__ __forceinline__ void multiply(float (&c)[4], con
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+__device__ __forceinline__ float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 template <bool BF16> __device__ __forceinline__ unsigned pack(float low, float high) {
   unsigned r;
   if (BF16) asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
@@ -142,6 +147,8 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers,
   const int64_t qk = padded(a.qk_dim), channels = padded(a.v_dim);
   const int64_t q_ld = qk + 8, v_ld = channels + 8;
   constexpr int kThreads = kQueryTile / 16 * 32;
+  // The same mask for every query: each thread reads those of its columns once a tile.
+  const bool rows_share_mask = a.has_mask && a.mask.strides[2].is_constant(0);
   const std::string bf16 = a.dtype == DType::kBFloat16 ? "true" : "false";
   std::string s = "namespace " + name + "_space {" + kTileFunctions + "}\n";
   s += head(a, buffers, name, kThreads);
@@ -210,7 +217,7 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers,
        bf16 + R"(>(score[2 * n + 1], qf[k], f[2], f[3]);
       }
     }
-    const bool edge = start + BN > T || (CAUSAL && start + BN > first + warp * 16);
+MASK_TILE    const bool edge = start + BN > T || (CAUSAL && start + BN > first + warp * 16);
     float best[2] = {top[0], top[1]};
 #pragma unroll
     for (int n = 0; n < BN / 8; ++n) {
@@ -220,7 +227,9 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers,
         float x = score[n][i] * scale;
         if (edge && (col >= T || (CAUSAL && col > row))) x = -INFINITY;
 )";
-  if (a.has_mask) {
+  if (rows_share_mask) {
+    s += "        x += bias[n][i & 1];\n";
+  } else if (a.has_mask) {
     s += "        else if (col < T && row < S) x = " + masked(a, "x", "row", "col") + ";\n";
   }
   s += R"(        score[n][i] = x;
@@ -233,7 +242,7 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers,
       best[r] = fmaxf(best[r], __shfl_xor_sync(0xffffffffu, best[r], 1));
       best[r] = fmaxf(best[r], __shfl_xor_sync(0xffffffffu, best[r], 2));
       base[r] = best[r] == -INFINITY ? 0.0f : best[r];
-      shrink[r] = exp2f(top[r] - base[r]);
+      shrink[r] = fast_exp2(top[r] - base[r]);
       top[r] = best[r];
       sum[r] *= shrink[r];
     }
@@ -246,7 +255,7 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers,
     for (int n = 0; n < BN / 8; ++n) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        score[n][i] = exp2f(score[n][i] - base[i >> 1]);
+        score[n][i] = fast_exp2(score[n][i] - base[i >> 1]);
         sum[i >> 1] += score[n][i];
       }
     }
@@ -294,6 +303,19 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers,
   }
 }
 )";
+  const std::string mask_tile = rows_share_mask ? R"(    float bias[BN / 8][2];
+#pragma unroll
+    for (int n = 0; n < BN / 8; ++n) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int col = start + n * 8 + (lane & 3) * 2 + i;
+        bias[n][i] = col < T ? )" + masked(a, "0.0f", "0", "col") +
+                                                      R"( : 0.0f;
+      }
+    }
+)"
+                                                : "";
+  s.replace(s.find("MASK_TILE"), 9, mask_tile);
   GeneratedKernel kernel;
   kernel.source = s;
   kernel.payload.function = name;

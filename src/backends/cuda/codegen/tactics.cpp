@@ -324,7 +324,7 @@ bool is_library_convolution(const ConvolutionContraction& c) {
 
 PreparedRegion prepare_convolution(const RegionGraph& graph, const Region& region,
                                    const ConvolutionContraction& c, int index,
-                                   const std::string& name) {
+                                   const std::string& name, bool tf32) {
   ConvolutionPayload p;
   p.dtype = c.dtype;
   p.filter = {c.w_shape[0].constant()};
@@ -335,6 +335,7 @@ PreparedRegion prepare_convolution(const RegionGraph& graph, const Region& regio
   p.pad_before = c.attributes.pad_before;
   p.pad_after = c.attributes.pad_after;
   p.groups = c.attributes.groups;
+  p.tf32 = tf32 && c.dtype == DType::kFloat32;
   p.x = c.x;
   p.w = c.w;
   p.index = index;
@@ -461,7 +462,7 @@ PreparedRegion prepare_region(const RegionGraph& graph, const Region& region,
   }
   if (const auto* c = std::get_if<ConvolutionContraction>(&region.body)) {
     if (tactic.rfind("cudnn", 0) == 0) {
-      return prepare_convolution(graph, region, *c, trailing_number(tactic), name);
+      return prepare_convolution(graph, region, *c, trailing_number(tactic), name, tf32);
     }
     const LoopProgram loop = as_loop(*c);
     PreparedRegion prepared = prepare_loop(graph, region, loop, name);

@@ -92,7 +92,7 @@ class Convolve : public StepRunner {
       graph.push_back(&operation);
     }
     STATOR_TRY(plan_, make_dnn_plan(graph, p_.tuned == x || p_.tuned.empty() ? p_.index : 0,
-                                    kLibraryWorkspace));
+                                    kLibraryWorkspace, p_.dtype != DType::kFloat32 || p_.tf32));
     return {};
   }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <map>
 
@@ -11,11 +13,15 @@ namespace stator {
 namespace cuda {
 namespace {
 
-/// A number for a step's time: events around every step.
+/// Each step's time: events around every step, on a stream that waits at a gate until all the work
+/// is queued, so that the host's launching does not show. (The gate opens by itself after a while:
+/// a stream holds so many launches and no more.)
 class StepClock {
  public:
-  StepClock(const Driver& d, int64_t steps) : d_(d), events_(static_cast<size_t>(steps) + 1) {
+  StepClock(const Driver& d, int64_t steps, CUstream stream)
+      : d_(d), events_(static_cast<size_t>(steps) + 1) {
     for (CUevent& event : events_) d_.cuEventCreate(&event, 0);
+    d_.cuLaunchHostFunc(stream, wait_at_gate, &open_);
   }
   ~StepClock() {
     for (CUevent event : events_) d_.cuEventDestroy_v2(event);
@@ -23,6 +29,7 @@ class StepClock {
   void mark(int64_t i, CUstream stream) {
     d_.cuEventRecord(events_[static_cast<size_t>(i)], stream);
   }
+  void open() { open_.store(true); }
   void read(int64_t* step_ns) {
     d_.cuEventSynchronize(events_.back());
     for (size_t i = 0; i + 1 < events_.size(); ++i) {
@@ -33,8 +40,16 @@ class StepClock {
   }
 
  private:
+  static void wait_at_gate(void* open) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+    while (!static_cast<std::atomic<bool>*>(open)->load() &&
+           std::chrono::steady_clock::now() < end) {
+    }
+  }
+
   const Driver& d_;
   std::vector<CUevent> events_;
+  std::atomic<bool> open_{false};
 };
 
 class CudaCode : public LoadedCode {
@@ -111,9 +126,11 @@ class CudaCode : public LoadedCode {
       return {};
     };
     if (options.step_ns != nullptr) {
-      StepClock clock(d_, count);
-      STATOR_RETURN_IF_ERROR(launch_all(stream, &clock));
-      STATOR_RETURN_IF_ERROR(wait(stream));
+      StepClock clock(d_, count, stream);
+      const Status launched = launch_all(stream, &clock);
+      clock.open();
+      STATOR_RETURN_IF_ERROR(wait(stream));  // also after an error: the gate's flag is ours
+      STATOR_RETURN_IF_ERROR(launched);
       clock.read(options.step_ns);
       return {};
     }

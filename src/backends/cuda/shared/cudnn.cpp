@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/shared/cudnn.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "backends/cuda/shared/library.h"
@@ -64,6 +65,7 @@ constexpr int kGraphHandle = 800, kGraphOps = 801;
 constexpr int kTensorAlignment = 900, kTensorDataType = 901, kTensorDimensions = 902,
               kTensorStrides = 903, kTensorId = 906, kTensorVirtual = 907;
 constexpr int kPackIds = 1000, kPackPointers = 1001, kPackWorkspace = 1003;
+constexpr int kConfigEngine = 300, kEngineNotes = 1303, kNoteTensorCore = 0;
 constexpr int kHeurModeA = 3, kHeurModeFallback = 2;
 
 /// Engine configurations in the order of one heuristic.
@@ -90,6 +92,26 @@ Status add_configs(const DnnDescriptor& graph, int mode, std::vector<DnnDescript
     configs->push_back(std::move(made[static_cast<size_t>(i)]));
   }
   return {};
+}
+
+/// Whether a configuration's engine says so of itself.
+bool uses_tensor_cores(const DnnDescriptor& config) {
+  auto dnn = cudnn();
+  auto engine = DnnDescriptor::create(kDnnEngine);
+  if (!dnn.ok() || !engine.ok()) {
+    return true;
+  }
+  void* handle = engine->handle();
+  int64_t count = 0;
+  if ((*dnn)->backend_get(config.handle(), kConfigEngine, kDnnTypeDescriptor, 1, &count, &handle) !=
+      0) {
+    return true;
+  }
+  int notes[32] = {};
+  if ((*dnn)->backend_get(handle, kEngineNotes, kDnnTypeNumericalNote, 32, &count, notes) != 0) {
+    return true;
+  }
+  return std::find(notes, notes + count, kNoteTensorCore) != notes + count;
 }
 
 }  // namespace
@@ -150,7 +172,7 @@ Result<DnnDescriptor> dnn_tensor(int64_t id, DType dtype, const std::vector<int6
 }
 
 Result<DnnPlan> make_dnn_plan(const std::vector<const DnnDescriptor*>& operations, int index,
-                              int64_t workspace_limit) {
+                              int64_t workspace_limit, bool tensor_cores) {
   STATOR_TRY(Cudnn* const dnn, cudnn());
   std::vector<void*> handles;
   for (const DnnDescriptor* operation : operations) {
@@ -173,7 +195,8 @@ Result<DnnPlan> make_dnn_plan(const std::vector<const DnnDescriptor*>& operation
     }
     STATOR_TRY(DnnDescriptor plan, DnnDescriptor::create(kDnnExecutionPlan));
     STATOR_RETURN_IF_ERROR(plan.set(kPlanHandle, kDnnTypeHandle, 1, &dnn->handle));
-    if (!plan.set(kPlanEngineConfig, config).ok() || !plan.finalize().ok()) {
+    if ((!tensor_cores && uses_tensor_cores(config)) || !plan.set(kPlanEngineConfig, config).ok() ||
+        !plan.finalize().ok()) {
       continue;
     }
     int64_t workspace = 0, count = 0;

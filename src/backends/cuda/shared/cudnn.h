@@ -18,12 +18,13 @@ namespace stator::cuda {
 inline constexpr int kDnnPointwise = 0, kDnnConvolution = 1, kDnnEngineHeuristics = 4,
                      kDnnExecutionPlan = 5, kDnnOperationConvolution = 10,
                      kDnnOperationPointwise = 13, kDnnOperationGraph = 15, kDnnVariantPack = 16,
-                     kDnnTensor = 17, kDnnEngineConfig = 3, kDnnOperationSdpa = 41;
+                     kDnnTensor = 17, kDnnEngine = 2, kDnnEngineConfig = 3, kDnnOperationSdpa = 41;
 // cudnnBackendAttributeType_t
 inline constexpr int kDnnTypeHandle = 0, kDnnTypeDataType = 1, kDnnTypeBoolean = 2,
                      kDnnTypeInt64 = 3, kDnnTypeFloat = 4, kDnnTypeDouble = 5, kDnnTypePointer = 6,
                      kDnnTypeConvolutionMode = 7, kDnnTypeHeuristicMode = 8,
-                     kDnnTypePointwiseMode = 14, kDnnTypeDescriptor = 15;
+                     kDnnTypeNumericalNote = 11, kDnnTypePointwiseMode = 14,
+                     kDnnTypeDescriptor = 15;
 
 /// One descriptor; destroyed with it.
 class DnnDescriptor {
@@ -65,8 +66,9 @@ struct DnnPlan {
              CUstream stream) const;
 };
 
-/// The `index`-th plan that the library's heuristic proposes and that needs no more workspace.
+/// The `index`-th plan that the library's heuristic proposes and that needs no more workspace;
+/// `tensor_cores` false: none that rounds float32 operands for them.
 Result<DnnPlan> make_dnn_plan(const std::vector<const DnnDescriptor*>& operations, int index,
-                              int64_t workspace_limit);
+                              int64_t workspace_limit, bool tensor_cores = true);
 
 }  // namespace stator::cuda

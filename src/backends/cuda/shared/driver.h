@@ -68,6 +68,7 @@ inline constexpr int kAttributeMultiprocessors = 16, kAttributeMajor = 75, kAttr
   X(cuEventDestroy_v2, (CUevent))                                                            \
   X(cuEventRecord, (CUevent, CUstream))                                                      \
   X(cuEventSynchronize, (CUevent))                                                           \
+  X(cuLaunchHostFunc, (CUstream, void (*)(void*), void*))                                    \
   X(cuEventElapsedTime, (float*, CUevent, CUevent))                                          \
   X(cuGetErrorName, (CUresult, const char**))                                                \
   X(cuGetErrorString, (CUresult, const char**))

@@ -57,6 +57,7 @@ json to_json(const ConvolutionPayload& p) {
             {"bias", p.bias},
             {"residual", p.residual},
             {"relu", p.relu},
+            {"tf32", p.tf32},
             {"index", p.index},
             {"tuned", p.tuned},
             {"buffers", p.buffers}};
@@ -149,6 +150,7 @@ ConvolutionPayload convolution_of(const json& j) {
   p.bias = j.at("bias");
   p.residual = j.at("residual");
   p.relu = j.at("relu");
+  p.tf32 = j.at("tf32");
   p.index = j.at("index");
   p.tuned = j.at("tuned").get<std::vector<int64_t>>();
   p.buffers = j.at("buffers");

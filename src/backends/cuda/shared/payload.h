@@ -52,6 +52,7 @@ struct ConvolutionPayload {
   int64_t groups = 1;
   int x = 0, w = 1, y = 2, bias = -1, residual = -1;
   bool relu = false;
+  bool tf32 = false;
   int index = 0;
   std::vector<int64_t> tuned;  // x's shape
   int buffers = 0;
