@@ -274,11 +274,14 @@ void FusionPlan::demand_shared() {
   }
 }
 
-/// From a contraction's result along single readers to the last pointwise tensor of its size.
+/// From a contraction's result along single readers to the last pointwise tensor of its size; from
+/// a reduction's to the last of its shape. What is only widened at the end is widened by its
+/// reader.
 void FusionPlan::grow_epilogues() {
   std::vector<char> claimed(network_.layers.size(), 0);  // a layer is in one epilogue at most
   for (size_t i = 0; i < network_.layers.size(); ++i) {
-    if (roles_[i] != LayerRole::kContraction) {
+    const bool reduces = roles_[i] == LayerRole::kReduction;
+    if (roles_[i] != LayerRole::kContraction && !reduces) {
       continue;
     }
     const TensorId start = network_.layers[i].outputs[0];
@@ -292,8 +295,10 @@ void FusionPlan::grow_epilogues() {
       const NetworkLayer& layer = network_.layers[reader];
       const bool slices = std::holds_alternative<Slice>(layer.attributes) ||
                           std::holds_alternative<Expand>(layer.attributes);
-      const bool passes = (roles_[reader] == LayerRole::kView && !slices) ||
-                          roles_[reader] == LayerRole::kPointwise;
+      const bool passes =
+          (roles_[reader] == LayerRole::kView && !slices && !reduces) ||
+          (roles_[reader] == LayerRole::kPointwise &&
+           (!reduces || network_.type(layer.outputs[0]).shape == network_.type(start).shape));
       // The value must come in once, or the epilogue would compute it twice.
       if (!passes || ops > kMostOps || claimed[reader] != 0 ||
           !(product(network_.type(layer.outputs[0]).shape) == points) ||
@@ -303,7 +308,10 @@ void FusionPlan::grow_epilogues() {
       at = layer.outputs[0];
       passed.push_back(reader);
       ops = roles_[reader] == LayerRole::kPointwise ? cost(at) : ops;  // of all since the start
-      if (roles_[reader] == LayerRole::kPointwise || in_memory(at)) {
+      const bool widens =
+          std::holds_alternative<Cast>(layer.attributes) &&
+          dtype_bytes(network_.type(at).dtype) > dtype_bytes(network_.type(layer.inputs[0]).dtype);
+      if ((roles_[reader] == LayerRole::kPointwise && !widens) || in_memory(at)) {
         end = at;
       }
       if (in_memory(at)) {

@@ -44,7 +44,7 @@ class FusionPlan {
     in_memory_[static_cast<size_t>(from)] = 0;
     in_memory_[static_cast<size_t>(to)] = 1;
   }
-  /// For a contraction's result: the tensor that its epilogue makes (itself when there is none).
+  /// For the result of a contraction or a reduction: the tensor that its epilogue makes (itself when there is none).
   TensorId epilogue_end(TensorId id) const { return ends_[static_cast<size_t>(id)]; }
 
  private:

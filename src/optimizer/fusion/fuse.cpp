@@ -33,13 +33,13 @@ class Fuser {
   }
 
  private:
-  /// A contraction's region stands where its epilogue ends.
+  /// The region of a contraction or a reduction stands where its epilogue ends.
   void mark_epilogues() {
-    contraction_of_.assign(network_.tensors.size(), -1);
+    source_of_.assign(network_.tensors.size(), -1);
     for (size_t i = 0; i < network_.layers.size(); ++i) {
-      if (plan_.role(i) == LayerRole::kContraction) {
+      if (plan_.role(i) == LayerRole::kContraction || plan_.role(i) == LayerRole::kReduction) {
         const TensorId end = plan_.epilogue_end(network_.layers[i].outputs[0]);
-        contraction_of_[static_cast<size_t>(end)] = static_cast<int>(i);
+        source_of_[static_cast<size_t>(end)] = static_cast<int>(i);
       }
       if (plan_.role(i) == LayerRole::kAttention) {
         const TensorId out = attention_result(network_, plan_, network_.layers[i].outputs[0]);
@@ -54,17 +54,14 @@ class Fuser {
   void add_layer(FusionContext& c, size_t i) {
     const NetworkLayer& layer = network_.layers[i];
     for (const TensorId out : layer.outputs) {
-      const int contraction = contraction_of_[static_cast<size_t>(out)];
-      if (contraction >= 0) {
-        const NetworkLayer& source = network_.layers[static_cast<size_t>(contraction)];
-        std::holds_alternative<MatrixMultiply>(source.attributes)
-            ? add_matmul_region(c, source)
-            : add_convolution_region(c, source);
+      if (source_of_[static_cast<size_t>(out)] >= 0) {
+        add_source(c, static_cast<size_t>(source_of_[static_cast<size_t>(out)]));
         return;
       }
     }
     switch (plan_.role(i)) {
       case LayerRole::kContraction:
+      case LayerRole::kReduction:
         return;  // its region comes where its epilogue ends
       case LayerRole::kAttention:
         add_attention_region(c, layer, attention_result(network_, plan_, layer.outputs[0]));
@@ -72,11 +69,19 @@ class Fuser {
       case LayerRole::kCall:
         add_call_region(regions_, layer);
         return;
-      case LayerRole::kReduction:
-        add_reduction_region(c, layer);
-        return;
       default:
         add_computed(c, layer);
+    }
+  }
+
+  void add_source(FusionContext& c, size_t i) {
+    const NetworkLayer& layer = network_.layers[i];
+    if (plan_.role(i) == LayerRole::kReduction) {
+      add_reduction_region(c, layer);
+    } else if (std::holds_alternative<MatrixMultiply>(layer.attributes)) {
+      add_matmul_region(c, layer);
+    } else {
+      add_convolution_region(c, layer);
     }
   }
 
@@ -100,7 +105,7 @@ class Fuser {
   const Network& network_;
   FusionPlan plan_;
   RegionBuilder regions_;
-  std::vector<int> contraction_of_;  // by tensor: the contraction whose region writes it
+  std::vector<int> source_of_;  // by tensor: the layer whose region writes it as its epilogue's end
   std::vector<TensorId> written_by_attention_;
 };
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/check.h"
 #include "optimizer/fusion/regions.h"
 
 namespace stator {
@@ -17,6 +18,21 @@ OpId inverse_count(LoopBuilder& loop, const Expr& count, DType dtype) {
 
 OpId real(LoopBuilder& loop, double value) {
   return loop.constant(Scalar{value, 0, false}, DType::kFloat32);
+}
+
+/// The rest of the region: what the plan computes from the result at once, and the store.
+void finish(FusionContext& c, LoopBuilder& loop, const NetworkLayer& layer, const Index& index,
+            OpId value) {
+  const TensorId result = layer.outputs[0];
+  const TensorId end = c.plan.epilogue_end(result);
+  if (end != result) {
+    loop.define(result, index, value);
+    value = loop.compute(end, index);
+    STATOR_CHECK(loop.problem().empty(),
+                 "what follows a reduction reads elsewhere: " + loop.problem());
+  }
+  loop.store(0, flat_index(c.network.type(end).shape, index, loop.bounds()), value);
+  add_loop(c, loop, {end}, provenance_of(c, end));
 }
 
 void add_reduce(FusionContext& c, const NetworkLayer& layer, const Reduce& reduce) {
@@ -59,8 +75,7 @@ void add_reduce(FusionContext& c, const NetworkLayer& layer, const Reduce& reduc
       out.emplace_back(0);
     }
   }
-  loop.store(0, flat_index(c.network.type(layer.outputs[0]).shape, out, loop.bounds()), result);
-  add_loop(c, loop, {layer.outputs[0]}, provenance_of(c, layer.outputs[0]));
+  finish(c, loop, layer, out, result);
 }
 
 void add_softmax(FusionContext& c, const NetworkLayer& layer, const Softmax& softmax) {
@@ -82,8 +97,7 @@ void add_softmax(FusionContext& c, const NetworkLayer& layer, const Softmax& sof
       softmax.log ? loop.elementwise(ElementwiseOp::kSub, shifted, loop.unary(UnaryOp::kLog, total))
                   : loop.elementwise(ElementwiseOp::kMul, exponent,
                                      loop.unary(UnaryOp::kReciprocal, total));
-  loop.store(0, flat_index(shape, index, loop.bounds()), result);
-  add_loop(c, loop, {layer.outputs[0]}, provenance_of(c, layer.outputs[0]));
+  finish(c, loop, layer, index, result);
 }
 
 void add_normalization(FusionContext& c, const NetworkLayer& layer,
@@ -124,8 +138,7 @@ void add_normalization(FusionContext& c, const NetworkLayer& layer,
   if (normalization.has_bias) {
     y = loop.elementwise(ElementwiseOp::kAdd, y, loop.get(layer.inputs[next], inner));
   }
-  loop.store(0, flat_index(shape, index, loop.bounds()), y);
-  add_loop(c, loop, {layer.outputs[0]}, provenance_of(c, layer.outputs[0]));
+  finish(c, loop, layer, index, y);
 }
 
 /// Windows of a channels-last image: the window's positions are reduction dims, what lies outside
@@ -171,8 +184,7 @@ void add_pooling(FusionContext& c, const NetworkLayer& layer, const Pooling& poo
     }
     result = loop.elementwise(ElementwiseOp::kMul, sum, inverse);
   }
-  loop.store(0, flat_index(out, at, loop.bounds()), result);
-  add_loop(c, loop, {layer.outputs[0]}, provenance_of(c, layer.outputs[0]));
+  finish(c, loop, layer, at, result);
 }
 
 }  // namespace
