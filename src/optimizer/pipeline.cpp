@@ -10,6 +10,7 @@ const std::vector<NetworkPass>& network_passes() {
       {"fold_constant_layers", fold_constant_layers, "layers of constants are computed now"},
       {"channels_last", channels_last, "convolutions and what lies between them, channels last"},
       {"fold_constant_layers_again", fold_constant_layers, "what the new order made constant"},
+      {"merge_products", merge_products, "queries, keys and values as one product"},
       {"fold_scales", fold_scales, "batch norms go into the convolutions' weights"},
       {"remove_dead_layers", remove_dead_layers, "layers that nobody reads"},
   };

@@ -31,6 +31,10 @@ int channels_last(Network& network, const OptimizerOptions& options);
 /// What an inference batch norm becomes. The weights are rounded to their own type.
 int fold_scales(Network& network, const OptimizerOptions& options);
 
+/// Queries, keys and values as one product: products of one tensor with constant weights whose
+/// results go to attention become one with the weights side by side; attention reads its slices.
+int merge_products(Network& network, const OptimizerOptions& options);
+
 /// Removes layers that nobody reads.
 int remove_dead_layers(Network& network, const OptimizerOptions& options);
 
