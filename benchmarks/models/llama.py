@@ -49,6 +49,7 @@ class Attention(nn.Module):
         q = self.q_proj(x).view(batch, sequence, self.heads, self.head_dim).transpose(1, 2)
         k = self.k_proj(x).view(batch, sequence, self.kv_heads, self.head_dim).transpose(1, 2)
         v = self.v_proj(x).view(batch, sequence, self.kv_heads, self.head_dim).transpose(1, 2)
+        cos, sin = cos.to(q.dtype), sin.to(q.dtype)  # computed in float32, as in Hugging Face's
         q = q * cos + rotate_half(q) * sin
         k = k * cos + rotate_half(k) * sin
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)

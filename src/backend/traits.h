@@ -12,10 +12,11 @@ namespace stator {
 struct BackendTraits {
   std::string name;                   // "cpu", "reference"
   std::string tensor_device = "cpu";  // PyTorch's name for where its tensors lie
-  bool fuses_loops = true;      // false: one layer a region, everything a call (the reference)
-  bool channels_last = true;    // convolutions and pooling run in channels-last layout
-  bool fuses_epilogues = true;  // contraction regions take pointwise epilogues
-  bool attention = true;        // attention is one region (else: matmul, softmax, matmul)
+  bool fuses_loops = true;       // false: one layer a region, everything a call (the reference)
+  bool channels_last = true;     // convolutions and pooling run in channels-last layout
+  int64_t channel_multiple = 1;  // convolutions' input channels are padded to a multiple of this
+  bool fuses_epilogues = true;   // contraction regions take pointwise epilogues
+  bool attention = true;         // attention is one region (else: matmul, softmax, matmul)
   /// Element types of loops and epilogues; null: all but the halves and complex numbers.
   bool (*loop_dtype)(DType) = nullptr;
   /// Real types of softmax, normalizations, pooling, convolutions and attention; null: float32.

@@ -8,10 +8,12 @@ const std::vector<NetworkPass>& network_passes() {
   static const auto& passes = *new std::vector<NetworkPass>{
       {"narrow_contractions", narrow_contractions, "products of widened halves, on the halves"},
       {"fold_constant_layers", fold_constant_layers, "layers of constants are computed now"},
+      {"patches_as_products", patches_as_products, "windows side by side, as one product"},
       {"channels_last", channels_last, "convolutions and what lies between them, channels last"},
       {"fold_constant_layers_again", fold_constant_layers, "what the new order made constant"},
       {"merge_products", merge_products, "queries, keys and values as one product"},
       {"fold_scales", fold_scales, "batch norms go into the convolutions' weights"},
+      {"pad_channels", pad_channels, "images of three channels get some more"},
       {"remove_dead_layers", remove_dead_layers, "layers that nobody reads"},
   };
   return passes;

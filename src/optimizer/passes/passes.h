@@ -35,6 +35,14 @@ int fold_scales(Network& network, const OptimizerOptions& options);
 /// results go to attention become one with the weights side by side; attention reads its slices.
 int merge_products(Network& network, const OptimizerOptions& options);
 
+/// A convolution whose windows lie side by side (a vision transformer's patches) is a product of
+/// the patches: views of the image, one copy, no window left.
+int patches_as_products(Network& network, const OptimizerOptions& options);
+
+/// Channels of a convolution's input padded with zeros to what the device's kernels are made for
+/// (traits.channel_multiple), its weights too.
+int pad_channels(Network& network, const OptimizerOptions& options);
+
 /// Removes layers that nobody reads.
 int remove_dead_layers(Network& network, const OptimizerOptions& options);
 

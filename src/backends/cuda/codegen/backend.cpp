@@ -69,6 +69,7 @@ class CudaBackend : public CompilerBackend {
     BackendTraits traits;
     traits.name = "cuda";
     traits.tensor_device = "cuda";
+    traits.channel_multiple = 8;
     traits.loop_unary = has_unary;
     traits.loop_elementwise = has_elementwise;
     traits.loop_dtype = is_loop_dtype;
@@ -113,7 +114,7 @@ class CudaBackend : public CompilerBackend {
                                const BuildOptions& options) const override;
 
   Result<TensorData> pack(const std::string& recipe, const TensorData& source) const override {
-    return pack_filter(recipe, source);
+    return pack_constant(recipe, source);
   }
 
   ExecutorBackend& executor() const override {

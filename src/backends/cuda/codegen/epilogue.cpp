@@ -210,12 +210,14 @@ std::optional<LibraryEpilogue> match_epilogue(const RegionGraph& graph, const Re
   return Matcher(graph, region, epilogue, dtype).match();
 }
 
-LoopProgram as_loop(const LoopProgram& epilogue, int32_t from, DType dtype) {
+LoopProgram as_loop(const LoopProgram& epilogue, int32_t from, DType dtype,
+                    const Expr& row_length) {
   LoopProgram loop;
   loop.dims = epilogue.dims;
   Expr at = 0;
   for (size_t k = 0; k < epilogue.dims.size(); ++k) {
-    at = at * epilogue.dims[k].extent + index(k);
+    const bool last = k + 1 == epilogue.dims.size();
+    at = at * (last ? row_length : epilogue.dims[k].extent) + index(k);
   }
   const OpId accumulator = add_load(&loop, from, dtype, at);
   append_epilogue(epilogue, accumulator, &loop);

@@ -25,8 +25,8 @@ std::optional<LibraryEpilogue> match_epilogue(const RegionGraph& graph, const Re
                                               const LoopProgram& epilogue, DType dtype);
 
 /// The epilogue as a loop of its own: the accumulator is read from buffer `from`, which holds it
-/// dense over the dims.
-LoopProgram as_loop(const LoopProgram& epilogue, int32_t from, DType dtype);
+/// dense over the dims, but with rows of `row_length`.
+LoopProgram as_loop(const LoopProgram& epilogue, int32_t from, DType dtype, const Expr& row_length);
 
 /// The whole contraction as one loop with reduction dims: any strides, any type; slow.
 LoopProgram as_loop(const MatmulContraction& matmul);

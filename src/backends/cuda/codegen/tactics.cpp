@@ -64,6 +64,7 @@ PreparedRegion prepare_loop(const RegionGraph& graph, const Region& region,
 struct LibraryProduct {
   GemmPayload payload;
   std::vector<Expr> sizes;
+  std::string pack_b;  // recipe of the weights, where their rows are padded
   std::optional<LibraryEpilogue> epilogue;
 };
 
@@ -127,13 +128,34 @@ std::optional<LibraryEpilogue> library_epilogue(const RegionGraph& graph, const 
   return known ? e : std::nullopt;
 }
 
+/// Rows of results that do not begin at multiples of 16 bytes are several times slower: weights of
+/// such a width get rows of zeros, and the epilogue leaves their columns out.
+Expr padded_columns(const MatmulContraction& m) {
+  const int64_t multiple = 64 / dtype_bytes(m.dtype);
+  const size_t batch = m.batch.size();
+  const bool rows = m.b_constant && m.n.is_constant() && m.k.is_constant() &&
+                    m.b.strides[batch].is_constant(1) && m.b.strides[batch + 1] == m.k &&
+                    m.b.offset.is_constant(0);
+  for (size_t i = 0; i < batch; ++i) {
+    if (!m.b.strides[i].is_constant(0)) return m.n;
+  }
+  if (!rows || m.n.constant() % 8 == 0 || m.n.constant() < 256) return m.n;
+  return (m.n.constant() + multiple - 1) / multiple * multiple;
+}
+
 std::optional<LibraryProduct> library_product(const RegionGraph& graph, const Region& region,
                                               const MatmulContraction& m) {
   if (!is_library_dtype(m.dtype) || m.k.is_constant(0)) return std::nullopt;
   LibraryProduct p;
   const size_t batch = m.batch.size();
   p.epilogue = library_epilogue(graph, region, m.epilogue, m.dtype);
-  Expr d_offset = 0, ldd = m.n;
+  const Expr n = padded_columns(m);
+  if (!(n == m.n)) {
+    p.epilogue.reset();
+    p.pack_b = "pad_rows " + std::to_string(m.n.constant()) + " " + std::to_string(n.constant()) +
+               " " + std::to_string(m.k.constant() * dtype_bytes(m.dtype));
+  }
+  Expr d_offset = 0, ldd = n;
   std::vector<Expr> d_strides(batch + 2, Expr(0));
   if (p.epilogue.has_value()) {
     const auto strides = strides_of(p.epilogue->store_index, batch + 2, &d_offset);
@@ -149,8 +171,8 @@ std::optional<LibraryProduct> library_product(const RegionGraph& graph, const Re
   }
   if (!p.epilogue.has_value()) {  // a dense temporary
     d_offset = 0;
-    ldd = m.n;
-    Expr stride = m.m * m.n;
+    ldd = n;
+    Expr stride = m.m * n;
     for (size_t k = batch; k-- > 0;) {
       d_strides[k] = stride;
       stride = stride * m.batch[k];
@@ -253,9 +275,10 @@ const LoopProgram& epilogue_program(const Region& region) {
 
 /// Adds the kernel that reads the temporary result; its sizes follow the library call's.
 void add_epilogue_kernel(const RegionGraph& graph, const Region& region, DType dtype,
-                         const Expr& elements, const std::string& name, PreparedRegion* prepared,
-                         std::optional<KernelPayload>* payload) {
-  const LoopProgram loop = as_loop(epilogue_program(region), buffer_count(region), dtype);
+                         const Expr& elements, const Expr& row_length, const std::string& name,
+                         PreparedRegion* prepared, std::optional<KernelPayload>* payload) {
+  const LoopProgram loop =
+      as_loop(epilogue_program(region), buffer_count(region), dtype, row_length);
   LoopRequest request = loop_request(graph, region, loop, name);
   request.buffer_types.push_back(dtype);
   request.buffer_elements.push_back(elements);
@@ -287,9 +310,14 @@ PreparedRegion prepare_product(const RegionGraph& graph, const Region& region, i
   p->payload.index = index;
   p->payload.tf32 = tf32 && p->payload.dtype == DType::kFloat32;
   p->payload.tuned = constants(p->sizes, 4);
+  if (!p->pack_b.empty()) {
+    const int64_t bytes =
+        p->sizes[1].constant() * p->sizes[2].constant() * dtype_bytes(p->payload.dtype);
+    prepared.launch.packed.push_back({p->payload.b, p->pack_b, bytes});
+  }
   if (!p->epilogue.has_value()) {
     add_epilogue_kernel(graph, region, p->payload.dtype, p->sizes[0] * p->sizes[1] * p->sizes[3],
-                        name, &prepared, &p->payload.epilogue);
+                        p->sizes[1], name, &prepared, &p->payload.epilogue);
   }
   prepared.payload = p->payload;
   return prepared;
@@ -360,7 +388,8 @@ PreparedRegion prepare_convolution(const RegionGraph& graph, const Region& regio
     p.relu = e->activation.has_value();
   } else {
     p.y = buffer_count(region) - 1;  // not written by the convolution
-    add_epilogue_kernel(graph, region, c.dtype, product(c.y_shape), name, &prepared, &p.epilogue);
+    add_epilogue_kernel(graph, region, c.dtype, product(c.y_shape), c.y_shape.back(), name,
+                        &prepared, &p.epilogue);
   }
   prepared.payload = p;
   return prepared;
@@ -476,12 +505,21 @@ PreparedRegion prepare_region(const RegionGraph& graph, const Region& region,
   return prepare_loop(graph, region, std::get<LoopProgram>(region.body), name);
 }
 
-Result<TensorData> pack_filter(const std::string& recipe, const TensorData& source) {
+Result<TensorData> pack_constant(const std::string& recipe, const TensorData& source) {
+  int64_t rows = 0, padded_rows = 0, row_bytes = 0;
+  if (std::sscanf(recipe.c_str(), "pad_rows %ld %ld %ld", &rows, &padded_rows, &row_bytes) == 3 &&
+      rows * row_bytes == source.size_bytes && padded_rows >= rows) {
+    void* writable = nullptr;
+    TensorData packed = TensorData::allocate(padded_rows * row_bytes, &writable);
+    std::memset(writable, 0, static_cast<size_t>(packed.size_bytes));
+    std::memcpy(writable, source.data, static_cast<size_t>(source.size_bytes));
+    return packed;
+  }
   int64_t out = 0, channels = 0, taps = 0, element = 0;
   if (std::sscanf(recipe.c_str(), "channels_last %ld %ld %ld %ld", &out, &channels, &taps,
                   &element) != 4 ||
       out * channels * taps * element != source.size_bytes) {
-    return Error{ErrorCode::kInvalidFile, "a filter's recipe is damaged: " + recipe};
+    return Error{ErrorCode::kInvalidFile, "a recipe of weights is damaged: " + recipe};
   }
   void* writable = nullptr;
   TensorData packed = TensorData::allocate(source.size_bytes, &writable);

@@ -32,6 +32,6 @@ std::vector<Tactic> region_tactics(const RegionGraph& graph, const Region& regio
 PreparedRegion prepare_region(const RegionGraph& graph, const Region& region,
                               const std::string& tactic, const std::string& name, bool tf32);
 /// The bytes of a packed constant.
-Result<TensorData> pack_filter(const std::string& recipe, const TensorData& source);
+Result<TensorData> pack_constant(const std::string& recipe, const TensorData& source);
 
 }  // namespace stator::cuda
