@@ -87,6 +87,20 @@ def check(
     module = function if isinstance(function, nn.Module) else Call(function)
     if device == "cuda":
         module, args, others = pytree.tree_map(on_gpu, (module, args, list(others)))
+    with torch.device("cuda" if device == "cuda" else "cpu"):  # of what the function creates
+        return _check(module, args, device, dynamic, others, rtol, atol, compiled_whole)
+
+
+def _check(
+    module: nn.Module,
+    args: Sequence[Any],
+    device: str,
+    dynamic: Sequence[int],
+    others: Sequence[Sequence[Any]],
+    rtol: float,
+    atol: float,
+    compiled_whole: bool,
+) -> Any:
     inputs = [input_of(a, dynamic) for a in args]
     compiled = stator.compile(
         module.eval(),

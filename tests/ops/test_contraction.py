@@ -34,6 +34,8 @@ def test_matmul_of_transposed_views(device):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
 def test_matmul_of_other_dtypes(dtype, device):
+    if device == "cuda" and dtype == torch.int64:
+        pytest.skip("PyTorch has no integer products on the GPU to compare with")
     a, b = (torch.randn(5, 6) * 5).to(dtype), (torch.randn(6, 7) * 5).to(dtype)
     check(torch.matmul, a, b, device=device, rtol=1e-12, atol=1e-12)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.ops.check import check
+from tests.ops.check import check, on_gpu
 
 
 def test_embedding(device):
@@ -21,8 +21,11 @@ def test_embedding_with_dynamic_sizes(device):
 
 def test_embedding_out_of_range_is_an_error(device):
     compiled = check(torch.nn.Embedding(5, 4), torch.tensor([1, 2]), device=device)
+    bad = on_gpu(torch.tensor([1, 5])) if device == "cuda" else torch.tensor([1, 5])
     with pytest.raises((IndexError, ValueError, RuntimeError), match="range"):
-        compiled(torch.tensor([1, 5]))
+        compiled(bad)
+        torch.cuda.synchronize()  # a GPU's fault is reported by the next call
+        compiled(bad)
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])

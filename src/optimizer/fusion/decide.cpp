@@ -29,6 +29,21 @@ bool is_loop_dtype(DType dtype) {
 
 }  // namespace
 
+std::optional<float> simple_exponent(const Network& network, const NetworkLayer& layer) {
+  const auto* elementwise = std::get_if<Elementwise>(&layer.attributes);
+  if (elementwise == nullptr || elementwise->op != ElementwiseOp::kPow) {
+    return std::nullopt;
+  }
+  const NetworkTensor& exponent = network.tensor(layer.inputs[1]);
+  if (exponent.role != TensorRole::kConstant || exponent.type.dtype != DType::kFloat32 ||
+      exponent.data.size_bytes != 4) {
+    return std::nullopt;
+  }
+  const float e = *exponent.data.as<float>();
+  const bool simple = e == 2 || e == 3 || e == 0.5f || e == 1 || e == -1 || e == -0.5f;
+  return simple ? std::optional(e) : std::nullopt;
+}
+
 FusionPlan::FusionPlan(const Network& network, const BackendTraits& traits)
     : network_(network),
       traits_(traits),
@@ -71,12 +86,7 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
                : LayerRole::kCall;
   }
   if (const auto* elementwise = std::get_if<Elementwise>(&a)) {
-    const bool simple_power =
-        elementwise->op == ElementwiseOp::kPow && dtype == DType::kFloat32 &&
-        network_.tensor(layer.inputs[1]).role == TensorRole::kConstant &&
-        network_.tensor(layer.inputs[1]).data.size_bytes == 4 && [](float e) {
-          return e == 2 || e == 3 || e == 0.5f || e == 1 || e == -1 || e == -0.5f;
-        }(*network_.tensor(layer.inputs[1]).data.as<float>());
+    const bool simple_power = simple_exponent(network_, layer).has_value();
     return traits_.loop_elementwise == nullptr ||
                    traits_.loop_elementwise(elementwise->op, dtype) || simple_power
                ? LayerRole::kPointwise

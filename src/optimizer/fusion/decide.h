@@ -4,12 +4,16 @@
 // layers and views are folded into the loops and epilogues of their readers.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "backend/traits.h"
 #include "optimizer/fusion/views.h"
 
 namespace stator {
+
+/// The exponent of a power that is a few products and roots; nullopt for every other layer.
+std::optional<float> simple_exponent(const Network& network, const NetworkLayer& layer);
 
 /// How a layer runs.
 enum class LayerRole : uint8_t {
@@ -44,7 +48,8 @@ class FusionPlan {
     in_memory_[static_cast<size_t>(from)] = 0;
     in_memory_[static_cast<size_t>(to)] = 1;
   }
-  /// For the result of a contraction or a reduction: the tensor that its epilogue makes (itself when there is none).
+  /// For the result of a contraction or a reduction: the tensor that its epilogue makes (itself
+  /// when there is none).
   TensorId epilogue_end(TensorId id) const { return ends_[static_cast<size_t>(id)]; }
 
  private:

@@ -228,8 +228,8 @@ OpId LoopBuilder::compute_layer(const NetworkLayer& layer, const Index& index, O
     return unary(u->op, operand(0));
   }
   if (const auto* e = std::get_if<Elementwise>(&a)) {
-    if (e->op == ElementwiseOp::kPow) {
-      return power(operand(0), *network_.tensor(layer.inputs[1]).data.as<float>());
+    if (const std::optional<float> exponent = simple_exponent(network_, layer)) {
+      return power(operand(0), *exponent);
     }
     const OpId x = operand(0);
     return elementwise(e->op, x, operand(1));

@@ -102,7 +102,7 @@ class CudaBackend : public CompilerBackend {
 
   std::vector<Tactic> candidates(const RegionGraph& graph, const Region& region,
                                  const BuildOptions& options) const override {
-    return region_tactics(graph, region, options.optimization_level);
+    return region_tactics(graph, region, options);
   }
 
   KernelLaunch launch(const RegionGraph& graph, const Region& region,

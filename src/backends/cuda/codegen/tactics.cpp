@@ -441,7 +441,9 @@ int trailing_number(const std::string& text) {
 
 }  // namespace
 
-std::vector<Tactic> region_tactics(const RegionGraph& graph, const Region& region, int level) {
+std::vector<Tactic> region_tactics(const RegionGraph& graph, const Region& region,
+                                   const BuildOptions& options) {
+  const int level = options.optimization_level;
   std::vector<Tactic> tactics;
   const auto add_numbered = [&](const char* family, int count) {
     for (int i = 0; i < count; ++i) tactics.push_back({family + (" " + std::to_string(i))});
@@ -467,7 +469,11 @@ std::vector<Tactic> region_tactics(const RegionGraph& graph, const Region& regio
       if (level > 1) add_numbered("cudnn", 1);
       return tactics;
     }
-    add_numbered("cudnn", fixed ? proposals : 1);
+    // Without tensor cores, and for groups, the library may have nothing: then the loop stays.
+    const bool sure = c->attributes.groups == 1 && (options.tf32 || c->dtype != DType::kFloat32);
+    if (!sure) tactics.push_back({"loop"});
+    if (sure || level > 0) add_numbered("cudnn", fixed ? proposals : 1);
+    if (sure && level > 0) tactics.push_back({"loop"});
     return tactics;
   }
   return {{"loop"}};

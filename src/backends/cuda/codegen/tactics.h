@@ -27,7 +27,8 @@ struct PreparedRegion {
 };
 
 /// Best guess first.
-std::vector<Tactic> region_tactics(const RegionGraph& graph, const Region& region, int level);
+std::vector<Tactic> region_tactics(const RegionGraph& graph, const Region& region,
+                                   const BuildOptions& options);
 /// `name`: of the generated function.
 PreparedRegion prepare_region(const RegionGraph& graph, const Region& region,
                               const std::string& tactic, const std::string& name, bool tf32);
