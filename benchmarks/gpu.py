@@ -188,6 +188,30 @@ def _profile(case: str, dtype: torch.dtype, args: argparse.Namespace) -> None:
             print(f"    {ns / 1e3:8.1f} us  {kernel:28s} {name[:80]}")
 
 
+def _kernels(case: str, dtype: torch.dtype, args: argparse.Namespace) -> None:
+    """What the GPU runs in one call of Stator's engine, by PyTorch's profiler."""
+    model, sizes = CASES[case]
+    network = ZOO[model].network().cuda().to(dtype)
+    inputs = tuple(t.cuda() for t in ZOO[model].example_inputs(**sizes))
+    inputs = tuple(t.to(dtype) if t.is_floating_point() else t for t in inputs)
+    compiled = stator.compile(network, inputs=list(inputs), timing_cache_path="",
+                              optimization_level=args.level)  # fmt: skip
+    with torch.no_grad():
+        for _ in range(4):
+            compiled(*inputs)
+        torch.cuda.synchronize()
+        activities = [torch.profiler.ProfilerActivity.CUDA]
+        with torch.profiler.profile(activities=activities) as profiler:
+            for _ in range(5):
+                compiled(*inputs)
+            torch.cuda.synchronize()
+    rows = sorted(profiler.key_averages(), key=lambda r: -r.device_time_total)
+    total = sum(r.device_time_total for r in rows) / 5
+    print(f"{case} {dtype}: {total / 1e3:.3f} ms of kernels")
+    for row in rows[: args.kernels]:
+        print(f"  {row.device_time_total / 5:9.1f} us  {row.count // 5:4d} x {row.key[:110]}")
+
+
 def _print(result: dict[str, Any]) -> None:
     rows = result["runners"]
     stator_ms = rows["Stator"]["ms"]
@@ -214,6 +238,7 @@ def main() -> None:
     add("--blocks", type=int, default=4, help="turns that each runner takes (%(default)s)")
     add("--level", type=int, default=3, help="optimization_level (%(default)s)")
     add("--profile", type=int, metavar="N", help="print Stator's N longest steps instead")
+    add("--kernels", type=int, metavar="N", help="print the GPU's N longest kernels instead")
     add("--json", metavar="FILE")
     args = parser.parse_args()
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}")
@@ -221,6 +246,9 @@ def main() -> None:
     for case in args.models:
         for name in args.dtypes:
             dtype = getattr(torch, name)
+            if args.kernels is not None:
+                _kernels(case, dtype, args)
+                continue
             if args.profile is not None:
                 _profile(case, dtype, args)
                 continue

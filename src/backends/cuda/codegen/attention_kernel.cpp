@@ -8,7 +8,7 @@
 namespace stator::cuda {
 namespace {
 
-constexpr int kQueryTile = 64, kKeyTile = 64;
+constexpr int kKeyTile = 64;
 
 std::string num(int64_t v) { return std::to_string(v); }
 int64_t padded(const Expr& width) { return (width.constant() + 15) / 16 * 16; }
@@ -22,12 +22,13 @@ std::string real(double v) {
 }
 
 /// The arguments' struct, the function's head, and every argument under its name.
-std::string head(const AttentionRegion& a, int buffers, const std::string& name, int threads) {
+std::string head(const AttentionRegion& a, int buffers, const std::string& name, int threads,
+                 int blocks) {
   const std::string type = memory_type(a.dtype);
   std::string s = "struct " + name + "_args { void* b[" + num(buffers) + "]; i64 s[" +
                   num(static_cast<int64_t>(attention_sizes(a).size())) + "]; i64* fault; };\n";
-  s += "extern \"C\" __global__ void __launch_bounds__(" + num(threads) + ") " + name + "(const " +
-       name + "_args a) {\n";
+  s += "extern \"C\" __global__ void __launch_bounds__(" + num(threads) + ", " + num(blocks) +
+       ") " + name + "(const " + name + "_args a) {\n";
   s += "  const int heads = (int)a.s[1], kv_heads = (int)a.s[2];\n";
   s += "  const int S = (int)a.s[3], T = (int)a.s[4];\n";
   const auto pointer = [&](const char* id, const StridedView& view, int first, bool out,
@@ -142,20 +143,20 @@ std::vector<Expr> attention_sizes(const AttentionRegion& a) {
   return sizes;
 }
 
-GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers,
+GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers, int query_tile,
                                          const std::string& name) {
   const int64_t qk = padded(a.qk_dim), channels = padded(a.v_dim);
   const int64_t q_ld = qk + 8, v_ld = channels + 8;
-  constexpr int kThreads = kQueryTile / 16 * 32;
+  const int threads = query_tile / 16 * 32;
   // The same mask for every query: each thread reads those of its columns once a tile.
   const bool rows_share_mask = a.has_mask && a.mask.strides[2].is_constant(0);
   const std::string bf16 = a.dtype == DType::kBFloat16 ? "true" : "false";
   std::string s = "namespace " + name + "_space {" + kTileFunctions + "}\n";
-  s += head(a, buffers, name, kThreads);
+  s += head(a, buffers, name, threads, query_tile == 128 ? 2 : 3);
   s += "  using namespace " + name + "_space;\n";
   s += "  constexpr int QK = " + num(qk) + ", E = " + num(channels) + ", LDQ = " + num(q_ld) +
-       ", LDV = " + num(v_ld) + ", BM = " + num(kQueryTile) + ", BN = " + num(kKeyTile) +
-       ", THREADS = " + num(kThreads) + ", WQ = " + num(a.qk_dim.constant()) +
+       ", LDV = " + num(v_ld) + ", BM = " + num(query_tile) + ", BN = " + num(kKeyTile) +
+       ", THREADS = " + num(threads) + ", WQ = " + num(a.qk_dim.constant()) +
        ", WV = " + num(a.v_dim.constant()) + ";\n";
   s += "  constexpr bool CAUSAL = " + std::string(a.causal ? "true" : "false") + ";\n";
   s += "  const float scale = " + real(a.scale * 1.4426950408889634) + ";\n";
@@ -203,7 +204,7 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers,
         load_4(qf[k], sq + ((warp * 16 + (lane & 15)) * LDQ + k * 16 + (lane >> 4) * 8) * 2);
     }
     const unsigned kt = sk + stage * BN * LDQ * 2, vt = sv + stage * BN * LDV * 2;
-    float score[BN / 8][4] = {};
+MASK_TILE    float score[BN / 8][4] = {};
 #pragma unroll
     for (int k = 0; k < QK / 16; ++k) {
 #pragma unroll
@@ -217,7 +218,7 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers,
        bf16 + R"(>(score[2 * n + 1], qf[k], f[2], f[3]);
       }
     }
-MASK_TILE    const bool edge = start + BN > T || (CAUSAL && start + BN > first + warp * 16);
+    const bool edge = start + BN > T || (CAUSAL && start + BN > first + warp * 16);
     float best[2] = {top[0], top[1]};
 #pragma unroll
     for (int n = 0; n < BN / 8; ++n) {
@@ -319,19 +320,19 @@ MASK_TILE    const bool edge = start + BN > T || (CAUSAL && start + BN > first +
   GeneratedKernel kernel;
   kernel.source = s;
   kernel.payload.function = name;
-  kernel.payload.threads = kThreads;
+  kernel.payload.threads = threads;
   kernel.payload.shared_bytes =
-      static_cast<int>(2 * (kQueryTile * q_ld + 2 * kKeyTile * q_ld + 2 * kKeyTile * v_ld));
+      static_cast<int>(2 * (query_tile * q_ld + 2 * kKeyTile * q_ld + 2 * kKeyTile * v_ld));
   kernel.payload.buffers = buffers;
   kernel.payload.sizes = static_cast<int>(attention_sizes(a).size());
-  kernel.grid = ceil_div(a.q_length, Expr(kQueryTile)) * a.batch * a.heads;
+  kernel.grid = ceil_div(a.q_length, Expr(query_tile)) * a.batch * a.heads;
   return kernel;
 }
 
 GeneratedKernel generate_plain_attention(const AttentionRegion& a, int buffers,
                                          const std::string& name) {
   constexpr int kThreads = 128;
-  std::string s = head(a, buffers, name, kThreads);
+  std::string s = head(a, buffers, name, kThreads, 1);
   s += "  constexpr int QK = " + num(a.qk_dim.constant()) + ", E = " + num(a.v_dim.constant()) +
        ", PER = (E + 31) / 32;\n";
   s += "  const float scale = " + real(a.scale * 1.4426950408889634) + ";\n";

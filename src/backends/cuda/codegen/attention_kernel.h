@@ -20,8 +20,9 @@ bool tiles_attention(const AttentionRegion& attention);
 /// key).
 std::vector<Expr> attention_sizes(const AttentionRegion& attention);
 
+/// `query_tile`: 64 or 128 queries a block.
 GeneratedKernel generate_tiled_attention(const AttentionRegion& attention, int buffers,
-                                         const std::string& name);
+                                         int query_tile, const std::string& name);
 GeneratedKernel generate_plain_attention(const AttentionRegion& attention, int buffers,
                                          const std::string& name);
 

@@ -257,7 +257,9 @@ LoopProgram as_loop(const ConvolutionContraction& conv) {
   const Expr per_group = floor_div(conv.w_shape[0], Expr(conv.attributes.groups));
   const Expr group = conv.attributes.groups == 1 ? Expr(0) : floor_div(out, per_group);
   OpId guard = kNoOp;
-  Expr x_at = index(0), w_at = out;  // the packed filter lies as [O, kernel…, C/groups]
+  // The packed filter lies as [O, kernel…, C/groups], a depthwise one as [kernel…, O].
+  const bool depthwise = conv.w_shape[1].is_constant(1);
+  Expr x_at = index(0), w_at = depthwise ? Expr(0) : out;
   for (size_t k = 0; k < spatial; ++k) {
     const Expr position = index(k + 1) * Expr(conv.attributes.stride[k]) +
                           index(rank + k) * Expr(conv.attributes.dilation[k]) -
@@ -269,7 +271,7 @@ LoopProgram as_loop(const ConvolutionContraction& conv) {
     w_at = w_at * conv.w_shape[k + 2] + index(rank + k);
   }
   x_at = x_at * conv.x_shape.back() + group * conv.w_shape[1] + channel;
-  w_at = w_at * conv.w_shape[1] + channel;
+  w_at = depthwise ? w_at * conv.w_shape[0] + out : w_at * conv.w_shape[1] + channel;
   const OpId x = add_load(&loop, conv.x, conv.dtype, x_at, guard);
   const OpId w = add_load(&loop, conv.w, conv.dtype, w_at);
   const DType type = accumulator_type(conv.epilogue, conv.dtype);

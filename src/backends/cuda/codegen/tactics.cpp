@@ -58,6 +58,13 @@ PreparedRegion prepare_loop(const RegionGraph& graph, const Region& region,
   return prepared;
 }
 
+int trailing_number(const std::string& text) {
+  int number = 0;
+  const size_t space = text.find_last_of(' ');
+  std::from_chars(text.data() + space + 1, text.data() + text.size(), number);
+  return number;
+}
+
 // -------------------------------------------------------------------- matrix products
 
 /// A product as the library takes it: one batch dim, each operand with a leading dimension.
@@ -195,8 +202,7 @@ std::optional<LibraryProduct> library_product(const RegionGraph& graph, const Re
   p.payload.a = m.a.buffer;
   p.payload.b = m.b.buffer;
   p.payload.buffers = buffer_count(region);
-  p.sizes = {m.m,        m.n, m.k,  j[0],     m.a.offset, lda, j[1],
-             m.b.offset, ldb, j[2], d_offset, ldd,        j[3]};
+  p.sizes = {m.m, n, m.k, j[0], m.a.offset, lda, j[1], m.b.offset, ldb, j[2], d_offset, ldd, j[3]};
   if (p.epilogue.has_value()) {
     p.payload.d = m.epilogue.stores[0].buffer;
     p.payload.bias = p.epilogue->bias;
@@ -325,17 +331,23 @@ PreparedRegion prepare_product(const RegionGraph& graph, const Region& region, i
 
 // -------------------------------------------------------------------- convolutions
 
-std::string filter_recipe(const ConvolutionContraction& c) {
+/// The library takes [O, kernel…, C/groups]; a loop over a depthwise one reads [kernel…, O].
+std::string filter_recipe(const ConvolutionContraction& c, bool loop) {
   int64_t taps = 1;
   for (size_t k = 2; k < c.w_shape.size(); ++k) taps *= c.w_shape[k].constant();
-  if (taps == 1 || c.w_shape[1].is_constant(1)) return "";
+  if (taps == 1) return "";
+  if (c.w_shape[1].is_constant(1)) {
+    return loop ? "channels_last 1 " + std::to_string(c.w_shape[0].constant()) + " " +
+                      std::to_string(taps) + " " + std::to_string(dtype_bytes(c.dtype))
+                : "";
+  }
   return "channels_last " + std::to_string(c.w_shape[0].constant()) + " " +
          std::to_string(c.w_shape[1].constant()) + " " + std::to_string(taps) + " " +
          std::to_string(dtype_bytes(c.dtype));
 }
 
-void pack_weights(const ConvolutionContraction& c, KernelLaunch* launch) {
-  const std::string recipe = filter_recipe(c);
+void pack_weights(const ConvolutionContraction& c, bool loop, KernelLaunch* launch) {
+  const std::string recipe = filter_recipe(c, loop);
   if (!recipe.empty()) {
     const int64_t bytes = product(c.w_shape).constant() * dtype_bytes(c.dtype);
     launch->packed.push_back({c.w, recipe, bytes});
@@ -373,7 +385,7 @@ PreparedRegion prepare_convolution(const RegionGraph& graph, const Region& regio
   prepared.launch.sizes = c.x_shape;
   prepared.launch.sizes.insert(prepared.launch.sizes.end(), c.y_shape.begin(), c.y_shape.end());
   prepared.launch.scratch_bytes = kLibraryWorkspace;
-  pack_weights(c, &prepared.launch);
+  pack_weights(c, false, &prepared.launch);
   std::optional<LibraryEpilogue> e = match_epilogue(graph, region, c.epilogue, c.dtype);
   Expr dense = 0;
   for (size_t k = 0; k < c.epilogue.dims.size(); ++k) {
@@ -424,19 +436,13 @@ PreparedRegion prepare_attention(const Region& region, const AttentionRegion& a,
     }
     return prepared;
   }
-  prepared.kernel = tactic == "tiles" ? generate_tiled_attention(a, buffer_count(region), name)
+  prepared.kernel = tactic != "plain" ? generate_tiled_attention(a, buffer_count(region),
+                                                                 trailing_number(tactic), name)
                                       : generate_plain_attention(a, buffer_count(region), name);
   prepared.payload = prepared.kernel->payload;
   prepared.launch.task_count = prepared.kernel->grid;
   prepared.launch.sizes = attention_sizes(a);
   return prepared;
-}
-
-int trailing_number(const std::string& text) {
-  int number = 0;
-  const size_t space = text.find_last_of(' ');
-  std::from_chars(text.data() + space + 1, text.data() + text.size(), number);
-  return number;
 }
 
 }  // namespace
@@ -453,7 +459,8 @@ std::vector<Tactic> region_tactics(const RegionGraph& graph, const Region& regio
   if (std::holds_alternative<LoopProgram>(region.body)) return {{"loop"}};
   if (const auto* a = std::get_if<AttentionRegion>(&region.body)) {
     if (!tiles_attention(*a)) return {{"plain"}};
-    tactics.push_back({"tiles"});
+    tactics.push_back({"tiles 64"});
+    if (level > 0) tactics.push_back({"tiles 128"});
     if (has_library_attention(*a) && level > 0) tactics.push_back({"cudnn"});
     return tactics;
   }
@@ -501,7 +508,7 @@ PreparedRegion prepare_region(const RegionGraph& graph, const Region& region,
     }
     const LoopProgram loop = as_loop(*c);
     PreparedRegion prepared = prepare_loop(graph, region, loop, name);
-    pack_weights(*c, &prepared.launch);
+    pack_weights(*c, true, &prepared.launch);
     return prepared;
   }
   if (const auto* m = std::get_if<MatmulContraction>(&region.body)) {

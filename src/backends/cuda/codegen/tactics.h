@@ -5,7 +5,8 @@
 //   cublaslt N    the N-th algorithm that cuBLASLt proposes (and an epilogue kernel, where it is
 //                 none that the library has)
 //   cudnn N       the N-th plan that cuDNN proposes
-//   tiles, plain  generated attention
+//   tiles N       generated attention in tiles of N queries
+//   plain         generated attention, one warp a query
 //   call          on the host, by the reference backend
 #pragma once
 
