@@ -8,8 +8,6 @@
 namespace stator::cuda {
 namespace {
 
-constexpr int kKeyTile = 64;
-
 std::string num(int64_t v) { return std::to_string(v); }
 int64_t padded(const Expr& width) { return (width.constant() + 15) / 16 * 16; }
 
@@ -146,183 +144,35 @@ std::vector<Expr> attention_sizes(const AttentionRegion& a) {
 GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers, int query_tile,
                                          const std::string& name) {
   const int64_t qk = padded(a.qk_dim), channels = padded(a.v_dim);
-  const int64_t q_ld = qk + 8, v_ld = channels + 8;
-  const int threads = query_tile / 16 * 32;
-  // The same mask for every query: each thread reads those of its columns once a tile.
-  const bool rows_share_mask = a.has_mask && a.mask.strides[2].is_constant(0);
-  const std::string bf16 = a.dtype == DType::kBFloat16 ? "true" : "false";
+  constexpr int kThreads = 128;
+  const int row_tiles = query_tile / 64;  // of 16 rows, for each of four warps
+  const int mask = !a.has_mask ? 0 : a.mask.strides[2].is_constant(0) ? 1 : 2;
   std::string s = "namespace " + name + "_space {" + kTileFunctions + "}\n";
-  s += head(a, buffers, name, threads, query_tile == 128 ? 2 : 3);
+  s += head(a, buffers, name, kThreads, row_tiles == 1 ? 3 : 2);
   s += "  using namespace " + name + "_space;\n";
-  s += "  constexpr int QK = " + num(qk) + ", E = " + num(channels) + ", LDQ = " + num(q_ld) +
-       ", LDV = " + num(v_ld) + ", BM = " + num(query_tile) + ", BN = " + num(kKeyTile) +
-       ", THREADS = " + num(threads) + ", WQ = " + num(a.qk_dim.constant()) +
-       ", WV = " + num(a.v_dim.constant()) + ";\n";
-  s += "  constexpr bool CAUSAL = " + std::string(a.causal ? "true" : "false") + ";\n";
+  s += "  constexpr int QK = " + num(qk) + ", E = " + num(channels) + ", BM = " + num(query_tile) +
+       ", MT = " + num(row_tiles) + ", THREADS = " + num(kThreads) +
+       ", WQ = " + num(a.qk_dim.constant()) + ", WV = " + num(a.v_dim.constant()) +
+       ", MASK = " + num(mask) + ";\n";
+  s += std::string("  constexpr bool CAUSAL = ") + (a.causal ? "true" : "false") +
+       ", BF16 = " + (a.dtype == DType::kBFloat16 ? "true" : "false") + ";\n";
   s += "  const float scale = " + real(a.scale * 1.4426950408889634) + ";\n";
-  s += R"(  extern __shared__ __align__(16) unsigned char memory[];
-  const unsigned sq = (unsigned)__cvta_generic_to_shared(memory);
-  const unsigned sk = sq + BM * LDQ * 2, sv = sk + 2 * BN * LDQ * 2;
-  const int tiles = (S + BM - 1) / BM;
-  // The longest rows of a causal mask begin first.
-  const int tile = tiles - 1 - blockIdx.x % tiles, bh = blockIdx.x / tiles;
-  const int h = bh % heads, b = bh / heads, g = h / (heads / kv_heads);
-  const unsigned short* qp = q_base + b * q_b + h * q_h;
-  const unsigned short* kp = k_base + b * k_b + g * k_h;
-  const unsigned short* vp = v_base + b * v_b + g * v_h;
-)";
   if (a.has_mask) {
     s += std::string("  const ") + memory_type(a.mask_dtype) +
-         "* m_row = m_base + b * m_b + h * m_h;\n";
+         "* m_row = m_base + (blockIdx.x / ((S + BM - 1) / BM) / heads) * m_b +"
+         " (blockIdx.x / ((S + BM - 1) / BM) % heads) * m_h;\n";
+    s += "  const auto mask_at = [&](int row, int col) { return " +
+         masked(a, "0.0f", "row", "col") + "; };\n";
+  } else {
+    s += "  const auto mask_at = [](int, int) { return 0.0f; };\n";
   }
-  s += R"(  const int first = tile * BM, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int limit = CAUSAL ? min(T, first + BM) : T;
-  const int steps = (limit + BN - 1) / BN;
-  copy_tile<BM, WQ, QK, LDQ, THREADS>(sq, qp, q_s, first, S);
-  if (steps > 0) {
-    copy_tile<BN, WQ, QK, LDQ, THREADS>(sk, kp, k_s, 0, T);
-    copy_tile<BN, WV, E, LDV, THREADS>(sv, vp, v_s, 0, T);
-  }
-  asm volatile("cp.async.commit_group;");
-  float out[E / 8][4] = {};
-  float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0.0f, 0.0f};
-  unsigned qf[QK / 16][4];
-  const int row_low = first + warp * 16 + lane / 4;
-  for (int step = 0; step < steps; ++step) {
-    const int stage = step & 1, start = step * BN;
-    if (step + 1 < steps) {
-      const int next = stage ^ 1;
-      copy_tile<BN, WQ, QK, LDQ, THREADS>(sk + next * BN * LDQ * 2, kp, k_s, start + BN, T);
-      copy_tile<BN, WV, E, LDV, THREADS>(sv + next * BN * LDV * 2, vp, v_s, start + BN, T);
-    }
-    asm volatile("cp.async.commit_group;");
-    asm volatile("cp.async.wait_group 1;");
-    __syncthreads();
-    if (step == 0) {
-#pragma unroll
-      for (int k = 0; k < QK / 16; ++k)
-        load_4(qf[k], sq + ((warp * 16 + (lane & 15)) * LDQ + k * 16 + (lane >> 4) * 8) * 2);
-    }
-    const unsigned kt = sk + stage * BN * LDQ * 2, vt = sv + stage * BN * LDV * 2;
-MASK_TILE    float score[BN / 8][4] = {};
-#pragma unroll
-    for (int k = 0; k < QK / 16; ++k) {
-#pragma unroll
-      for (int n = 0; n < BN / 16; ++n) {
-        unsigned f[4];
-        load_4(f, kt + ((n * 16 + (lane >> 4) * 8 + (lane & 7)) * LDQ + k * 16 +
-                        ((lane >> 3) & 1) * 8) * 2);
-        multiply<)" +
-       bf16 + R"(>(score[2 * n], qf[k], f[0], f[1]);
-        multiply<)" +
-       bf16 + R"(>(score[2 * n + 1], qf[k], f[2], f[3]);
-      }
-    }
-    const bool edge = start + BN > T || (CAUSAL && start + BN > first + warp * 16);
-    float best[2] = {top[0], top[1]};
-#pragma unroll
-    for (int n = 0; n < BN / 8; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int row = row_low + (i >> 1) * 8, col = start + n * 8 + (lane & 3) * 2 + (i & 1);
-        float x = score[n][i] * scale;
-        if (edge && (col >= T || (CAUSAL && col > row))) x = -INFINITY;
-)";
-  if (rows_share_mask) {
-    s += "        x += bias[n][i & 1];\n";
-  } else if (a.has_mask) {
-    s += "        else if (col < T && row < S) x = " + masked(a, "x", "row", "col") + ";\n";
-  }
-  s += R"(        score[n][i] = x;
-        best[i >> 1] = fmaxf(best[i >> 1], x);
-      }
-    }
-    float shrink[2], base[2];
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      best[r] = fmaxf(best[r], __shfl_xor_sync(0xffffffffu, best[r], 1));
-      best[r] = fmaxf(best[r], __shfl_xor_sync(0xffffffffu, best[r], 2));
-      base[r] = best[r] == -INFINITY ? 0.0f : best[r];
-      shrink[r] = fast_exp2(top[r] - base[r]);
-      top[r] = best[r];
-      sum[r] *= shrink[r];
-    }
-#pragma unroll
-    for (int e = 0; e < E / 8; ++e) {
-      out[e][0] *= shrink[0]; out[e][1] *= shrink[0];
-      out[e][2] *= shrink[1]; out[e][3] *= shrink[1];
-    }
-#pragma unroll
-    for (int n = 0; n < BN / 8; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        score[n][i] = fast_exp2(score[n][i] - base[i >> 1]);
-        sum[i >> 1] += score[n][i];
-      }
-    }
-#pragma unroll
-    for (int n = 0; n < BN / 16; ++n) {
-      const unsigned p[4] = {pack<)" +
-       bf16 + R"(>(score[2 * n][0], score[2 * n][1]),
-                             pack<)" +
-       bf16 + R"(>(score[2 * n][2], score[2 * n][3]),
-                             pack<)" +
-       bf16 + R"(>(score[2 * n + 1][0], score[2 * n + 1][1]),
-                             pack<)" +
-       bf16 + R"(>(score[2 * n + 1][2], score[2 * n + 1][3])};
-#pragma unroll
-      for (int e = 0; e < E / 16; ++e) {
-        unsigned f[4];
-        load_4_transposed(f, vt + ((n * 16 + ((lane >> 3) & 1) * 8 + (lane & 7)) * LDV + e * 16 +
-                                   (lane >> 4) * 8) * 2);
-        multiply<)" +
-       bf16 + R"(>(out[2 * e], p, f[0], f[1]);
-        multiply<)" +
-       bf16 + R"(>(out[2 * e + 1], p, f[2], f[3]);
-      }
-    }
-    __syncthreads();
-  }
-#pragma unroll
-  for (int r = 0; r < 2; ++r) {
-    sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 1);
-    sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 2);
-    sum[r] = sum[r] > 0.0f ? 1.0f / sum[r] : 0.0f;
-  }
-  unsigned short* op = o_base + b * o_b + h * o_h;
-#pragma unroll
-  for (int e = 0; e < E / 8; ++e) {
-    const int col = e * 8 + (lane & 3) * 2;
-    if (col < WV) {
-      if (row_low < S)
-        *(unsigned*)(op + row_low * o_s + col) = pack<)" +
-       bf16 + R"(>(out[e][0] * sum[0], out[e][1] * sum[0]);
-      if (row_low + 8 < S)
-        *(unsigned*)(op + (row_low + 8) * o_s + col) = pack<)" +
-       bf16 + R"(>(out[e][2] * sum[1], out[e][3] * sum[1]);
-    }
-  }
-}
-)";
-  const std::string mask_tile = rows_share_mask ? R"(    float bias[BN / 8][2];
-#pragma unroll
-    for (int n = 0; n < BN / 8; ++n) {
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int col = start + n * 8 + (lane & 3) * 2 + i;
-        bias[n][i] = col < T ? )" + masked(a, "0.0f", "0", "col") +
-                                                      R"( : 0.0f;
-      }
-    }
-)"
-                                                : "";
-  s.replace(s.find("MASK_TILE"), 9, mask_tile);
+  s += kTiledAttentionBody;
   GeneratedKernel kernel;
   kernel.source = s;
   kernel.payload.function = name;
-  kernel.payload.threads = threads;
-  kernel.payload.shared_bytes =
-      static_cast<int>(2 * (query_tile * q_ld + 2 * kKeyTile * q_ld + 2 * kKeyTile * v_ld));
+  kernel.payload.threads = kThreads;
+  const int64_t rows = query_tile + 2 * 64;  // of the queries, and of two stages of keys
+  kernel.payload.shared_bytes = static_cast<int>(2 * (rows * (qk + 8) + 2 * 64 * (channels + 8)));
   kernel.payload.buffers = buffers;
   kernel.payload.sizes = static_cast<int>(attention_sizes(a).size());
   kernel.grid = ceil_div(a.q_length, Expr(query_tile)) * a.batch * a.heads;

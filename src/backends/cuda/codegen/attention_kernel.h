@@ -26,4 +26,7 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& attention, int b
 GeneratedKernel generate_plain_attention(const AttentionRegion& attention, int buffers,
                                          const std::string& name);
 
+/// attention_tiles.cpp: the tiled kernel after its constants.
+extern const char* const kTiledAttentionBody;
+
 }  // namespace stator::cuda

@@ -460,7 +460,7 @@ std::vector<Tactic> region_tactics(const RegionGraph& graph, const Region& regio
   if (const auto* a = std::get_if<AttentionRegion>(&region.body)) {
     if (!tiles_attention(*a)) return {{"plain"}};
     tactics.push_back({"tiles 64"});
-    if (level > 0) tactics.push_back({"tiles 128"});
+    if (level > 0 && a->v_dim.constant() <= 64) tactics.push_back({"tiles 128"});  // registers
     if (has_library_attention(*a) && level > 0) tactics.push_back({"cudnn"});
     return tactics;
   }
