@@ -29,6 +29,12 @@ const char* const kTiledAttentionBody = R"(
     copy_tile<BN, WV, E, LDV, THREADS>(sv, vp, v_s, 0, T);
   }
   asm volatile("cp.async.commit_group;");
+  __shared__ float mask_tile[MASK == 1 ? 2 : 1][BN];
+  const auto load_mask = [&](int stage, int start) {
+    const int col = start + threadIdx.x;
+    if (MASK == 1 && threadIdx.x < BN) mask_tile[stage][threadIdx.x] = col < T ? mask_at(0, col) : 0.0f;
+  };
+  load_mask(0, 0);
   float out[MT][E / 8][4] = {};
   float top[MT][2], sum[MT][2];
 #pragma unroll
@@ -44,21 +50,11 @@ const char* const kTiledAttentionBody = R"(
     const int stage = step & 1, start = step * BN;
     if (step + 1 < steps) {
       const int next = stage ^ 1;
+      load_mask(MASK == 1 ? next : 0, start + BN);
       copy_tile<BN, WQ, QK, LDQ, THREADS>(sk + next * BN * LDQ * 2, kp, k_s, start + BN, T);
       copy_tile<BN, WV, E, LDV, THREADS>(sv + next * BN * LDV * 2, vp, v_s, start + BN, T);
     }
     asm volatile("cp.async.commit_group;");
-    float bias[BN / 8][2];
-    if (MASK == 1) {
-#pragma unroll
-      for (int n = 0; n < BN / 8; ++n) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const int col = start + n * 8 + (lane & 3) * 2 + i;
-          bias[n][i] = col < T ? mask_at(0, col) : 0.0f;
-        }
-      }
-    }
     asm volatile("cp.async.wait_group 1;");
     __syncthreads();
     const unsigned kt = sk + stage * BN * LDQ * 2 + k_at, vt = sv + stage * BN * LDV * 2 + v_at;
@@ -88,7 +84,7 @@ const char* const kTiledAttentionBody = R"(
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           float x = score[m][n][i] * scale;
-          if (MASK == 1) x += bias[n][i & 1];
+          if (MASK == 1) x += mask_tile[MASK == 1 ? stage : 0][n * 8 + (lane & 3) * 2 + (i & 1)];
           if (MASK == 2) {
             const int row = row_first + (i >> 1) * 8, col = start + n * 8 + (lane & 3) * 2 + (i & 1);
             if (col < T && row < S) x += mask_at(row, col);

@@ -24,6 +24,7 @@ class LoopGenerator {
         outer_(p_.outer_rank()) {
     scope_.program = &p_;
     scope_.buffer_types = r_.buffer_types;
+    scope_.rounded = ops_rounded_to_halves(p_);
     scope_.bounds = p_.index_bounds(*r_.bounds);
     for (size_t i = 0; i < r_.symbols.size(); ++i) {
       scope_.sizes[r_.symbols[i]] = "z" + num(static_cast<int64_t>(i));
@@ -175,6 +176,7 @@ class LoopGenerator {
     // Enough vectors to fill the machine come before wide ones.
     const std::optional<int64_t> most = r_.bounds->greatest(rows_);
     while (lanes > 1 && most.has_value() && *most / lanes < 32768) lanes /= 2;
+    if (lanes == 1 && emit_flat(most)) return;
     const Expr vectors = floor_div(rows_, Expr(lanes));
     grid_ = ceil_div(vectors, Expr(kThreads));
     body_.line("{");
@@ -188,6 +190,46 @@ class LoopGenerator {
     OpPrinter ops(scope_, body_, "v");
     for (const LoopStore& store : p_.stores) ops.store(store, point);
     body_.line("}");
+  }
+
+  /// Where rows have odd lengths but the result is dense: a thread computes neighbouring elements
+  /// of the whole result one by one and stores them together. False when it does not pay.
+  bool emit_flat(const std::optional<int64_t>& most) {
+    if (p_.stores.size() != 1 || outer_ == 0) return false;
+    const LoopStore& store = p_.stores[0];
+    const DType dtype = r_.buffer_types[static_cast<size_t>(store.buffer)];
+    const int lanes = static_cast<int>(std::min<int64_t>(8, 16 / dtype_bytes(dtype)));
+    Expr dense = 0;
+    for (int k = 0; k < outer_; ++k) {
+      dense = dense * p_.dims[static_cast<size_t>(k)].extent + Expr::symbol(index_symbol(k));
+    }
+    if (lanes < 2 || !(store.index == dense) || !most.has_value() || *most < 1 << 20) return false;
+    grid_ = ceil_div(rows_, Expr(static_cast<int64_t>(kThreads) * lanes));
+    const std::string type = std::string("Vec<") + memory_type(dtype) + ", " + num(lanes) + ">";
+    const std::string buffer = "b" + num(store.buffer);
+    body_.line("{");
+    body_.line("const " + index_type() + " first = (" + index_type() + "(blockIdx.x) * " +
+               num(kThreads) + " + threadIdx.x) * " + num(lanes) + ";");
+    body_.line("const " + index_type() + " total = " + size(rows_) + ";");
+    body_.line(type + " r;");
+    body_.line("#pragma unroll");
+    body_.line("for (int l = 0; l < " + num(lanes) + "; ++l) {");
+    body_.line("const " + index_type() + " t = first + l;");
+    body_.line("if (t < total) {");
+    PrintPoint point = empty_point();
+    unflatten("t", 0, outer_, 1, &point);
+    OpPrinter ops(scope_, body_, "v");
+    const OpPrinter::Value value = ops.get(store.value, point);
+    body_.line("r.e[l] = " + to_memory(dtype, value.name) + ";");
+    body_.line("}");
+    body_.line("}");
+    body_.line("if (first + " + num(lanes) + " <= total) {");
+    body_.line("*reinterpret_cast<" + type + "*>(" + buffer + " + first) = r;");
+    body_.line("} else {");
+    body_.line("for (int l = 0; first + l < total; ++l) " + buffer + "[first + l] = r.e[l];");
+    body_.line("}");
+    body_.line("}");
+    return true;
   }
 
   // ---------------------------------------------------------------- passes over a row

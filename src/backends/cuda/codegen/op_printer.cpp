@@ -87,6 +87,25 @@ std::string neutral_literal(ReduceOp op, DType dtype) {
   }
 }
 
+std::vector<bool> ops_rounded_to_halves(const LoopProgram& program) {
+  std::vector<bool> rounded(program.ops.size(), true);
+  const auto read = [&rounded](OpId id) {
+    if (id != kNoOp) rounded[static_cast<size_t>(id)] = false;
+  };
+  for (const LoopOp& op : program.ops) {
+    if (op.kind != LoopOpKind::kCast || !is_half(op.dtype)) read(op.a);
+    read(op.b);
+    read(op.c);
+    read(op.guard);
+    for (const Indirect& indirect : op.indirect) read(indirect.op);
+  }
+  for (const LoopStore& store : program.stores) read(store.value);
+  for (size_t i = 0; i < rounded.size(); ++i) {
+    rounded[i] = rounded[i] && program.ops[i].dtype == DType::kFloat32;
+  }
+  return rounded;
+}
+
 bool has_unary(UnaryOp op, DType dtype) {
   if (is_floating_point(dtype)) {
     return true;
@@ -324,7 +343,9 @@ std::string OpPrinter::expression(const LoopOp& op, const PrintPoint& point,
     case LoopOpKind::kIndex:
       return "i64(" + index(op.index, point, lane) + ")";
     case LoopOpKind::kUnary:
-      return unary(op.unary, type_of(op.a), operand(op.a, lane));
+      return unary(op.unary, type_of(op.a),
+                   scope_.rounded[static_cast<size_t>(&op - scope_.program->ops.data())],
+                   operand(op.a, lane));
     case LoopOpKind::kElementwise:
       return elementwise(op.elementwise, type_of(op.a), operand(op.a, lane), operand(op.b, lane));
     case LoopOpKind::kSelect:
@@ -358,9 +379,9 @@ std::string OpPrinter::cast(DType from, DType to, const std::string& x) const {
   return type + std::string("(") + x + ")";
 }
 
-std::string OpPrinter::unary(UnaryOp op, DType dtype, const std::string& x) const {
+std::string OpPrinter::unary(UnaryOp op, DType dtype, bool half, const std::string& x) const {
   const bool real = is_floating_point(dtype);
-  const bool half = is_half(dtype);  // fast functions are exact enough for their 8 or 11 bits
+  half = half || is_half(dtype);  // fast functions are exact enough for 8 or 11 bits
   const std::string type = register_type(dtype);
   const auto call = [&](const char* name) { return std::string(name) + "(" + x + ")"; };
   const std::string sigmoid = half ? call("fast_sigmoid") : call("sigmoid_of");
@@ -441,6 +462,7 @@ std::string OpPrinter::unary(UnaryOp op, DType dtype, const std::string& x) cons
     case UnaryOp::kSigmoid:
       return sigmoid;
     case UnaryOp::kGelu:
+      if (half) return call("fast_gelu");
       return "(" + lit("0.5") + " * " + x + " * (" + lit("1") + " + erf(" + x + " * " +
              lit("0.70710678118654752") + ")))";
     case UnaryOp::kGeluTanh: {

@@ -19,7 +19,8 @@ struct KernelScope {
   std::vector<DType> buffer_types;
   std::map<std::string, std::string> sizes;  // symbol → C++ name
   std::string index_type;                    // "int" or "i64"
-  Bounds bounds;                             // of sizes and indices
+  std::vector<bool> rounded;  // by op: a float that is only read to make a half of it
+  Bounds bounds;              // of sizes and indices
 };
 
 struct PrintPoint {
@@ -27,6 +28,9 @@ struct PrintPoint {
   int lane_dim = -1;
   int lanes = 1;
 };
+
+/// For KernelScope::rounded.
+std::vector<bool> ops_rounded_to_halves(const LoopProgram& program);
 
 bool has_unary(UnaryOp op, DType dtype);
 bool has_elementwise(ElementwiseOp op, DType dtype);
@@ -61,7 +65,7 @@ class OpPrinter {
   std::string address(const LoopOp& op, const PrintPoint& point, const std::string& lane);
   std::string expression(const LoopOp& op, const PrintPoint& point, const std::string& lane);
   std::string operand(OpId op, const std::string& lane);
-  std::string unary(UnaryOp op, DType dtype, const std::string& x) const;
+  std::string unary(UnaryOp op, DType dtype, bool half, const std::string& x) const;
   std::string elementwise(ElementwiseOp op, DType dtype, const std::string& a,
                           const std::string& b) const;
   std::string cast(DType from, DType to, const std::string& x) const;
