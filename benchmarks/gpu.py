@@ -12,6 +12,7 @@ roofline (FLOPs over 787 TFLOP/s; an H200's measured bf16 rate).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -20,11 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import stator
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import stator
 from benchmarks.models import ZOO
 
 PEAK_FLOPS = 787e12  # bf16, dense, measured on an H200
@@ -68,7 +69,7 @@ def _build(name: str, make: Callable[[], Callable[[], Any]]) -> Runner:
                 call()
         torch.cuda.synchronize()
         runner.call = call
-    except Exception as error:  # noqa: BLE001  (a peer that fails is reported, not fatal)
+    except Exception as error:
         runner.failure = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
     return runner
 
@@ -126,7 +127,7 @@ def _time_block(call: Callable[[], Any], seconds: float) -> list[float]:
                 call()
                 event.record()
             torch.cuda.synchronize()
-            times += [a.elapsed_time(b) for a, b in zip(events, events[1:], strict=False)]
+            times += [a.elapsed_time(b) for a, b in itertools.pairwise(events)]
     return times
 
 

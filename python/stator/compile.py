@@ -27,7 +27,9 @@ __all__ = ["build_engines", "compile", "plan_compilation", "print_report"]
 def plan_compilation(handed: HandedOver, settings: CompilationSettings) -> _native.Compilation:
     """Lower and partition; nothing is built."""
     sync_level()
-    return _native.Compilation.create(handed.graph, settings.native(handed.device), handed.hints, repr(settings))
+    return _native.Compilation.create(
+        handed.graph, settings.native(handed.device), handed.hints, repr(settings)
+    )
 
 
 def report_of(

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <random>
@@ -176,17 +177,40 @@ Result<std::vector<Tensor>> InputOptions::tensors(const Engine& engine) const {
   return inputs;
 }
 
-Status bind(ExecutionContext& context, const Engine& engine, const std::vector<Tensor>& inputs,
-            const std::vector<int64_t>& scalars) {
+Result<std::vector<TensorData>> bind(ExecutionContext& context, const Engine& engine,
+                                     const std::vector<Tensor>& inputs,
+                                     const std::vector<int64_t>& scalars) {
   std::vector<std::vector<int64_t>> shapes;
   for (const Tensor& tensor : inputs) {
     shapes.push_back(tensor.shape);
   }
   STATOR_RETURN_IF_ERROR(context.set_shapes(shapes, scalars));
+  std::vector<TensorData> kept;
   for (size_t i = 0; i < engine.inputs().size(); ++i) {
-    STATOR_RETURN_IF_ERROR(context.set_input(static_cast<int>(i), inputs[i].data.data));
+    const TensorData& host = inputs[i].data;
+    const void* address = host.data;
+    if (!engine.host_memory()) {
+      void* device = nullptr;
+      STATOR_TRY(TensorData copy, engine.allocate(std::max<int64_t>(host.size_bytes, 1), &device));
+      STATOR_RETURN_IF_ERROR(engine.copy_to_device(device, host.data, host.size_bytes));
+      address = device;
+      kept.push_back(std::move(copy));
+    }
+    STATOR_RETURN_IF_ERROR(context.set_input(static_cast<int>(i), address));
   }
-  return {};
+  return kept;
+}
+
+Result<TensorView> host_output(const ExecutionContext& context, const Engine& engine, int index,
+                               TensorData* kept) {
+  TensorView view = context.output(index);
+  if (!engine.host_memory()) {
+    void* host = nullptr;
+    *kept = TensorData::allocate(std::max<int64_t>(view.size_bytes(), 1), &host);
+    STATOR_RETURN_IF_ERROR(engine.copy_to_host(host, view.data, view.size_bytes()));
+    view.data = host;
+  }
+  return view;
 }
 
 }  // namespace stator::cli

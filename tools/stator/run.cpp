@@ -44,11 +44,16 @@ Status run_run(const RunOptions& options) {
   STATOR_TRY(const std::shared_ptr<const Engine> engine, Engine::load(options.engine));
   STATOR_TRY(const std::vector<Tensor> inputs, options.inputs.tensors(*engine));
   ExecutionContext context(engine);
-  STATOR_RETURN_IF_ERROR(bind(context, *engine, inputs, options.inputs.scalars));
+  STATOR_TRY(const std::vector<TensorData> bound,
+             bind(context, *engine, inputs, options.inputs.scalars));
   STATOR_RETURN_IF_ERROR(context.run());
   std::vector<std::pair<std::string, TensorView>> outputs;
+  std::vector<TensorData> memory;
+  memory.reserve(engine->outputs().size());
   for (size_t i = 0; i < engine->outputs().size(); ++i) {
-    outputs.emplace_back(engine->outputs()[i].name, context.output(static_cast<int>(i)));
+    STATOR_TRY(TensorView output,
+               host_output(context, *engine, static_cast<int>(i), &memory.emplace_back()));
+    outputs.emplace_back(engine->outputs()[i].name, std::move(output));
     const auto& [name, view] = outputs.back();
     std::printf("%s: %s%s", name.c_str(), dtype_name(view.dtype), shape_text(view.shape).c_str());
     if (view.dtype == DType::kFloat32) {
@@ -113,7 +118,8 @@ Status run_bench(const BenchOptions& options) {
   const double load_us = microseconds_since(load_begin);
   STATOR_TRY(const std::vector<Tensor> inputs, options.inputs.tensors(*engine));
   ExecutionContext context(engine);
-  STATOR_RETURN_IF_ERROR(bind(context, *engine, inputs, options.inputs.scalars));
+  STATOR_TRY(const std::vector<TensorData> bound2,
+             bind(context, *engine, inputs, options.inputs.scalars));
   STATOR_RETURN_IF_ERROR(context.run());
   std::vector<double> times;
   const auto begin = std::chrono::steady_clock::now();

@@ -42,8 +42,13 @@ struct InputOptions {
   Result<std::vector<Tensor>> tensors(const Engine& engine) const;
 };
 
-/// Sets shapes and addresses; the tensors must live until the context has run.
-Status bind(ExecutionContext& context, const Engine& engine, const std::vector<Tensor>& inputs,
-            const std::vector<int64_t>& scalars);
+/// Sets shapes and addresses. The tensors, and what comes back (their copies on the engine's
+/// device), must live until the context has run.
+Result<std::vector<TensorData>> bind(ExecutionContext& context, const Engine& engine,
+                                     const std::vector<Tensor>& inputs,
+                                     const std::vector<int64_t>& scalars);
+/// An output in the host's memory; `kept` holds its bytes when the engine's device has its own.
+Result<TensorView> host_output(const ExecutionContext& context, const Engine& engine, int index,
+                               TensorData* kept);
 
 }  // namespace stator::cli

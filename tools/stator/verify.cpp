@@ -73,7 +73,8 @@ Result<bool> report(const Engine& engine, const ExecutionContext& context,
                     const std::vector<Tensor>& expected, const VerifyOptions& options) {
   bool good = true;
   for (size_t i = 0; i < engine.outputs().size(); ++i) {
-    const TensorView got = context.output(static_cast<int>(i));
+    TensorData memory;
+    STATOR_TRY(const TensorView got, host_output(context, engine, static_cast<int>(i), &memory));
     const std::string& name = engine.outputs()[i].name;
     if (got.dtype != expected[i].dtype || got.shape != expected[i].shape) {
       return Error{ErrorCode::kInvalidArgument,
@@ -97,7 +98,8 @@ Result<std::vector<Tensor>> reference_outputs(const VerifyOptions& options,
   STATOR_TRY(const std::shared_ptr<const Engine> reference,
              compile_pt2(options.model, settings, &stats, {}));
   ExecutionContext context(reference);
-  STATOR_RETURN_IF_ERROR(bind(context, *reference, inputs, options.inputs.scalars));
+  STATOR_TRY(const std::vector<TensorData> bound,
+             bind(context, *reference, inputs, options.inputs.scalars));
   STATOR_RETURN_IF_ERROR(context.run());
   std::vector<Tensor> outputs;
   for (size_t i = 0; i < reference->outputs().size(); ++i) {
@@ -133,7 +135,8 @@ Status run_verify(const VerifyOptions& options) {
   STATOR_TRY(const std::shared_ptr<const Engine> engine, Engine::load(options.engine));
   STATOR_TRY(const std::vector<Tensor> inputs, options.inputs.tensors(*engine));
   ExecutionContext context(engine);
-  STATOR_RETURN_IF_ERROR(bind(context, *engine, inputs, options.inputs.scalars));
+  STATOR_TRY(const std::vector<TensorData> bound2,
+             bind(context, *engine, inputs, options.inputs.scalars));
   STATOR_RETURN_IF_ERROR(context.run());
   std::vector<Tensor> expected;
   if (options.expected.empty()) {

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Without a GPU: every generated kernel of the model zoo compiles for the architectures we name.
+
+The program builds the engine up to the point where it would be loaded, which needs a driver.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.models import ZOO
+
+
+def program():
+    beside = Path(sys.executable).parent / "stator"
+    return str(beside) if beside.exists() else shutil.which("stator")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the tests on the GPU itself say more")
+@pytest.mark.skipif(find_spec("nvidia") is None, reason="needs pip's nvidia-cuda-nvrtc")
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
+@pytest.mark.parametrize("model", ZOO)
+def test_zoo_compiles(model, dtype, architecture, tmp_path):
+    network = ZOO[model].network(small=True).to(dtype)
+    inputs = ZOO[model].example_inputs(small=True)
+    inputs = tuple(t.to(dtype) if t.is_floating_point() else t for t in inputs)
+    torch.export.save(torch.export.export(network, inputs), tmp_path / "model.pt2")
+    result = subprocess.run(
+        [program(), "compile", str(tmp_path / "model.pt2"), "-o", str(tmp_path / "model.engine"),
+         "--device", "cuda", "--optimization-level", "0"],
+        env={**os.environ, "STATOR_CUDA_ARCH": architecture, "VIRTUAL_ENV": sys.prefix},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    message = result.stdout + result.stderr
+    assert "NVRTC" not in message
+    assert "libcuda.so.1 was not found" in message  # built; only the driver is missing
