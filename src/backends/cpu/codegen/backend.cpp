@@ -235,7 +235,8 @@ class CpuBackend : public CompilerBackend {
 
   std::string device_key(const BuildOptions& options) const override {
     const CpuTarget target = CpuTarget::host(options.hardware_compatible);
-    return "cpu " + host_model() + " " + target.name + " " + std::to_string(executor().thread_count()) + " threads";
+    return "cpu " + host_model() + " " + target.name + " " +
+           std::to_string(executor().thread_count()) + " threads";
   }
 
   Support supports(const RegionGraph&, const Region& region) const override {
