@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/codegen/attention_kernel.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "backends/cuda/codegen/op_printer.h"
+#include "backends/cuda/codegen/wgmma.h"
 
 namespace stator::cuda {
 namespace {
@@ -21,12 +23,14 @@ std::string real(double v) {
 
 /// The arguments' struct, the function's head, and every argument under its name.
 std::string head(const AttentionRegion& a, int buffers, const std::string& name, int threads,
-                 int blocks) {
+                 int blocks, int maps = 0) {
   const std::string type = memory_type(a.dtype);
-  std::string s = "struct " + name + "_args { void* b[" + num(buffers) + "]; i64 s[" +
-                  num(static_cast<int64_t>(attention_sizes(a).size())) + "]; i64* fault; };\n";
+  std::string s = "struct " + name + "_args { ";
+  if (maps > 0) s += "TensorMap maps[" + num(maps) + "]; ";
+  s += "void* b[" + num(buffers) + "]; i64 s[" +
+       num(static_cast<int64_t>(attention_sizes(a).size())) + "]; i64* fault; };\n";
   s += "extern \"C\" __global__ void __launch_bounds__(" + num(threads) + ", " + num(blocks) +
-       ") " + name + "(const " + name + "_args a) {\n";
+       ") " + name + "(const __grid_constant__ " + name + "_args a) {\n";
   s += "  const int heads = (int)a.s[1], kv_heads = (int)a.s[2];\n";
   s += "  const int S = (int)a.s[3], T = (int)a.s[4];\n";
   const auto pointer = [&](const char* id, const StridedView& view, int first, bool out,
@@ -59,6 +63,16 @@ std::string masked(const AttentionRegion& a, const std::string& score, const std
                 : "(" + value + " + " + from_memory(a.mask_dtype, at) + " * 1.44269504f)";
   }
   return value;
+}
+
+/// The function mask_at(row, col) of a block whose tile has `rows` queries.
+std::string mask_function(const AttentionRegion& a, const std::string& rows) {
+  if (!a.has_mask) return "  const auto mask_at = [](int, int) { return 0.0f; };\n";
+  const std::string pair = "(blockIdx.x / ((S + " + rows + " - 1) / (" + rows + "))";
+  return std::string("  const ") + memory_type(a.mask_dtype) + "* m_row = m_base + " + pair +
+         " / heads) * m_b + " + pair + " % heads) * m_h;\n" +
+         "  const auto mask_at = [&](int row, int col) { return " +
+         masked(a, "0.0f", "row", "col") + "; };\n";
 }
 
 const char* const kTileFunctions = R"(
@@ -127,6 +141,20 @@ bool tiles_attention(const AttentionRegion& a) {
   return true;
 }
 
+bool wgmma_attention(const AttentionRegion& a) {
+  if (!tiles_attention(a)) return false;
+  // No tensor map repeats what it reads.
+  const auto repeats = [](const Expr& extent, const Expr& stride) {
+    return stride.is_constant(0) && !extent.is_constant(1);
+  };
+  const auto fits = [&](const StridedView& view, const Expr& heads, const Expr& length) {
+    return !repeats(a.batch, view.strides[0]) && !repeats(heads, view.strides[1]) &&
+           !repeats(length, view.strides[2]);
+  };
+  return fits(a.q, a.heads, a.q_length) && fits(a.k, a.kv_heads, a.kv_length) &&
+         fits(a.v, a.kv_heads, a.kv_length);
+}
+
 std::vector<Expr> attention_sizes(const AttentionRegion& a) {
   std::vector<Expr> sizes = {a.batch, a.heads, a.kv_heads, a.q_length, a.kv_length};
   const auto add = [&sizes](const StridedView& view) {
@@ -157,15 +185,7 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers, 
   s += std::string("  constexpr bool CAUSAL = ") + (a.causal ? "true" : "false") +
        ", BF16 = " + (a.dtype == DType::kBFloat16 ? "true" : "false") + ";\n";
   s += "  const float scale = " + real(a.scale * 1.4426950408889634) + ";\n";
-  if (a.has_mask) {
-    s += std::string("  const ") + memory_type(a.mask_dtype) +
-         "* m_row = m_base + (blockIdx.x / ((S + BM - 1) / BM) / heads) * m_b +"
-         " (blockIdx.x / ((S + BM - 1) / BM) % heads) * m_h;\n";
-    s += "  const auto mask_at = [&](int row, int col) { return " +
-         masked(a, "0.0f", "row", "col") + "; };\n";
-  } else {
-    s += "  const auto mask_at = [](int, int) { return 0.0f; };\n";
-  }
+  s += mask_function(a, "BM");
   s += kTiledAttentionBody;
   GeneratedKernel kernel;
   kernel.source = s;
@@ -176,6 +196,53 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers, 
   kernel.payload.buffers = buffers;
   kernel.payload.sizes = static_cast<int>(attention_sizes(a).size());
   kernel.grid = ceil_div(a.q_length, Expr(query_tile)) * a.batch * a.heads;
+  return kernel;
+}
+
+GeneratedKernel generate_wgmma_attention(const AttentionRegion& a, int buffers, int groups,
+                                         int key_tile, const std::string& name) {
+  const auto panels = [](const Expr& width) { return (width.constant() + 63) / 64 * 64; };
+  const int64_t qk = panels(a.qk_dim), channels = panels(a.v_dim);
+  const int mask = !a.has_mask ? 0 : a.mask.strides[2].is_constant(0) ? 1 : 2;
+  const bool bf16 = a.dtype == DType::kBFloat16;
+  constexpr int kStages = 3;
+  // Registers a thread: scores, weights in halves, the results, and what surrounds them.
+  const int64_t registers = key_tile / 2 + key_tile / 4 + channels / 2 + 48;
+  const int64_t groups_at_once = std::max<int64_t>(1, 65536 / (128 * ((registers + 7) / 8 * 8)));
+  std::string s = "namespace " + name + "_space {" + kTileFunctions + kWgmmaFunctions;
+  s += wgmma_function("score_wgmma", {key_tile, false, false, bf16});
+  s += wgmma_function("value_wgmma", {static_cast<int>(channels), true, true, bf16}) + "}\n";
+  s += head(a, buffers, name, 128 * groups,
+            static_cast<int>(std::max<int64_t>(1, groups_at_once / groups)), 3);
+  s += "  using namespace " + name + "_space;\n";
+  s += "  constexpr int QK = " + num(qk) + ", E = " + num(channels) + ", GROUPS = " + num(groups) +
+       ", BN = " + num(key_tile) + ", STAGES = " + num(kStages) +
+       ", WQ = " + num(a.qk_dim.constant()) + ", WV = " + num(a.v_dim.constant()) +
+       ", MASK = " + num(mask) + ";\n";
+  s += std::string("  constexpr bool CAUSAL = ") + (a.causal ? "true" : "false") +
+       ", BF16 = " + (bf16 ? "true" : "false") +
+       ", RAW = " + (mask == 0 && a.scale > 0 ? "true" : "false") + ";\n";
+  s += "  const float scale = " + real(a.scale * 1.4426950408889634) + ";\n";
+  s += mask_function(a, "GROUPS * 64") + kWgmmaAttentionBody;
+  GeneratedKernel kernel;
+  kernel.source = s;
+  kernel.payload.function = name;
+  kernel.payload.threads = 128 * groups;
+  kernel.payload.shared_bytes =
+      static_cast<int>(1024 + 2 * (64 * groups * qk + kStages * key_tile * (qk + channels)));
+  kernel.payload.buffers = buffers;
+  kernel.payload.sizes = static_cast<int>(attention_sizes(a).size());
+  kernel.grid = ceil_div(a.q_length, Expr(64 * groups)) * a.batch * a.heads;
+  const auto map = [&](const StridedView& view, const Expr& heads, const Expr& length,
+                       const Expr& width, int rows) {
+    kernel.payload.maps.push_back({view.buffer, a.dtype, {64, rows, 1, 1}});
+    kernel.map_sizes.insert(kernel.map_sizes.end(),
+                            {view.offset, width, length, heads, a.batch, view.strides[2],
+                             view.strides[1], view.strides[0]});
+  };
+  map(a.q, a.heads, a.q_length, a.qk_dim, 64 * groups);
+  map(a.k, a.kv_heads, a.kv_length, a.qk_dim, key_tile);
+  map(a.v, a.kv_heads, a.kv_length, a.v_dim, key_tile);
   return kernel;
 }
 

@@ -23,10 +23,16 @@ std::vector<Expr> attention_sizes(const AttentionRegion& attention);
 /// `query_tile`: 64 or 128 queries a block.
 GeneratedKernel generate_tiled_attention(const AttentionRegion& attention, int buffers,
                                          int query_tile, const std::string& name);
+/// For compute capability 9.0: `groups` warpgroups of 64 queries a block, `key_tile` keys a step.
+bool wgmma_attention(const AttentionRegion& attention);
+GeneratedKernel generate_wgmma_attention(const AttentionRegion& attention, int buffers, int groups,
+                                         int key_tile, const std::string& name);
 GeneratedKernel generate_plain_attention(const AttentionRegion& attention, int buffers,
                                          const std::string& name);
 
 /// attention_tiles.cpp: the tiled kernel after its constants.
 extern const char* const kTiledAttentionBody;
+/// attention_wgmma.cpp: the same with warpgroup instructions.
+extern const char* const kWgmmaAttentionBody;
 
 }  // namespace stator::cuda

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "backends/cuda/codegen/op_printer.h"
@@ -47,6 +49,19 @@ Result<std::string> target_architecture() {
   }
   STATOR_TRY(const Device* const gpu, device());
   return gpu->architecture();
+}
+
+/// 90 for sm_90; without a device what every supported one can do.
+int capability() {
+  Result<std::string> architecture = target_architecture();
+  int number = 80;
+  if (architecture.ok()) (void)std::sscanf(architecture->c_str(), "sm_%d", &number);
+  return number;
+}
+
+/// The architecture by the name under which its own instructions (wgmma) are compiled too.
+std::string compiler_architecture(const std::string& architecture) {
+  return architecture == "sm_90" ? "sm_90a" : architecture;
 }
 
 Support supports_program(const LoopProgram& program) {
@@ -102,7 +117,7 @@ class CudaBackend : public CompilerBackend {
 
   std::vector<Tactic> candidates(const RegionGraph& graph, const Region& region,
                                  const BuildOptions& options) const override {
-    return region_tactics(graph, region, options);
+    return region_tactics(graph, region, {capability(), options.optimization_level, options.tf32});
   }
 
   KernelLaunch launch(const RegionGraph& graph, const Region& region,
@@ -131,7 +146,11 @@ Result<std::vector<std::string>> compile_units(const std::vector<std::string>& u
   std::atomic<size_t> next{0};
   const auto work = [&] {
     for (size_t i = next++; i < units.size(); i = next++) {
-      results[i] = compile_cubin(units[i], "unit_" + std::to_string(i), architecture);
+      const std::string name = "unit_" + std::to_string(i);
+      if (const char* folder = std::getenv("STATOR_CUDA_SOURCES")) {  // to look at them
+        std::ofstream(std::string(folder) + "/" + name + ".cu") << units[i];
+      }
+      results[i] = compile_cubin(units[i], name, architecture);
     }
   };
   std::vector<std::thread> threads;
@@ -178,7 +197,8 @@ Result<CompiledCode> CudaBackend::compile(const std::vector<KernelRequest>& requ
   } catch (const InternalError& e) {
     return Error{ErrorCode::kInternal, e.what()};
   }
-  STATOR_TRY(const std::vector<std::string> cubins, compile_units(units, code.variant.target));
+  STATOR_TRY(const std::vector<std::string> cubins,
+             compile_units(units, compiler_architecture(code.variant.target)));
   if (!cubins.empty()) {
     const std::string image = join_cubins(cubins);
     void* writable = nullptr;

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "backends/cuda/codegen/op_printer.h"
+#include "backends/cuda/codegen/kernel_frame.h"
 #include "base/check.h"
 
 namespace stator::cuda {
@@ -22,18 +22,11 @@ class LoopGenerator {
         inner_(p_.inner_values()),
         pass_(p_.passes()),
         outer_(p_.outer_rank()) {
-    scope_.program = &p_;
-    scope_.buffer_types = r_.buffer_types;
-    scope_.rounded = ops_rounded_to_halves(p_);
-    scope_.bounds = p_.index_bounds(*r_.bounds);
-    for (size_t i = 0; i < r_.symbols.size(); ++i) {
-      scope_.sizes[r_.symbols[i]] = "z" + num(static_cast<int64_t>(i));
-    }
+    scope_ = make_scope(r_);
     for (size_t k = 0; k < p_.dims.size(); ++k) {
       (static_cast<int>(k) < outer_ ? rows_ : row_length_) =
           (static_cast<int>(k) < outer_ ? rows_ : row_length_) * p_.dims[k].extent;
     }
-    scope_.index_type = fits_int() ? "int" : "i64";
   }
 
   GeneratedKernel generate() {
@@ -45,7 +38,7 @@ class LoopGenerator {
       emit_columns();
     }
     GeneratedKernel result;
-    result.source = header() + body_.text() + "}\n";
+    result.source = kernel_head(r_, scope_, num(threads_)) + body_.text() + "}\n";
     result.payload.function = r_.name;
     result.payload.threads = threads_;
     result.payload.buffers = static_cast<int>(r_.buffer_types.size());
@@ -56,18 +49,6 @@ class LoopGenerator {
 
  private:
   // ---------------------------------------------------------------- what is known of the sizes
-
-  bool fits_int() const {
-    std::vector<Expr> counts = r_.buffer_elements;
-    counts.push_back(rows_ * row_length_);
-    for (const Expr& count : counts) {
-      const std::optional<int64_t> greatest = r_.bounds->greatest(count);
-      if (!greatest.has_value() || *greatest > (int64_t{1} << 30)) {
-        return false;
-      }
-    }
-    return true;
-  }
 
   static bool contiguous(const Expr& index, int dim) {
     const std::string symbol = index_symbol(dim);
@@ -112,28 +93,6 @@ class LoopGenerator {
   }
 
   // ---------------------------------------------------------------- pieces of text
-
-  std::string header() const {
-    std::string s = "struct " + r_.name + "_args {\n";
-    if (!r_.buffer_types.empty())
-      s += "  void* b[" + num(static_cast<int64_t>(r_.buffer_types.size())) + "];\n";
-    if (!r_.symbols.empty())
-      s += "  i64 s[" + num(static_cast<int64_t>(r_.symbols.size())) + "];\n";
-    s += "  i64* fault;\n};\n";
-    s += "extern \"C\" __global__ void __launch_bounds__(" + num(threads_) + ") " + r_.name +
-         "(const " + r_.name + "_args a) {\n";
-    for (size_t i = 0; i < r_.buffer_types.size(); ++i) {
-      const std::string type =
-          std::string(r_.written[i] ? "" : "const ") + memory_type(r_.buffer_types[i]) + "*";
-      s += "  " + type + " __restrict__ b" + num(static_cast<int64_t>(i)) + " = (" + type +
-           ")a.b[" + num(static_cast<int64_t>(i)) + "];\n";
-    }
-    for (size_t i = 0; i < r_.symbols.size(); ++i) {
-      s += "  const " + scope_.index_type + " z" + num(static_cast<int64_t>(i)) + " = (" +
-           scope_.index_type + ")a.s[" + num(static_cast<int64_t>(i)) + "];\n";
-    }
-    return s + "  i64* fault = a.fault;\n";
-  }
 
   std::string size(const Expr& e) {
     return OpPrinter(scope_, body_, "").index(e, PrintPoint{}, "");

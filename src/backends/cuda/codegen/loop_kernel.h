@@ -20,6 +20,7 @@ struct GeneratedKernel {
   std::string source;  // one function, after kPrelude
   KernelPayload payload;
   Expr grid;
+  std::vector<Expr> map_sizes;  // kMapSizes for each of the payload's tensor maps
 };
 
 struct LoopRequest {

@@ -15,6 +15,7 @@ const char* const kPrelude = R"(typedef long long i64;
 #define INFINITY __int_as_float(0x7f800000)
 #define NAN __int_as_float(0x7fffffff)
 template <typename T, int N> struct alignas(sizeof(T) * N) Vec { T e[N]; };
+struct alignas(64) TensorMap { unsigned long long words[16]; };
 __device__ __forceinline__ float bf16_to_f32(unsigned short h) {
   return __uint_as_float(static_cast<unsigned>(h) << 16);
 }

@@ -4,8 +4,10 @@
 //   loop          a generated kernel for the whole region
 //   cublaslt N    the N-th algorithm that cuBLASLt proposes (and an epilogue kernel, where it is
 //                 none that the library has)
+//   wgmma G C     a generated product in tiles of G x 64 rows and C columns
 //   cudnn N       the N-th plan that cuDNN proposes
 //   tiles N       generated attention in tiles of N queries
+//   wgmma G N     the same with warpgroup instructions: G x 64 queries, N keys a step
 //   plain         generated attention, one warp a query
 //   call          on the host, by the reference backend
 #pragma once
@@ -27,9 +29,16 @@ struct PreparedRegion {
   KernelLaunch launch;
 };
 
+/// What the choice of tactics depends on.
+struct Target {
+  int capability = 80;  // of the architecture: 80 for sm_80
+  int optimization_level = 3;
+  bool tf32 = true;
+};
+
 /// Best guess first.
 std::vector<Tactic> region_tactics(const RegionGraph& graph, const Region& region,
-                                   const BuildOptions& options);
+                                   const Target& target);
 /// `name`: of the generated function.
 PreparedRegion prepare_region(const RegionGraph& graph, const Region& region,
                               const std::string& tactic, const std::string& name, bool tf32);

@@ -168,7 +168,8 @@ class CudaCode : public LoadedCode {
       return add_function(i, *epilogue);
     };
     if (const auto* kernel = std::get_if<KernelPayload>(&payload)) {
-      counts = {kernel->buffers, kernel->sizes};
+      counts = {kernel->buffers,
+                kernel->sizes + kMapSizes * static_cast<int64_t>(kernel->maps.size())};
       return add_function(i, *kernel);
     }
     if (const auto* gemm = std::get_if<GemmPayload>(&payload)) {

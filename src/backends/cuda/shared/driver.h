@@ -23,11 +23,17 @@ using CUevent = struct CUevent_st*;
 using CUgraph = struct CUgraph_st*;
 using CUgraphExec = struct CUgraphExec_st*;
 
+struct alignas(64) TensorMap {
+  unsigned long long words[16];
+};
+
 inline constexpr CUresult kCudaSuccess = 0;
 inline constexpr unsigned kStreamNonBlocking = 1;
 inline constexpr int kCaptureThreadLocal = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 inline constexpr unsigned kHostPortableMapped = 0x1 | 0x2;
 inline constexpr int kFunctionDynamicShared = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+inline constexpr int kMapFloat16 = 6, kMapBFloat16 = 9;  // CU_TENSOR_MAP_DATA_TYPE_…
+inline constexpr int kMapSwizzle128 = 3, kMapPromote256 = 3;
 inline constexpr int kAttributeMultiprocessors = 16, kAttributeMajor = 75, kAttributeMinor = 76;
 
 #define STATOR_CUDA_FUNCTIONS(X)                                                             \
@@ -70,6 +76,9 @@ inline constexpr int kAttributeMultiprocessors = 16, kAttributeMajor = 75, kAttr
   X(cuEventSynchronize, (CUevent))                                                           \
   X(cuLaunchHostFunc, (CUstream, void (*)(void*), void*))                                    \
   X(cuEventElapsedTime, (float*, CUevent, CUevent))                                          \
+  X(cuTensorMapEncodeTiled,                                                                  \
+    (TensorMap*, int, unsigned, void*, const unsigned long long*, const unsigned long long*, \
+     const unsigned*, const unsigned*, int, int, int, int))                                  \
   X(cuGetErrorName, (CUresult, const char**))                                                \
   X(cuGetErrorString, (CUresult, const char**))
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/shared/payload.h"
 
+#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -10,9 +11,14 @@ namespace {
 using nlohmann::json;
 
 json to_json(const KernelPayload& p) {
-  return {{"kind", "kernel"},     {"function", p.function},   {"module", p.module},
-          {"threads", p.threads}, {"shared", p.shared_bytes}, {"buffers", p.buffers},
-          {"sizes", p.sizes}};
+  json j = {{"kind", "kernel"},     {"function", p.function},   {"module", p.module},
+            {"threads", p.threads}, {"shared", p.shared_bytes}, {"buffers", p.buffers},
+            {"sizes", p.sizes}};
+  for (const TensorMapPayload& map : p.maps) {
+    j["maps"].push_back(
+        {{"buffer", map.buffer}, {"dtype", dtype_name(map.dtype)}, {"box", map.box}});
+  }
+  return j;
 }
 
 void add_epilogue(json& j, const std::optional<KernelPayload>& epilogue) {
@@ -95,8 +101,18 @@ KernelPayload kernel_of(const json& j) {
   p.buffers = j.at("buffers");
   p.sizes = j.at("sizes");
   if (p.threads < 1 || p.threads > 1024 || p.shared_bytes < 0 || p.buffers < 0 || p.sizes < 0 ||
-      p.buffers > 400 || p.sizes > 400) {
+      p.buffers > 180 || p.sizes > 180) {
     throw std::invalid_argument("a launch out of range");
+  }
+  for (const json& j_map : j.value("maps", json::array())) {
+    TensorMapPayload map{j_map.at("buffer"), dtype_of(j_map, "dtype"), j_map.at("box")};
+    const bool fits = std::all_of(map.box.begin(), map.box.end(),
+                                  [](int extent) { return extent >= 1 && extent <= 256; });
+    if (map.buffer < 0 || map.buffer >= p.buffers || map.box.size() != 4 || !fits ||
+        dtype_bytes(map.dtype) != 2 || p.maps.size() == 8) {
+      throw std::invalid_argument("a tensor map out of range");
+    }
+    p.maps.push_back(std::move(map));
   }
   return p;
 }

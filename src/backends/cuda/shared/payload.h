@@ -16,14 +16,25 @@
 
 namespace stator::cuda {
 
-/// A generated kernel. Its one argument is a struct: the buffers' addresses, the sizes, the fault
-/// word's address. The grid is the step's task count, in one dimension.
+/// A tensor map of four dims with 128-byte swizzle, out of range 0 (CUDA driver API,
+/// cuTensorMapEncodeTiled).
+struct TensorMapPayload {
+  int buffer = 0;
+  DType dtype = DType::kFloat16;
+  std::vector<int> box;  // fastest dim first
+};
+inline constexpr int kMapSizes = 8;  // offset, four extents, three strides, fastest first
+
+/// A generated kernel. Its one argument is a struct: the tensor maps, the buffers' addresses, the
+/// sizes, the fault word's address. The grid is the step's task count, in one dimension. The step
+/// has kMapSizes more sizes for each map, in elements.
 struct KernelPayload {
   std::string function;
   int module = 0;  // which of the image's cubins holds it
   int threads = 256;
   int shared_bytes = 0;  // dynamic
   int buffers = 0, sizes = 0;
+  std::vector<TensorMapPayload> maps;
 };
 
 /// D = activation(alpha A B + bias + residual), row-major, batched with strides. The step's sizes:

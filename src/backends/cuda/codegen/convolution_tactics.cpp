@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/codegen/epilogue.h"
+#include "backends/cuda/codegen/prepare.h"
+
+namespace stator::cuda {
+namespace {
+
+/// The library takes [O, kernel…, C/groups]; a loop over a depthwise one reads [kernel…, O].
+std::string filter_recipe(const ConvolutionContraction& c, bool loop) {
+  int64_t taps = 1;
+  for (size_t k = 2; k < c.w_shape.size(); ++k) taps *= c.w_shape[k].constant();
+  if (taps == 1) return "";
+  if (c.w_shape[1].is_constant(1)) {
+    return loop ? "channels_last 1 " + std::to_string(c.w_shape[0].constant()) + " " +
+                      std::to_string(taps) + " " + std::to_string(dtype_bytes(c.dtype))
+                : "";
+  }
+  return "channels_last " + std::to_string(c.w_shape[0].constant()) + " " +
+         std::to_string(c.w_shape[1].constant()) + " " + std::to_string(taps) + " " +
+         std::to_string(dtype_bytes(c.dtype));
+}
+
+void pack_weights(const ConvolutionContraction& c, bool loop, KernelLaunch* launch) {
+  const std::string recipe = filter_recipe(c, loop);
+  if (!recipe.empty()) {
+    const int64_t bytes = product(c.w_shape).constant() * dtype_bytes(c.dtype);
+    launch->packed.push_back({c.w, recipe, bytes});
+  }
+}
+
+bool is_depthwise(const ConvolutionContraction& c) {
+  return c.attributes.groups > 1 && c.w_shape[1].is_constant(1);
+}
+
+bool is_library_convolution(const ConvolutionContraction& c) {
+  return is_library_dtype(c.dtype) && !c.attributes.transposed && c.w_constant;
+}
+
+}  // namespace
+
+std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const Target& target) {
+  if (!is_library_convolution(c)) return {{"loop"}};
+  const int level = target.optimization_level;
+  std::vector<Tactic> tactics;
+  const auto add_numbered = [&](int count) {
+    for (int i = 0; i < count; ++i) tactics.push_back({"cudnn " + std::to_string(i)});
+  };
+  if (is_depthwise(c)) {
+    tactics.push_back({"loop"});
+    if (level > 1) add_numbered(1);
+    return tactics;
+  }
+  const bool fixed = !constants(c.x_shape, c.x_shape.size()).empty();
+  // Without tensor cores, and for groups, the library may have nothing: then the loop stays.
+  const bool sure = c.attributes.groups == 1 && (target.tf32 || c.dtype != DType::kFloat32);
+  if (!sure) tactics.push_back({"loop"});
+  if (sure || level > 0) add_numbered(fixed ? library_proposals(level) : 1);
+  if (sure && level > 0) tactics.push_back({"loop"});
+  return tactics;
+}
+
+PreparedRegion prepare_convolution(const RegionGraph& graph, const Region& region,
+                                   const ConvolutionContraction& c, const std::string& tactic,
+                                   const std::string& name, bool tf32) {
+  if (tactic == "loop") {
+    const LoopProgram loop = as_loop(c);
+    PreparedRegion prepared = prepare_loop(graph, region, loop, name);
+    pack_weights(c, true, &prepared.launch);
+    return prepared;
+  }
+  ConvolutionPayload p;
+  p.dtype = c.dtype;
+  p.filter = {c.w_shape[0].constant()};
+  for (size_t k = 2; k < c.w_shape.size(); ++k) p.filter.push_back(c.w_shape[k].constant());
+  p.filter.push_back(c.w_shape[1].constant());
+  p.stride = c.attributes.stride;
+  p.dilation = c.attributes.dilation;
+  p.pad_before = c.attributes.pad_before;
+  p.pad_after = c.attributes.pad_after;
+  p.groups = c.attributes.groups;
+  p.tf32 = tf32 && c.dtype == DType::kFloat32;
+  p.x = c.x;
+  p.w = c.w;
+  p.index = trailing_number(tactic);
+  p.tuned = constants(c.x_shape, c.x_shape.size());
+  p.buffers = buffer_count(region);
+  PreparedRegion prepared;
+  prepared.launch.sizes = c.x_shape;
+  prepared.launch.sizes.insert(prepared.launch.sizes.end(), c.y_shape.begin(), c.y_shape.end());
+  prepared.launch.scratch_bytes = kLibraryWorkspace;
+  pack_weights(c, false, &prepared.launch);
+  std::optional<LibraryEpilogue> e = match_epilogue(graph, region, c.epilogue, c.dtype);
+  Expr dense = 0;
+  for (size_t k = 0; k < c.epilogue.dims.size(); ++k) {
+    dense = dense * c.epilogue.dims[k].extent + Expr::symbol(index_symbol(static_cast<int>(k)));
+  }
+  const bool fits = e.has_value() && e->alpha == 1 && e->store_index == dense &&
+                    (!e->activation.has_value() || *e->activation == UnaryOp::kRelu);
+  if (fits) {
+    p.y = c.epilogue.stores[0].buffer;
+    p.bias = e->bias;
+    p.residual = e->residual;
+    p.relu = e->activation.has_value();
+  } else {
+    p.y = buffer_count(region) - 1;  // not written by the convolution
+    add_epilogue_kernel(graph, region, c.dtype, product(c.y_shape), c.y_shape.back(), name,
+                        &prepared, &p.epilogue);
+  }
+  prepared.payload = p;
+  return prepared;
+}
+
+}  // namespace stator::cuda

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/codegen/kernel_frame.h"
+
+namespace stator::cuda {
+namespace {
+
+std::string num(size_t v) { return std::to_string(v); }
+
+bool fits_int(const LoopRequest& request) {
+  std::vector<Expr> counts = request.buffer_elements;
+  Expr points = 1;
+  for (const LoopDim& dim : request.program->dims) points = points * dim.extent;
+  counts.push_back(points);
+  for (const Expr& count : counts) {
+    const std::optional<int64_t> greatest = request.bounds->greatest(count);
+    if (!greatest.has_value() || *greatest > (int64_t{1} << 30)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+KernelScope make_scope(const LoopRequest& request) {
+  KernelScope scope;
+  scope.program = request.program;
+  scope.buffer_types = request.buffer_types;
+  scope.rounded = ops_rounded_to_halves(*request.program);
+  scope.bounds = request.program->index_bounds(*request.bounds);
+  for (size_t i = 0; i < request.symbols.size(); ++i) {
+    scope.sizes[request.symbols[i]] = "z" + num(i);
+  }
+  scope.index_type = fits_int(request) ? "int" : "i64";
+  return scope;
+}
+
+std::string kernel_head(const LoopRequest& request, const KernelScope& scope,
+                        const std::string& bounds, int maps) {
+  std::string s = "struct " + request.name + "_args {\n";
+  if (maps > 0) s += "  TensorMap maps[" + std::to_string(maps) + "];\n";
+  if (!request.buffer_types.empty()) s += "  void* b[" + num(request.buffer_types.size()) + "];\n";
+  if (!request.symbols.empty()) s += "  i64 s[" + num(request.symbols.size()) + "];\n";
+  s += "  i64* fault;\n};\n";
+  s += "extern \"C\" __global__ void __launch_bounds__(" + bounds + ") " + request.name +
+       "(const __grid_constant__ " + request.name + "_args a) {\n";
+  for (size_t i = 0; i < request.buffer_types.size(); ++i) {
+    const std::string type = std::string(request.written[i] ? "" : "const ") +
+                             memory_type(request.buffer_types[i]) + "*";
+    s += "  " + type + " __restrict__ b" + num(i) + " = (" + type + ")a.b[" + num(i) + "];\n";
+  }
+  for (size_t i = 0; i < request.symbols.size(); ++i) {
+    s += "  const " + scope.index_type + " z" + num(i) + " = (" + scope.index_type + ")a.s[" +
+         num(i) + "];\n";
+  }
+  return s + "  i64* fault = a.fault;\n";
+}
+
+}  // namespace stator::cuda

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the tactics of each kind of region are made of.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/codegen/tactics.h"
+
+namespace stator::cuda {
+
+/// float32 and the halves: what cuBLASLt and cuDNN take.
+bool is_library_dtype(DType dtype);
+int buffer_count(const Region& region);
+/// A kernel for `program` over the region's buffers.
+LoopRequest loop_request(const RegionGraph& graph, const Region& region, const LoopProgram& program,
+                         const std::string& name);
+std::vector<Expr> symbol_sizes(const LoopRequest& request);
+PreparedRegion prepare_loop(const RegionGraph& graph, const Region& region,
+                            const LoopProgram& program, const std::string& name);
+void add_sizes(const std::vector<Expr>& more, std::vector<Expr>* sizes);
+/// The first `count` sizes; empty when one of them is not constant.
+std::vector<int64_t> constants(const std::vector<Expr>& sizes, size_t count);
+/// How many of a library's proposals are timed.
+int library_proposals(int optimization_level);
+/// N of "cudnn N".
+int trailing_number(const std::string& text);
+const LoopProgram& epilogue_program(const Region& region);
+/// Adds the kernel that reads the temporary result; its sizes follow the library call's.
+void add_epilogue_kernel(const RegionGraph& graph, const Region& region, DType dtype,
+                         const Expr& elements, const Expr& row_length, const std::string& name,
+                         PreparedRegion* prepared, std::optional<KernelPayload>* payload);
+
+/// Empty when the region is no matrix product for the library or for tiles.
+std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& region,
+                                    const Target& target);
+PreparedRegion prepare_product(const RegionGraph& graph, const Region& region,
+                               const std::string& tactic, const std::string& name, bool tf32);
+
+std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const Target& target);
+PreparedRegion prepare_convolution(const RegionGraph& graph, const Region& region,
+                                   const ConvolutionContraction& c, const std::string& tactic,
+                                   const std::string& name, bool tf32);
+
+std::vector<Tactic> attention_tactics(const AttentionRegion& a, const Target& target);
+PreparedRegion prepare_attention(const Region& region, const AttentionRegion& a,
+                                 const std::string& tactic, const std::string& name);
+
+}  // namespace stator::cuda
