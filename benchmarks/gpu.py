@@ -2,8 +2,9 @@
 """Times Stator on an NVIDIA GPU beside PyTorch, interleaved in one process.
 
 For each model and element type: eager, eager in a CUDA graph, Inductor's modes and Stator; the
-median of CUDA-event times, build seconds, the largest error against float32, and the share of the
-roofline (FLOPs over 787 TFLOP/s; an H200's measured bf16 rate).
+median of CUDA-event times with the queue kept full, and of calls made one at a time ("alone");
+build seconds, the largest error against float32, and the share of the roofline (FLOPs over
+787 TFLOP/s, an H200's measured bf16 rate).
 
   python benchmarks/gpu.py                          every model, bfloat16
   python benchmarks/gpu.py --models bert_b16_s384 --dtypes bfloat16 float16 --profile
@@ -38,6 +39,10 @@ CASES: dict[str, tuple[str, dict[str, int]]] = {
     "bert_b16_s384": ("bert_base", {"batch": 16, "sequence": 384}),
     "gpt2_b4_s512": ("gpt2", {"batch": 4, "sequence": 512}),
     "llama_b1_s512": ("llama", {"batch": 1, "sequence": 512}),
+    "llama_2048_b1_s1024": ("llama_2048", {"batch": 1, "sequence": 1024}),
+    "whisper_b1": ("whisper_encoder", {"batch": 1}),
+    "convnext_b8": ("convnext_base", {"batch": 8}),
+    "efficientnet_b8": ("efficientnet_b0", {"batch": 8}),
     "mobilenet_v3_b32": ("mobilenet_v3", {"batch": 32}),
 }
 INDUCTOR_MODES = ("default", "reduce-overhead", "max-autotune")
@@ -52,6 +57,7 @@ class Runner:
     call: Callable[[], Any] | None = None
     failure: str = ""
     times_ms: list[float] = field(default_factory=list)
+    latencies_ms: list[float] = field(default_factory=list)
     error: float = 0.0
 
 
@@ -131,6 +137,21 @@ def _time_block(call: Callable[[], Any], seconds: float) -> list[float]:
     return times
 
 
+def _time_single(call: Callable[[], Any], seconds: float) -> list[float]:
+    """Milliseconds of calls that each find the GPU idle, the host's part included."""
+    begin, times = time.perf_counter(), []
+    a, b = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    with torch.no_grad():
+        while time.perf_counter() - begin < seconds:
+            torch.cuda.synchronize()
+            a.record()
+            call()
+            b.record()
+            b.synchronize()
+            times.append(a.elapsed_time(b))
+    return times
+
+
 def _largest(output: Any) -> Tensor:
     tensors = output if isinstance(output, list | tuple) else [output]
     return tensors[0].detach().float()
@@ -156,11 +177,13 @@ def _measure(case: str, dtype: torch.dtype, args: argparse.Namespace) -> dict[st
     for _ in range(args.blocks):
         for runner in working:
             runner.times_ms += _time_block(runner.call, args.seconds / args.blocks)
+            runner.latencies_ms += _time_single(runner.call, 0.5 * args.seconds / args.blocks)
     rows = {}
     for r in runners:
         ms = statistics.median(r.times_ms) if r.times_ms else None
         rows[r.name] = {
-            "ms": ms, "build_s": r.build_s, "error": r.error, "failure": r.failure,
+            "ms": ms, "latency_ms": statistics.median(r.latencies_ms) if r.latencies_ms else None,
+            "build_s": r.build_s, "error": r.error, "failure": r.failure,
             "roofline": flops / PEAK_FLOPS * 1e3 / ms if ms else None,
         }  # fmt: skip
     return {"case": case, "dtype": str(dtype).removeprefix("torch."), "gflop": flops / 1e9,
@@ -215,14 +238,16 @@ def _kernels(case: str, dtype: torch.dtype, args: argparse.Namespace) -> None:
 
 def _print(result: dict[str, Any]) -> None:
     rows = result["runners"]
-    stator_ms = rows["Stator"]["ms"]
+    stator_ms, stator_latency = rows["Stator"]["ms"], rows["Stator"]["latency_ms"]
     print(f"\n{result['case']} {result['dtype']} ({result['gflop']:.0f} GFLOP)")
     for name, row in rows.items():
         if row["ms"] is None:
             print(f"  {name:26s} failed: {row['failure']}")
             continue
         ratio = f"{row['ms'] / stator_ms:5.2f}x" if stator_ms else ""
-        print(f"  {name:26s} {row['ms']:8.3f} ms  {ratio}  build {row['build_s']:6.1f} s  "
+        alone = f"{row['latency_ms'] / stator_latency:5.2f}x" if stator_latency else ""
+        print(f"  {name:26s} {row['ms']:8.3f} ms  {ratio}  "
+              f"alone {row['latency_ms']:8.3f} ms  {alone}  build {row['build_s']:6.1f} s  "
               f"error {row['error']:.1e}  roofline {row['roofline']:.2f}")  # fmt: skip
 
 

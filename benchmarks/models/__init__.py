@@ -7,10 +7,23 @@ are random and seeded, so nothing has to be downloaded.
 
 from __future__ import annotations
 
-from . import bert, gpt2, llama, mlp, mobilenet, resnet, vit
+from . import (
+    bert,
+    convnext,
+    efficientnet,
+    gpt2,
+    llama,
+    mlp,
+    mobilenet,
+    resnet,
+    vit,
+    whisper,
+)
 from .zoo import ZooModel
 
-_FAMILIES = (mlp, mobilenet, resnet, vit, bert, gpt2, llama)
+_FAMILIES = (
+    mlp, mobilenet, efficientnet, resnet, convnext, vit, whisper, bert, gpt2, llama,
+)  # fmt: skip
 
 ZOO: dict[str, ZooModel] = {model.name: model for family in _FAMILIES for model in family.MODELS}
 

@@ -130,5 +130,15 @@ MODELS = [
         axes=({0: "batch", 1: "sequence"},),
         sizes={"batch": 1, "sequence": 128},
         small_sizes={"sequence": 16},
-    )
+    ),
+    ZooModel(
+        name="llama_2048",
+        title="Llama-style prefill, 8 layers of 2048",
+        make=lambda: Llama(8, 2048, 16, 4, 5632),
+        make_small=lambda: Llama(2, 64, 4, 2, 96, vocabulary=199),
+        inputs=_inputs,
+        axes=({0: "batch", 1: "sequence"},),
+        sizes={"batch": 1, "sequence": 128},
+        small_sizes={"sequence": 16},
+    ),
 ]

@@ -31,6 +31,7 @@ std::string head(const AttentionRegion& a, int buffers, const std::string& name,
        num(static_cast<int64_t>(attention_sizes(a).size())) + "]; i64* fault; };\n";
   s += "extern \"C\" __global__ void __launch_bounds__(" + num(threads) + ", " + num(blocks) +
        ") " + name + "(const __grid_constant__ " + name + "_args a) {\n";
+  if (maps == 0) s += "  begin_kernel();\n";
   s += "  const int heads = (int)a.s[1], kv_heads = (int)a.s[2];\n";
   s += "  const int S = (int)a.s[3], T = (int)a.s[4];\n";
   const auto pointer = [&](const char* id, const StridedView& view, int first, bool out,

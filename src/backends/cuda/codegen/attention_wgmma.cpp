@@ -64,6 +64,7 @@ const char* const kWgmmaAttentionBody = R"(
     }
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    begin_kernel();
     barrier_expect(q_full, Q_BYTES);
 #pragma unroll
     for (int p = 0; p < QP; ++p) copy_box(sq + p * BM * 128, a.maps[0], q_full, p * 64, first, h, b);
@@ -72,6 +73,7 @@ const char* const kWgmmaAttentionBody = R"(
       load_values(i);
     }
   }
+  begin_kernel();
   keep_mask(0, mask_of(0));
   keep_mask(1, mask_of(1));
   __syncthreads();

@@ -165,14 +165,13 @@ Result<std::vector<std::string>> compile_units(const std::vector<std::string>& u
   return cubins;
 }
 
-void set_module(Payload* payload, int module) {
-  if (auto* kernel = std::get_if<KernelPayload>(payload)) kernel->module = module;
-  if (auto* gemm = std::get_if<GemmPayload>(payload); gemm != nullptr && gemm->epilogue) {
-    gemm->epilogue->module = module;
+KernelPayload* kernel_of(Payload& payload) {
+  if (auto* kernel = std::get_if<KernelPayload>(&payload)) return kernel;
+  if (auto* gemm = std::get_if<GemmPayload>(&payload)) {
+    return gemm->epilogue.has_value() ? &*gemm->epilogue : nullptr;
   }
-  if (auto* conv = std::get_if<ConvolutionPayload>(payload); conv != nullptr && conv->epilogue) {
-    conv->epilogue->module = module;
-  }
+  auto* conv = std::get_if<ConvolutionPayload>(&payload);
+  return conv != nullptr && conv->epilogue.has_value() ? &*conv->epilogue : nullptr;
 }
 
 Result<CompiledCode> CudaBackend::compile(const std::vector<KernelRequest>& requests,
@@ -190,7 +189,10 @@ Result<CompiledCode> CudaBackend::compile(const std::vector<KernelRequest>& requ
       if (prepared.kernel.has_value()) {
         if (kernels++ % kKernelsPerUnit == 0) units.emplace_back(kPrelude);
         units.back() += prepared.kernel->source;
-        set_module(&prepared.payload, static_cast<int>(units.size()) - 1);
+        KernelPayload* kernel = kernel_of(prepared.payload);
+        STATOR_CHECK(kernel != nullptr, "a kernel that no payload launches");
+        kernel->module = static_cast<int>(units.size()) - 1;
+        kernel->overlaps = capability() >= 90;
       }
       payloads.push_back(std::move(prepared.payload));
     }

@@ -51,6 +51,7 @@ const char* const kMainLoop = R"(
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   }
   __syncthreads();
+  begin_kernel();
   if (warp == GROUPS * 4) {  // asks for the tiles
     if (lane == 0) {
       for (int t = 0; t < K_TILES; ++t) {

@@ -42,6 +42,7 @@ std::string kernel_head(const LoopRequest& request, const KernelScope& scope,
   s += "  i64* fault;\n};\n";
   s += "extern \"C\" __global__ void __launch_bounds__(" + bounds + ") " + request.name +
        "(const __grid_constant__ " + request.name + "_args a) {\n";
+  if (maps == 0) s += "  begin_kernel();\n";
   for (size_t i = 0; i < request.buffer_types.size(); ++i) {
     const std::string type = std::string(request.written[i] ? "" : "const ") +
                              memory_type(request.buffer_types[i]) + "*";

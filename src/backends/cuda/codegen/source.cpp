@@ -15,6 +15,14 @@ const char* const kPrelude = R"(typedef long long i64;
 #define INFINITY __int_as_float(0x7f800000)
 #define NAN __int_as_float(0x7fffffff)
 template <typename T, int N> struct alignas(sizeof(T) * N) Vec { T e[N]; };
+// Waits for the kernel before this one, and lets the next one's blocks come (programmatic dependent
+// launch, compute capability 9.0): KernelPayload::overlaps.
+__device__ __forceinline__ void begin_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
 struct alignas(64) TensorMap { unsigned long long words[16]; };
 __device__ __forceinline__ float bf16_to_f32(unsigned short h) {
   return __uint_as_float(static_cast<unsigned>(h) << 16);

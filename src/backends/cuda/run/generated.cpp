@@ -75,10 +75,16 @@ Status launch_kernel(const LoadedKernel& kernel, const BoundStep& step, int step
     return Error{ErrorCode::kInvalidArgument,
                  "kernel " + payload.function + " would need a grid of " + std::to_string(grid)};
   }
-  return check_cuda((*driver())->cuLaunchKernel(kernel.function, static_cast<unsigned>(grid), 1, 1,
-                                                static_cast<unsigned>(payload.threads), 1, 1,
-                                                static_cast<unsigned>(payload.shared_bytes), stream,
-                                                parameters, nullptr),
+  LaunchAttribute overlap{};
+  overlap.id = kAttributeOverlap;
+  overlap.value.number = 1;
+  LaunchConfig config{{static_cast<unsigned>(grid), 1, 1},
+                      {static_cast<unsigned>(payload.threads), 1, 1},
+                      static_cast<unsigned>(payload.shared_bytes),
+                      stream,
+                      &overlap,
+                      payload.overlaps ? 1U : 0U};
+  return check_cuda((*driver())->cuLaunchKernelEx(&config, kernel.function, parameters, nullptr),
                     "launching kernel " + payload.function);
 }
 

@@ -23,6 +23,24 @@ using CUevent = struct CUevent_st*;
 using CUgraph = struct CUgraph_st*;
 using CUgraphExec = struct CUgraphExec_st*;
 
+/// CUlaunchAttribute, CUlaunchConfig.
+struct LaunchAttribute {
+  int id;
+  char pad[4];
+  union {
+    char bytes[64];
+    int number;
+  } value;
+};
+struct LaunchConfig {
+  unsigned grid[3], block[3], shared_bytes;
+  CUstream stream;
+  LaunchAttribute* attributes;
+  unsigned attribute_count;
+};
+inline constexpr int kAttributeOverlap =
+    6;  // CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+
 struct alignas(64) TensorMap {
   unsigned long long words[16];
 };
@@ -52,6 +70,7 @@ inline constexpr int kAttributeMultiprocessors = 16, kAttributeMajor = 75, kAttr
   X(cuFuncSetAttribute, (CUfunction, int, int))                                              \
   X(cuLaunchKernel, (CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, \
                      unsigned, CUstream, void**, void**))                                    \
+  X(cuLaunchKernelEx, (const LaunchConfig*, CUfunction, void**, void**))                     \
   X(cuMemAlloc_v2, (CUdeviceptr*, size_t))                                                   \
   X(cuMemFree_v2, (CUdeviceptr))                                                             \
   X(cuMemHostAlloc, (void**, size_t, unsigned))                                              \

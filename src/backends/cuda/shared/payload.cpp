@@ -14,6 +14,7 @@ json to_json(const KernelPayload& p) {
   json j = {{"kind", "kernel"},     {"function", p.function},   {"module", p.module},
             {"threads", p.threads}, {"shared", p.shared_bytes}, {"buffers", p.buffers},
             {"sizes", p.sizes}};
+  if (p.overlaps) j["overlaps"] = true;
   for (const TensorMapPayload& map : p.maps) {
     j["maps"].push_back(
         {{"buffer", map.buffer}, {"dtype", dtype_name(map.dtype)}, {"box", map.box}});
@@ -100,6 +101,7 @@ KernelPayload kernel_of(const json& j) {
   p.shared_bytes = j.at("shared");
   p.buffers = j.at("buffers");
   p.sizes = j.at("sizes");
+  p.overlaps = j.value("overlaps", false);
   if (p.threads < 1 || p.threads > 1024 || p.shared_bytes < 0 || p.buffers < 0 || p.sizes < 0 ||
       p.buffers > 180 || p.sizes > 180) {
     throw std::invalid_argument("a launch out of range");

@@ -35,6 +35,7 @@ struct KernelPayload {
   int shared_bytes = 0;  // dynamic
   int buffers = 0, sizes = 0;
   std::vector<TensorMapPayload> maps;
+  bool overlaps = false;  // it waits itself for the kernel before it, and may be launched early
 };
 
 /// D = activation(alpha A B + bias + residual), row-major, batched with strides. The step's sizes:

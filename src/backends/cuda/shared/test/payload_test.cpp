@@ -16,13 +16,13 @@ TEST(Payload, ReadsBackWhatItPrints) {
   gemm.index = 4;
   gemm.tuned = {128, 256, 64, 1};
   gemm.buffers = 4;
-  gemm.epilogue = KernelPayload{"k_epilogue", 3, 256, 0, 5, 2, {}};
+  gemm.epilogue = KernelPayload{"k_epilogue", 3, 256, 0, 5, 2, {}, true};
   ConvolutionPayload conv;
   conv.filter = {8, 3, 3, 4};
   conv.stride = conv.dilation = conv.pad_before = conv.pad_after = {1, 1};
   conv.buffers = 3;
   for (const Payload& payload :
-       {Payload(gemm), Payload(conv), Payload(KernelPayload{"k", 0, 128, 1024, 2, 1, {{1, DType::kBFloat16, {64, 128, 1, 1}}}}),
+       {Payload(gemm), Payload(conv), Payload(KernelPayload{"k", 0, 128, 1024, 2, 1, {{1, DType::kBFloat16, {64, 128, 1, 1}}}, true}),
         Payload(AttentionPayload{DType::kFloat16, 0, 1, 2, 3, 0.125, 4}),
         Payload(HostPayload{"1 1 sort {axis = 0, descending = false}"})}) {
     const std::string text = print_payload(payload);
@@ -33,7 +33,7 @@ TEST(Payload, ReadsBackWhatItPrints) {
 }
 
 TEST(Payload, RefusesDamagedText) {
-  KernelPayload kernel{"k", 0, 128, 0, 2, 1, {}};
+  KernelPayload kernel{"k", 0, 128, 0, 2, 1, {}, false};
   const std::string good = print_payload(kernel);
   for (size_t length = 0; length < good.size(); ++length) {
     EXPECT_FALSE(parse_payload(good.substr(0, length)).ok()) << length;
