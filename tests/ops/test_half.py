@@ -55,6 +55,8 @@ ATTENTION = [
     (1, 8, 2, 100, 37, 32),
     (2, 3, 3, 1, 130, 128),
     (1, 2, 1, 70, 70, 40),
+    (2, 4, 2, 200, 333, 64),  # several tiles of keys, the last not full
+    (1, 2, 2, 130, 520, 128),
 ]
 
 
@@ -93,6 +95,69 @@ def test_convolution_with_batch_norm(channels, kernel, dtype, device):
     net[1].running_mean.normal_()
     net[1].running_var.uniform_(0.5, 2)
     run(net, torch.randn(2, channels, 19, 16), dtype=dtype, device=device)
+
+
+@HALVES
+@pytest.mark.parametrize(
+    "case",
+    # channels, kernel, stride, padding, dilation, height, width
+    [
+        (8, 3, 1, 1, 1, 9, 14),
+        (24, 5, 2, 2, 1, 17, 23),
+        (12, 7, 1, 3, 1, 7, 7),
+        (6, 3, 1, 2, 2, 10, 8),
+        (16, (3, 5), (1, 2), (0, 2), 1, 8, 11),
+        (5, 3, 1, 1, 1, 6, 5),
+    ],
+)
+def test_depthwise_convolution(case, dtype, device):
+    channels, kernel, stride, padding, dilation, height, width = case
+    net = nn.Sequential(
+        nn.Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels),
+        nn.SiLU(),
+    )
+    run(net, torch.randn(2, channels, height, width), dtype=dtype, device=device)
+
+
+@HALVES
+@pytest.mark.parametrize("shape", [(2, 48, 40, 40), (1, 5, 33, 70), (3, 64, 7, 7)])
+def test_means_over_images(shape, dtype, device):
+    """Few channels, each of many pixels that lie apart: several threads share a column."""
+
+    class Excited(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(shape[1], 24, 3, padding=1)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return x * torch.sigmoid(x.mean((2, 3), keepdim=True)), x.amax((2, 3))
+
+    run(Excited(), torch.randn(shape), dtype=dtype, device=device)
+
+
+@HALVES
+def test_products_of_one_operand(dtype, device):
+    """Queries and keys turned by their positions, gate and up: slices of one wider product."""
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.q, self.k = nn.Linear(32, 32, bias=False), nn.Linear(32, 16, bias=False)
+            self.gate, self.up = nn.Linear(32, 48, bias=False), nn.Linear(32, 48, bias=False)
+
+        def forward(self, x, cos, sin):
+            def turn(t):
+                low, high = t.chunk(2, -1)
+                return t * cos + torch.cat((-high, low), -1) * sin
+
+            q = turn(self.q(x).view(2, 10, 4, 8).transpose(1, 2))
+            k = turn(self.k(x).view(2, 10, 2, 8).transpose(1, 2))
+            out = F.scaled_dot_product_attention(q, k, k, enable_gqa=True)
+            return out, F.silu(self.gate(x)) * self.up(x)
+
+    x = torch.randn(2, 10, 32)
+    run(Layer(), x, torch.randn(10, 8), torch.randn(10, 8), dtype=dtype, device=device)
 
 
 @HALVES

@@ -226,7 +226,8 @@ int FusionPlan::cost(TensorId id) const {
     return 1;
   }
   const NetworkLayer& layer = network_.layers[static_cast<size_t>(network_.tensor(id).producer)];
-  int total = 2;
+  const bool free = is_view(layer.attributes) || std::holds_alternative<Cast>(layer.attributes);
+  int total = free ? 0 : 2;
   for (const TensorId input : layer.inputs) {
     total += cost(input);
   }

@@ -20,7 +20,8 @@ struct Product {
 
 class MergeProducts {
  public:
-  explicit MergeProducts(const Network& network) : old_(network), rewriter_(network) {
+  MergeProducts(const Network& network, const BackendTraits& traits)
+      : old_(network), traits_(traits), rewriter_(network) {
     readers_.resize(network.tensors.size());
     for (size_t i = 0; i < network.layers.size(); ++i) {
       for (const TensorId id : network.layers[i].inputs) {
@@ -66,7 +67,7 @@ class MergeProducts {
     const auto* matmul = std::get_if<MatrixMultiply>(&layer.attributes);
     if (matmul == nullptr || matmul->transpose_a ||
         old_.tensor(layer.inputs[0]).role == TensorRole::kConstant ||
-        old_.type(layer.inputs[1]).rank() != 2 || !feeds_attention(layer.outputs[0])) {
+        old_.type(layer.inputs[1]).rank() != 2 || !reads_slices(layer.outputs[0])) {
       return std::nullopt;
     }
     Product p;
@@ -88,6 +89,32 @@ class MergeProducts {
       if (old_.tensor(p.bias).role != TensorRole::kConstant) return std::nullopt;
     }
     return p;
+  }
+
+  /// Whether what reads the product's result can read a slice of a wider one as well, and the
+  /// product does nothing of it in an epilogue that it would lose.
+  bool reads_slices(TensorId id) const {
+    if (feeds_attention(id)) return true;
+    if (!traits_.merges_products || readers_[static_cast<size_t>(id)].empty()) return false;
+    for (const size_t index : readers_[static_cast<size_t>(id)]) {
+      const NetworkLayer& reader = old_.layers[index];
+      const LayerAttributes& a = reader.attributes;
+      const bool passes = std::holds_alternative<Reshape>(a) ||
+                          std::holds_alternative<Transpose>(a) ||
+                          std::holds_alternative<Slice>(a) || std::holds_alternative<Cast>(a);
+      if (std::holds_alternative<Attention>(a) || std::holds_alternative<Concat>(a)) continue;
+      if (passes ? !reads_slices(reader.outputs[0]) : !is_loop_work(a)) return false;
+    }
+    return true;
+  }
+
+  /// Pointwise work that the libraries' epilogues do not have.
+  static bool is_loop_work(const LayerAttributes& a) {
+    if (const auto* unary = std::get_if<Unary>(&a)) {
+      return unary->op != UnaryOp::kRelu && unary->op != UnaryOp::kGeluTanh;
+    }
+    const auto* elementwise = std::get_if<Elementwise>(&a);
+    return elementwise != nullptr && elementwise->op != ElementwiseOp::kAdd;
   }
 
   /// Whether nothing but views and casts lies between the tensor and an attention layer: such
@@ -155,6 +182,7 @@ class MergeProducts {
   }
 
   const Network& old_;
+  const BackendTraits& traits_;
   Rewriter rewriter_;
   std::vector<std::vector<size_t>> readers_;
   std::vector<std::vector<Product>> groups_;
@@ -168,7 +196,7 @@ int merge_products(Network& network, const OptimizerOptions& options) {
     return 0;
   }
   Network result;
-  const int fired = MergeProducts(network).run(&result);
+  const int fired = MergeProducts(network, options.traits).run(&result);
   if (fired > 0) {
     network = std::move(result);
   }

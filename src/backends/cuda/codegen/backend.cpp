@@ -85,6 +85,7 @@ class CudaBackend : public CompilerBackend {
     traits.name = "cuda";
     traits.tensor_device = "cuda";
     traits.channel_multiple = 8;
+    traits.merges_products = true;
     traits.loop_unary = has_unary;
     traits.loop_elementwise = has_elementwise;
     traits.loop_dtype = is_loop_dtype;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/codegen/depthwise_kernel.h"
 #include "backends/cuda/codegen/epilogue.h"
 #include "backends/cuda/codegen/prepare.h"
 
@@ -36,6 +37,20 @@ bool is_library_convolution(const ConvolutionContraction& c) {
   return is_library_dtype(c.dtype) && !c.attributes.transposed && c.w_constant;
 }
 
+/// How many channels a thread takes, the best guess first: as many as still give every
+/// multiprocessor enough to do.
+std::vector<int> depthwise_channels(const ConvolutionContraction& c, int level) {
+  const int64_t channels = c.w_shape[0].constant();
+  std::vector<int> counts;
+  for (const int count : {4, 2, 8, 1}) {
+    const bool aligned = channels % count == 0;
+    if (aligned && (level > 0 || counts.empty()) && (count > 1 || counts.empty())) {
+      counts.push_back(count);
+    }
+  }
+  return counts;
+}
+
 }  // namespace
 
 std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const Target& target) {
@@ -46,7 +61,13 @@ std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const T
     for (int i = 0; i < count; ++i) tactics.push_back({"cudnn " + std::to_string(i)});
   };
   if (is_depthwise(c)) {
-    tactics.push_back({"loop"});
+    if (is_depthwise_image(c)) {
+      for (const int channels : depthwise_channels(c, level)) {
+        tactics.push_back({"depthwise " + std::to_string(channels)});
+      }
+    } else {
+      tactics.push_back({"loop"});
+    }
     if (level > 1) add_numbered(1);
     return tactics;
   }
@@ -62,6 +83,16 @@ std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const T
 PreparedRegion prepare_convolution(const RegionGraph& graph, const Region& region,
                                    const ConvolutionContraction& c, const std::string& tactic,
                                    const std::string& name, bool tf32) {
+  if (tactic.rfind("depthwise", 0) == 0) {
+    const LoopRequest request = loop_request(graph, region, c.epilogue, name);
+    PreparedRegion prepared;
+    prepared.kernel = generate_depthwise(c, request, trailing_number(tactic));
+    prepared.payload = prepared.kernel->payload;
+    prepared.launch.task_count = prepared.kernel->grid;
+    prepared.launch.sizes = symbol_sizes(request);
+    pack_weights(c, true, &prepared.launch);
+    return prepared;
+  }
   if (tactic == "loop") {
     const LoopProgram loop = as_loop(c);
     PreparedRegion prepared = prepare_loop(graph, region, loop, name);

@@ -457,41 +457,71 @@ class LoopGenerator {
 
   // ---------------------------------------------------------------- columns
 
+  /// A thread takes neighbouring columns; where those are too few for the machine, several threads
+  /// (slices_) share the rows of a column.
   void emit_columns() {
-    threads_ = 128;
     const int last = outer_ - 1;
     int lanes = std::min(lanes_along(last), 4);
-    const std::optional<int64_t> most = r_.bounds->greatest(rows_);
-    while (lanes > 1 && most.has_value() && *most / lanes < 32768) lanes /= 2;
-    grid_ = ceil_div(floor_div(rows_, Expr(lanes)), Expr(threads_));
+    const int64_t columns = r_.bounds->greatest(rows_).value_or(int64_t{1} << 40);
+    const int64_t length = row_length_.is_constant() ? row_length_.constant() : 0;
+    slices_ = 1;
+    while (slices_ < 128 && columns / lanes * slices_ < 131072 && slices_ * 8 <= length) {
+      slices_ *= 2;
+    }
+    while (slices_ == 1 && lanes > 1 && columns / lanes < 32768) lanes /= 2;
+    const int across = slices_ == 1 ? 128 : std::max(4, 256 / slices_);
+    threads_ = across * slices_;
+    grid_ = ceil_div(floor_div(rows_, Expr(lanes)), Expr(across));
     body_.line("{");
-    body_.line("const " + index_type() + " t = " + index_type() + "(blockIdx.x) * " +
-               num(threads_) + " + threadIdx.x;");
-    body_.line("if (t >= " + size(rows_) + " / " + num(lanes) + ") return;");
+    body_.line("const " + index_type() + " wanted = " + index_type() + "(blockIdx.x) * " +
+               num(across) + " + threadIdx.x % " + num(across) + ";");
+    body_.line("const bool active = wanted < " + size(rows_) + " / " + num(lanes) + ";");
+    if (slices_ == 1) body_.line("if (!active) return;");
+    body_.line("const " + index_type() + " t = active ? wanted : 0;");
+    body_.line("const int slice = threadIdx.x / " + num(across) + ";");
     PrintPoint point = empty_point();
     unflatten("t", 0, outer_, lanes, &point);
     point.lane_dim = last;
     point.lanes = lanes;
     OpPrinter outer(scope_, body_, "u");
     emit_passes(
-        outer, point,
-        [&](const auto& body) {
-          PrintPoint at = point;
-          int open = 0;
-          for (int k = outer_; k < static_cast<int>(p_.dims.size()); ++k) {
-            const std::string name = "j" + num(k);
-            body_.line("for (" + index_type() + " " + name + " = 0; " + name + " < " +
-                       size(p_.dims[static_cast<size_t>(k)].extent) + "; ++" + name + ") {");
-            at.index[static_cast<size_t>(k)] = name;
-            ++open;
+        outer, point, [&](const auto& body) { column_loop(outer, point, body); },
+        [&](const LoopOp& op, const std::string& cell) {
+          if (slices_ > 1) {
+            body_.line("fold_slices<" + std::string(fold_name(op.reduce)) + ", " + num(across) +
+                       ", " + num(slices_) + ">(" + cell + ");");
           }
-          OpPrinter ops(scope_, body_, "v");
-          ops.take(outer);
-          body(ops, at);
-          for (; open > 0; --open) body_.line("}");
         },
-        [](const LoopOp&, const std::string&) {}, "");
+        "active && slice == 0");
     body_.line("}");
+  }
+
+  template <typename Body>
+  void column_loop(OpPrinter& outer, const PrintPoint& point, const Body& body) {
+    PrintPoint at = point;
+    int open = 0;
+    if (slices_ > 1) {
+      body_.line("#pragma unroll 8");
+      body_.line("for (" + index_type() + " x = slice; x < " + size(row_length_) +
+                 "; x += " + num(slices_) + ") {");
+      unflatten_row(&at);
+      open = 1;
+      if (storing_) {
+        body_.line("if (active) {");
+        ++open;
+      }
+    } else {
+      for (int k = outer_; k < static_cast<int>(p_.dims.size()); ++k, ++open) {
+        const std::string name = "j" + num(k);
+        body_.line("for (" + index_type() + " " + name + " = 0; " + name + " < " +
+                   size(p_.dims[static_cast<size_t>(k)].extent) + "; ++" + name + ") {");
+        at.index[static_cast<size_t>(k)] = name;
+      }
+    }
+    OpPrinter ops(scope_, body_, "v");
+    ops.take(outer);
+    body(ops, at);
+    for (; open > 0; --open) body_.line("}");
   }
 
   const LoopRequest& r_;
@@ -504,6 +534,7 @@ class LoopGenerator {
   SourceWriter body_;
   Expr grid_ = 1;
   int threads_ = kThreads;
+  int slices_ = 1;  // columns
   // rows
   int lanes_ = 1;
   int group_ = 32;

@@ -150,6 +150,32 @@ template <typename Op, int GROUP, typename T> __device__ __forceinline__ T fold(
   }
   return v;
 }
+// Folds `v` over the SLICES threads that are ACROSS apart; all of them get the result.
+template <typename Op, int ACROSS, int SLICES, int N, typename T>
+__device__ __forceinline__ void fold_slices(T (&v)[N]) {
+  __shared__ T parts[ACROSS * SLICES * N];
+  T* mine = parts + threadIdx.x * N;
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < N; ++i) mine[i] = v[i];
+#pragma unroll
+  for (int apart = SLICES / 2; apart > 0; apart /= 2) {
+    __syncthreads();
+    if (threadIdx.x < apart * ACROSS) {
+#pragma unroll
+      for (int i = 0; i < N; ++i) mine[i] = Op::of(mine[i], mine[i + apart * ACROSS * N]);
+    }
+  }
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < N; ++i) v[i] = parts[threadIdx.x % ACROSS * N + i];
+}
+template <typename Op, int ACROSS, int SLICES, typename T>
+__device__ __forceinline__ void fold_slices(T& v) {
+  T one[1] = {v};
+  fold_slices<Op, ACROSS, SLICES, 1, T>(one);
+  v = one[0];
+}
 )";
 
 const char* memory_type(DType dtype) {

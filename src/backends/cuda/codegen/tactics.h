@@ -6,6 +6,7 @@
 //                 none that the library has)
 //   wgmma G C     a generated product in tiles of G x 64 rows and C columns
 //   cudnn N       the N-th plan that cuDNN proposes
+//   depthwise V   a generated depthwise convolution, V channels a thread
 //   tiles N       generated attention in tiles of N queries
 //   wgmma G N     the same with warpgroup instructions: G x 64 queries, N keys a step
 //   plain         generated attention, one warp a query
