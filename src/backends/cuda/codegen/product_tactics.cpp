@@ -258,6 +258,16 @@ PreparedRegion prepare_tiled(const RegionGraph& graph, const Region& region, int
   return prepared;
 }
 
+/// Tiles worth timing: no wider than the product, small ones where it is small.
+std::vector<const char*> tile_shapes(const TiledProduct& p) {
+  const int64_t n = p.n.constant();
+  const bool few_rows = p.m.is_constant() && p.m.constant() <= 512;
+  if (n <= 32 && p.b_transposed) return {"2 32", "1 32"};
+  if (n <= 64) return {"2 64", "1 64"};
+  if (few_rows) return {"1 64", "1 128"};
+  return {"2 128", "2 256", "1 128", "1 64"};
+}
+
 }  // namespace
 
 std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& region,
@@ -275,7 +285,7 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
   // Where the library does the epilogue too, it is hard to beat.
   const bool complete = p.has_value() && p->epilogue.has_value();
   if (complete && level < 4) return tactics;
-  for (const char* shape : {"2 128", "2 256", "2 192", "1 128", "1 64"}) {
+  for (const char* shape : tile_shapes(*tiled)) {
     tactics.push_back({std::string("wgmma ") + shape});
   }
   return tactics;
