@@ -8,6 +8,7 @@ const std::vector<NetworkPass>& network_passes() {
   static const auto& passes = *new std::vector<NetworkPass>{
       {"narrow_contractions", narrow_contractions, "products of widened halves, on the halves"},
       {"fold_constant_layers", fold_constant_layers, "layers of constants are computed now"},
+      {"transposed_convolutions", transposed_convolutions, "as direct ones of the spread input"},
       {"patches_as_products", patches_as_products, "windows side by side, as one product"},
       {"channels_last", channels_last, "convolutions and what lies between them, channels last"},
       {"fold_constant_layers_again", fold_constant_layers, "what the new order made constant"},

@@ -115,10 +115,31 @@ def test_conv1d_and_conv3d(device):
     check(nn.Conv3d(3, 5, 3, padding=1), torch.randn(1, 3, 5, 6, 7), device=device)
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_conv_transpose2d(stride, device):
-    conv = nn.ConvTranspose2d(6, 4, 3, stride=stride, padding=1, output_padding=stride - 1)
-    check(conv, torch.randn(1, 6, 5, 6), device=device)
+TRANSPOSED = [
+    # in, out, kernel, stride, padding, output padding, dilation, groups
+    (6, 4, 3, 1, 1, 0, 1, 1),
+    (6, 4, 3, 2, 1, 1, 1, 1),
+    (8, 8, 4, 2, 1, 0, 1, 2),
+    (4, 4, 2, 2, 0, 0, 1, 4),
+    (6, 9, (3, 2), (3, 1), (0, 1), (2, 0), (1, 2), 3),
+    (5, 3, 1, 3, 0, 0, 1, 1),
+    (3, 5, 3, 2, 3, 0, 1, 1),
+]
+
+
+@pytest.mark.parametrize("case", TRANSPOSED)
+@pytest.mark.parametrize("bias", [False, True])
+def test_conv_transpose2d(case, bias, device):
+    inputs, outputs, kernel, stride, padding, output_padding, dilation, groups = case
+    conv = nn.ConvTranspose2d(
+        inputs, outputs, kernel, stride, padding, output_padding, groups, bias, dilation
+    )
+    check(conv, torch.randn(2, inputs, 6, 7), device=device)
+
+
+def test_conv_transpose_in_one_and_three_dims(device):
+    check(nn.ConvTranspose1d(4, 6, 5, 3, 2, 1), torch.randn(2, 4, 9), device=device)
+    check(nn.ConvTranspose3d(3, 2, 3, 2, 1, 1), torch.randn(1, 3, 3, 4, 5), device=device)
 
 
 def test_conv_with_dynamic_batch_and_size(device):

@@ -35,6 +35,12 @@ int fold_scales(Network& network, const OptimizerOptions& options);
 /// results go to attention become one with the weights side by side; attention reads its slices.
 int merge_products(Network& network, const OptimizerOptions& options);
 
+/// A transposed convolution with constant weights is a direct one, of stride 1, over its input with
+/// zeros between the positions and with the filter turned:
+///   %y = convolution(%x, W) {transposed, stride s}
+///   →   %u = pad(%x) with s - 1 zeros after each position; %y = convolution(%u, turned W)
+int transposed_convolutions(Network& network, const OptimizerOptions& options);
+
 /// A convolution whose windows lie side by side (a vision transformer's patches) is a product of
 /// the patches: views of the image, one copy, no window left.
 int patches_as_products(Network& network, const OptimizerOptions& options);

@@ -127,19 +127,32 @@ __device__ __forceinline__ void copy_tile(unsigned to, const unsigned short* fro
 
 }  // namespace
 
-bool tiles_attention(const AttentionRegion& a) {
-  if (a.dtype != DType::kFloat16 && a.dtype != DType::kBFloat16) return false;
+namespace {
+
+/// Dense channels, widths up to `most`, rows at multiples of `vector` elements.
+bool lies_in_vectors(const AttentionRegion& a, int64_t vector, int64_t most) {
   if (!a.qk_dim.is_constant() || !a.v_dim.is_constant()) return false;
   for (const Expr& width : {a.qk_dim, a.v_dim}) {
-    if (width.constant() % 8 != 0 || width.constant() < 8 || width.constant() > 256) return false;
+    const int64_t w = width.constant();
+    if (w % vector != 0 || w < vector || w > most) return false;
   }
   for (const StridedView* view : {&a.q, &a.k, &a.v, &a.out}) {
-    if (!view->strides[3].is_constant(1) || !is_multiple(view->offset, 8)) return false;
-    for (int i = 0; i < 3; ++i) {
-      if (!is_multiple(view->strides[static_cast<size_t>(i)], 8)) return false;
+    if (!view->strides[3].is_constant(1) || !is_multiple(view->offset, vector)) return false;
+    for (size_t i = 0; i < 3; ++i) {
+      if (!is_multiple(view->strides[i], vector)) return false;
     }
   }
   return true;
+}
+
+}  // namespace
+
+bool tiles_attention(const AttentionRegion& a) {
+  return (a.dtype == DType::kFloat16 || a.dtype == DType::kBFloat16) && lies_in_vectors(a, 8, 256);
+}
+
+bool floats_attention(const AttentionRegion& a) {
+  return a.dtype == DType::kFloat32 && lies_in_vectors(a, 4, 128);
 }
 
 bool wgmma_attention(const AttentionRegion& a) {
@@ -244,6 +257,30 @@ GeneratedKernel generate_wgmma_attention(const AttentionRegion& a, int buffers, 
   map(a.q, a.heads, a.q_length, a.qk_dim, 64 * groups);
   map(a.k, a.kv_heads, a.kv_length, a.qk_dim, key_tile);
   map(a.v, a.kv_heads, a.kv_length, a.v_dim, key_tile);
+  return kernel;
+}
+
+GeneratedKernel generate_float_attention(const AttentionRegion& a, int buffers, bool exact,
+                                         const std::string& name) {
+  constexpr int kThreads = 128;
+  const auto padded_8 = [](const Expr& width) { return (width.constant() + 7) / 8 * 8; };
+  const int64_t qk = padded_8(a.qk_dim), channels = padded_8(a.v_dim);
+  std::string s = "namespace " + name + "_space {" + kFloatAttentionFunctions + "}\n";
+  s += head(a, buffers, name, kThreads, 1) + "  using namespace " + name + "_space;\n";
+  s += "  constexpr int QK = " + num(qk) + ", E = " + num(channels) +
+       ", WQ = " + num(a.qk_dim.constant()) + ", WV = " + num(a.v_dim.constant()) +
+       ", TERMS = " + num(exact ? 3 : 1) + ";\n";
+  s += std::string("  constexpr bool CAUSAL = ") + (a.causal ? "true" : "false") + ";\n";
+  s += "  const float scale = " + real(a.scale * 1.4426950408889634) + ";\n";
+  s += mask_function(a, "64") + kFloatAttentionBody;
+  GeneratedKernel kernel;
+  kernel.source = s;
+  kernel.payload.function = name;
+  kernel.payload.threads = kThreads;
+  kernel.payload.shared_bytes = static_cast<int>(4 * 2 * 64 * (qk + 4 + channels + 4));
+  kernel.payload.buffers = buffers;
+  kernel.payload.sizes = static_cast<int>(attention_sizes(a).size());
+  kernel.grid = ceil_div(a.q_length, Expr(64)) * a.batch * a.heads;
   return kernel;
 }
 

@@ -15,7 +15,10 @@ namespace stator::cuda {
 /// Whether the tiled kernel can run it: halves, dense channels, rows at multiples of 16 bytes.
 bool tiles_attention(const AttentionRegion& attention);
 
-/// Both kernels take these sizes: batch, heads, kv_heads, q_length, kv_length; then offset and
+/// The same for float32: rows at multiples of 16 bytes.
+bool floats_attention(const AttentionRegion& attention);
+
+/// All kernels take these sizes: batch, heads, kv_heads, q_length, kv_length; then offset and
 /// strides of q, k, v, out (batch, head, position, channel) and of the mask (batch, head, query,
 /// key).
 std::vector<Expr> attention_sizes(const AttentionRegion& attention);
@@ -27,11 +30,17 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& attention, int b
 bool wgmma_attention(const AttentionRegion& attention);
 GeneratedKernel generate_wgmma_attention(const AttentionRegion& attention, int buffers, int groups,
                                          int key_tile, const std::string& name);
+/// `exact`: with nearly float32's accuracy, else its operands are rounded to TF32.
+GeneratedKernel generate_float_attention(const AttentionRegion& attention, int buffers, bool exact,
+                                         const std::string& name);
 GeneratedKernel generate_plain_attention(const AttentionRegion& attention, int buffers,
                                          const std::string& name);
 
 /// attention_tiles.cpp: the tiled kernel after its constants.
 extern const char* const kTiledAttentionBody;
+/// attention_float.cpp: the same for float32.
+extern const char* const kFloatAttentionFunctions;
+extern const char* const kFloatAttentionBody;
 /// attention_wgmma.cpp: the same with warpgroup instructions.
 extern const char* const kWgmmaAttentionBody;
 

@@ -15,6 +15,7 @@ bool has_library_attention(const AttentionRegion& a) {
 }  // namespace
 
 std::vector<Tactic> attention_tactics(const AttentionRegion& a, const Target& target) {
+  if (floats_attention(a)) return {{"tiles 64"}};
   if (!tiles_attention(a)) return {{"plain"}};
   std::vector<Tactic> tactics;
   const int level = target.optimization_level;
@@ -33,7 +34,7 @@ std::vector<Tactic> attention_tactics(const AttentionRegion& a, const Target& ta
 }
 
 PreparedRegion prepare_attention(const Region& region, const AttentionRegion& a,
-                                 const std::string& tactic, const std::string& name) {
+                                 const std::string& tactic, const std::string& name, bool tf32) {
   PreparedRegion prepared;
   if (tactic == "cudnn") {
     AttentionPayload p;
@@ -58,6 +59,8 @@ PreparedRegion prepare_attention(const Region& region, const AttentionRegion& a,
   int groups = 0, key_tile = 0;
   if (std::sscanf(tactic.c_str(), "wgmma %d %d", &groups, &key_tile) == 2) {
     prepared.kernel = generate_wgmma_attention(a, buffer_count(region), groups, key_tile, name);
+  } else if (a.dtype == DType::kFloat32 && tactic != "plain") {
+    prepared.kernel = generate_float_attention(a, buffer_count(region), !tf32, name);
   } else if (tactic != "plain") {
     prepared.kernel =
         generate_tiled_attention(a, buffer_count(region), trailing_number(tactic), name);

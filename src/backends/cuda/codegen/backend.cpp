@@ -41,9 +41,14 @@ bool is_math_dtype(DType dtype) {
   return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
 }
 
+constexpr const char* kPortable = "compute_80";  // PTX, which the driver compiles as it is loaded
+
 /// The architecture to compile for: this machine's, or STATOR_CUDA_ARCH (to look at code for
 /// another one, also without a GPU).
-Result<std::string> target_architecture() {
+Result<std::string> target_architecture(const BuildOptions& options) {
+  if (options.hardware_compatible) {
+    return std::string(kPortable);
+  }
   if (const char* wanted = std::getenv("STATOR_CUDA_ARCH")) {
     return std::string(wanted);
   }
@@ -52,8 +57,8 @@ Result<std::string> target_architecture() {
 }
 
 /// 90 for sm_90; without a device what every supported one can do.
-int capability() {
-  Result<std::string> architecture = target_architecture();
+int capability(const BuildOptions& options) {
+  Result<std::string> architecture = target_architecture(options);
   int number = 80;
   if (architecture.ok()) (void)std::sscanf(architecture->c_str(), "sm_%d", &number);
   return number;
@@ -118,7 +123,8 @@ class CudaBackend : public CompilerBackend {
 
   std::vector<Tactic> candidates(const RegionGraph& graph, const Region& region,
                                  const BuildOptions& options) const override {
-    return region_tactics(graph, region, {capability(), options.optimization_level, options.tf32});
+    return region_tactics(graph, region,
+                          {capability(options), options.optimization_level, options.tf32});
   }
 
   KernelLaunch launch(const RegionGraph& graph, const Region& region,
@@ -179,7 +185,7 @@ Result<CompiledCode> CudaBackend::compile(const std::vector<KernelRequest>& requ
                                           const BuildOptions& options) const {
   CompiledCode code;
   code.variant.executor = "cuda";
-  STATOR_TRY(code.variant.target, target_architecture());
+  STATOR_TRY(code.variant.target, target_architecture(options));
   std::vector<std::string> units;
   std::vector<Payload> payloads;
   size_t kernels = 0;
@@ -193,7 +199,7 @@ Result<CompiledCode> CudaBackend::compile(const std::vector<KernelRequest>& requ
         KernelPayload* kernel = kernel_of(prepared.payload);
         STATOR_CHECK(kernel != nullptr, "a kernel that no payload launches");
         kernel->module = static_cast<int>(units.size()) - 1;
-        kernel->overlaps = capability() >= 90;
+        kernel->overlaps = capability(options) >= 90;
       }
       payloads.push_back(std::move(prepared.payload));
     }

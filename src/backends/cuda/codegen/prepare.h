@@ -46,6 +46,6 @@ PreparedRegion prepare_convolution(const RegionGraph& graph, const Region& regio
 
 std::vector<Tactic> attention_tactics(const AttentionRegion& a, const Target& target);
 PreparedRegion prepare_attention(const Region& region, const AttentionRegion& a,
-                                 const std::string& tactic, const std::string& name);
+                                 const std::string& tactic, const std::string& name, bool tf32);
 
 }  // namespace stator::cuda

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <map>
 
@@ -311,6 +312,15 @@ class CudaCode : public LoadedCode {
   bool has_host_calls_ = false;
 };
 
+/// Machine code runs on its own architecture, PTX ("compute_80") on every later one.
+bool runs_on(const std::string& target, const Device& gpu) {
+  int needed = 0;
+  if (std::sscanf(target.c_str(), "compute_%d", &needed) == 1) {
+    return gpu.major * 10 + gpu.minor >= needed;
+  }
+  return target == gpu.architecture();
+}
+
 class CudaExecutor : public ExecutorBackend {
  public:
   std::string name() const override { return "cuda"; }
@@ -324,12 +334,13 @@ class CudaExecutor : public ExecutorBackend {
     for (const CodeVariant& variant : code) {
       if (variant.executor != name()) continue;
       built_for += (built_for.empty() ? "" : ", ") + variant.target;
-      if (variant.target == gpu->architecture()) fitting = &variant;
+      if (runs_on(variant.target, *gpu)) fitting = &variant;
     }
     if (fitting == nullptr && !built_for.empty()) {
       return Error{ErrorCode::kIncompatible,
                    "the engine was built for " + built_for + "; the GPU here is " + gpu->name +
-                       ", " + gpu->architecture() + ". Build it on this machine"};
+                       ", " + gpu->architecture() +
+                       ". Build it on this machine, or with hardware_compatible"};
     }
     auto loaded = std::make_unique<CudaCode>(*d, *gpu);
     STATOR_RETURN_IF_ERROR(

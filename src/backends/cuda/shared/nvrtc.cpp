@@ -16,6 +16,8 @@ struct Nvrtc {
   int (*compile)(Program, int, const char* const*);
   int (*cubin_size)(Program, size_t*);
   int (*cubin)(Program, char*);
+  int (*ptx_size)(Program, size_t*);
+  int (*ptx)(Program, char*);
   int (*log_size)(Program, size_t*);
   int (*log)(Program, char*);
   int (*version)(int*, int*);
@@ -34,6 +36,8 @@ Result<const Nvrtc*> load_nvrtc() {
   STATOR_RETURN_IF_ERROR(bind_symbol(library, "nvrtcCompileProgram", &n->compile));
   STATOR_RETURN_IF_ERROR(bind_symbol(library, "nvrtcGetCUBINSize", &n->cubin_size));
   STATOR_RETURN_IF_ERROR(bind_symbol(library, "nvrtcGetCUBIN", &n->cubin));
+  STATOR_RETURN_IF_ERROR(bind_symbol(library, "nvrtcGetPTXSize", &n->ptx_size));
+  STATOR_RETURN_IF_ERROR(bind_symbol(library, "nvrtcGetPTX", &n->ptx));
   STATOR_RETURN_IF_ERROR(bind_symbol(library, "nvrtcGetProgramLogSize", &n->log_size));
   STATOR_RETURN_IF_ERROR(bind_symbol(library, "nvrtcGetProgramLog", &n->log));
   STATOR_RETURN_IF_ERROR(bind_symbol(library, "nvrtcVersion", &n->version));
@@ -68,10 +72,11 @@ Result<std::string> compile_cubin(const std::string& source, const std::string& 
     status = Error{ErrorCode::kInternal,
                    "NVRTC does not compile " + name + " for " + architecture + ":\n" + log};
   } else {
+    const bool portable = architecture.rfind("compute_", 0) == 0;
     size_t size = 0;
-    n->cubin_size(program, &size);
-    cubin.resize(size);
-    n->cubin(program, cubin.data());
+    (portable ? n->ptx_size : n->cubin_size)(program, &size);
+    cubin.resize(size);  // PTX with its final zero
+    (portable ? n->ptx : n->cubin)(program, cubin.data());
   }
   n->destroy(&program);
   STATOR_RETURN_IF_ERROR(status);
