@@ -39,8 +39,9 @@ def test_engine_for_another_architecture(tmp_path):
     code = (
         "import stator, torch;"
         f"p = torch.export.load({str(tmp_path / 'm.pt2')!r});"
-        "stator.compile(p, arg_inputs=[torch.randn(5, 64)], device='cuda', min_block_size=1,"
-        "timing_cache_path='', optimization_level=0, pass_through_build_failures=True)"
+        "m = stator.compile(p, arg_inputs=[torch.randn(5, 64)], device='cuda', min_block_size=1,"
+        "timing_cache_path='', optimization_level=0, pass_through_build_failures=True);"
+        "m(torch.randn(5, 64, device='cuda'))"
     )
     other = "sm_80" if torch.cuda.get_device_capability() != (8, 0) else "sm_86"
     done = subprocess.run(
