@@ -18,7 +18,7 @@ test-cpp:
 	ctest --test-dir build/release --output-on-failure -j2
 
 test-python:
-	$(PYTHON) -m pytest tests
+	$(PYTHON) -m pytest tests python/tests
 
 # The C++ tests again under AddressSanitizer and UndefinedBehaviorSanitizer, then ThreadSanitizer.
 # LLVM's libraries are not instrumented: what they allocate by new and free by free is not ours.

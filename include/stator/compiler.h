@@ -30,6 +30,10 @@ class Compilation {
   const Partitions& partitions() const;
   std::string report() const;  // the dry-run report
   std::string report_json() const;
+  /// Everything that the engine of segment `index` depends on, in a canonical form: versions, the
+  /// device, the settings that a stage reads, the whole network with its edges, attributes and
+  /// ranges, and every constant's bytes. A digest of it is the engine cache's key.
+  Status describe_segment(int index, const std::function<void(const void*, int64_t)>& sink) const;
   /// Builds the engine of segment `index` (which must be an engine segment).
   Result<std::shared_ptr<const Engine>> build(
       int index, BuildStats* stats,

@@ -261,6 +261,17 @@ void bind_compiler(nb::module_& m) {
       .def("report_json", &Compilation::report_json)
       .def("graph_text", [](const Compilation& c) { return print_graph(c.graph()); })
       .def(
+          "describe_segment",
+          [](const Compilation& c, int index, const nb::callable& update) {
+            const Status status = c.describe_segment(index, [&](const void* data, int64_t bytes) {
+              auto* memory = const_cast<char*>(static_cast<const char*>(data));
+              update(nb::steal<nb::object>(PyMemoryView_FromMemory(memory, bytes, PyBUF_READ)));
+            });
+            check_or_raise(status);
+          },
+          nb::arg("index"), nb::arg("update"),
+          "Gives all that a segment's engine depends on to `update`, for a digest.")
+      .def(
           "build",
           [](const Compilation& c, int index, nb::object progress) {
             std::function<void(int, int, const std::string&)> callback;

@@ -19,10 +19,21 @@ _native.set_tensor_type(_torch.Tensor)
 _install_log()
 
 from stator.backend import register_backends as _register_backends  # noqa: E402
-from stator.compile import compile  # noqa: E402
+from stator.compile import compile, trace  # noqa: E402
+from stator.converters import DYNAMO_CONVERTERS  # noqa: E402
+from stator.debugger import Debugger  # noqa: E402
+from stator.device import Device  # noqa: E402
 from stator.engine import Engine  # noqa: E402
+from stator.engine_cache import BaseEngineCache  # noqa: E402
 from stator.input import Input  # noqa: E402
 from stator.module import CompiledModule  # noqa: E402
+from stator.partitioning import (  # noqa: E402
+    fast_partition,
+    get_graph_converter_support,
+    global_partition,
+)
+from stator.program import EngineModule  # noqa: E402
+from stator.serialization import load, save  # noqa: E402
 from stator.settings import CompilationSettings  # noqa: E402
 from stator.types import EngineCapability, dtype  # noqa: E402
 
@@ -32,10 +43,15 @@ set_thread_count = _native.set_thread_count
 thread_count = _native.thread_count
 
 __all__ = [
+    "DYNAMO_CONVERTERS",
+    "BaseEngineCache",
     "CompilationSettings",
     "CompiledModule",
+    "Debugger",
+    "Device",
     "Engine",
     "EngineCapability",
+    "EngineModule",
     "IncompatibleError",
     "Input",
     "InternalError",
@@ -44,6 +60,12 @@ __all__ = [
     "UnsupportedError",
     "compile",
     "dtype",
+    "fast_partition",
+    "get_graph_converter_support",
+    "global_partition",
+    "load",
+    "save",
     "set_thread_count",
     "thread_count",
+    "trace",
 ]

@@ -12,7 +12,20 @@ def sync_level() -> None:
     _native.set_log_level(logger.getEffectiveLevel())
 
 
+class _WhenNobodyListens(logging.StreamHandler):
+    """Lines to stderr, as long as the user has set up no handler that would print them too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        others = [h for h in logger.handlers if h is not self]
+        if not others and not logging.getLogger().handlers:
+            super().emit(record)
+
+
 def install() -> None:
-    """Route the C++ part's lines to the logger."""
+    """Route the C++ part's lines to the logger, and the logger's somewhere."""
+    if not any(isinstance(h, _WhenNobodyListens) for h in logger.handlers):
+        handler = _WhenNobodyListens()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        logger.addHandler(handler)
     _native.set_log_callback(lambda level, message: logger.log(level, message))
     sync_level()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,9 +13,10 @@ from torch._dynamo.backends.registry import register_backend
 from torch.utils._python_dispatch import _disable_current_modes
 
 from stator._log import logger
-from stator.compile import build_engines, plan_compilation, print_report
+from stator.compile import build_engines, plan_compilation
 from stator.hand_over import Placeholder, hand_over
 from stator.program import build_program
+from stator.reports import print_report
 from stator.settings import CompilationSettings, make_settings
 
 __all__ = ["register_backends", "stator_backend"]
@@ -26,6 +28,31 @@ def register_backends() -> None:
     """Make the backend known to torch.compile under its names."""
     for name in _NAMES:
         register_backend(stator_backend, name=name)
+    _let_sizes_of_one_vary()
+
+
+def _let_sizes_of_one_vary() -> None:
+    """Let ``mark_dynamic(x, 0, min=1)`` hold when x's batch is 1.
+
+    PyTorch takes sizes 0 and 1 as fixed and then raises ConstraintViolationError for such a mark.
+    From the first such mark on, its option ``backed_size_oblivious`` is on in this process, for all
+    backends; programs that make none are not touched.
+    """
+    mark = torch._dynamo.mark_dynamic
+    if hasattr(mark, "_lets_sizes_of_one_vary"):
+        return
+
+    @functools.wraps(mark)
+    def mark_dynamic(t: Any, index: Any, *args: Any, **kwargs: Any) -> None:
+        indices = [index] if isinstance(index, int) else list(index)
+        if any(t.shape[i] <= 1 for i in indices):
+            from torch.fx.experimental import _config
+
+            _config.backed_size_oblivious = True
+        mark(t, index, *args, **kwargs)
+
+    mark_dynamic._lets_sizes_of_one_vary = True  # type: ignore[attr-defined]
+    torch._dynamo.mark_dynamic = mark_dynamic
 
 
 def stator_backend(
@@ -47,7 +74,7 @@ def stator_backend(
     if reason := _trains(gm, example_inputs):
         logger.info("the graph runs in eager PyTorch: %s", reason)
         return gm
-    return _Graph(gm, example_inputs, settings)
+    return _Graph(gm, example_inputs, settings, options)
 
 
 def _is_weight(node: fx.Node, value: Any) -> bool:
@@ -95,9 +122,14 @@ class _Graph:
     """One captured graph: compiled now, and again when a weight has changed."""
 
     def __init__(
-        self, gm: fx.GraphModule, example_inputs: Sequence[Any], settings: CompilationSettings
+        self,
+        gm: fx.GraphModule,
+        example_inputs: Sequence[Any],
+        settings: CompilationSettings,
+        call: Any = None,
     ) -> None:
         self.gm = gm
+        self.call = call  # torch.compile's options: the same object for all graphs of one call
         self.settings = settings
         self.report: Callable[[], None] | None = None  # the dry run's, at the first call
         self.compiled = self.compile(example_inputs)
@@ -139,7 +171,7 @@ class _Graph:
         handed = hand_over(graph, placeholders, results)
         compilation = plan_compilation(handed, self.settings)
         if self.settings.dryrun:
-            self.report = lambda: print_report(compilation, self.settings)
+            self.report = lambda: print_report(compilation, self.settings, self.call)
             return _boxed(fx.Interpreter(graph).run)
         program = build_program(handed, compilation, build_engines(compilation, self.settings))
         kept = [i for i in range(len(nodes)) if i not in self.frozen]

@@ -14,22 +14,26 @@ from torch.utils import _pytree as pytree
 from stator import _native
 from stator._log import logger, sync_level
 from stator.capture import capture, export_module
+from stator.debugger import active_debugger
 from stator.engine import Engine
+from stator.engine_cache import EngineStore
 from stator.hand_over import HandedOver
 from stator.input import Input
 from stator.module import CompilationReport, CompiledModule
 from stator.program import EngineModule, build_program
+from stator.reports import log_report, print_report
 from stator.settings import CompilationSettings, make_settings
 
-__all__ = ["build_engines", "compile", "plan_compilation", "print_report"]
+__all__ = ["build_engines", "compile", "plan_compilation", "trace"]
 
 
 def plan_compilation(handed: HandedOver, settings: CompilationSettings) -> _native.Compilation:
     """Lower and partition; nothing is built."""
     sync_level()
-    return _native.Compilation.create(
-        handed.graph, settings.native(handed.device), handed.hints, repr(settings)
-    )
+    native = settings.native(handed.device)
+    if (debugger := active_debugger()) is not None and debugger.dump_directory:
+        native["dump_directory"] = debugger.dump_directory
+    return _native.Compilation.create(handed.graph, native, handed.hints, repr(settings))
 
 
 def report_of(
@@ -45,27 +49,21 @@ def report_of(
     )
 
 
-def print_report(compilation: _native.Compilation, settings: CompilationSettings) -> None:
-    """Print the dry-run report, and write it where `dryrun` is a path."""
-    text = compilation.report()
-    print(text)
-    if isinstance(settings.dryrun, str):
-        try:
-            with open(settings.dryrun, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-        except OSError as error:
-            logger.warning("the dry-run report was not saved to %r: %s", settings.dryrun, error)
-
-
 def build_engines(
     compilation: _native.Compilation, settings: CompilationSettings
 ) -> dict[str, EngineModule]:
     """Build every engine segment; one that cannot be built stays in PyTorch, with a warning."""
     engines: dict[str, EngineModule] = {}
+    log_report(compilation)
+    store = EngineStore(settings)
     segments = [(i, s) for i, s in enumerate(compilation.segments()) if s["engine"]]
     for index, segment in segments:
         name = segment["name"]
         try:
+            key = store.key(compilation, index)
+            if (cached := store.load(key, name)) is not None:
+                engines[name] = EngineModule(cached, name, {"cached": True}, segment["symbols"])
+                continue
             with _progress(name) as progress:
                 native, stats = compilation.build(index, progress)
         except (_native.StatorError, ValueError) as error:
@@ -73,7 +71,10 @@ def build_engines(
                 raise
             logger.warning("%s was not built and runs in PyTorch: %s", name, error)
             continue
-        engines[name] = EngineModule(Engine(native), name, stats)
+        engines[name] = EngineModule(Engine(native), name, stats, segment["symbols"])
+        if (debugger := active_debugger()) is not None:
+            debugger.note(engines[name])
+        store.save(key, engines[name].engine)
         logger.info("%s: %d operators, %s", name, segment["operator_count"], stats)
     return engines
 
@@ -171,3 +172,25 @@ def compile(
         captured.finish,
         captured.state,
     )
+
+
+def trace(
+    module: nn.Module,
+    inputs: Sequence[Any] | None = None,
+    *,
+    arg_inputs: Sequence[Any] | None = None,
+    kwarg_inputs: dict[str, Any] | None = None,
+    strict: bool = False,
+    **_: Any,
+) -> ExportedProgram:
+    """Export a module with example tensors or Inputs, for :func:`compile`.
+
+    Args:
+        module: what to export.
+        inputs, arg_inputs, kwarg_inputs: as :func:`compile` takes them.
+        strict: True is not possible; tracing is always non-strict.
+    """
+    if strict:
+        logger.warning("strict=True has no effect: modules are traced by torch.export non-strictly")
+    args = tuple(arg_inputs if arg_inputs is not None else inputs or ())
+    return export_module(module, args, dict(kwarg_inputs or {}))

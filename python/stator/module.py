@@ -71,6 +71,12 @@ class CompiledModule(nn.Module):
         hidden["_extra_inputs"] = extra_inputs
         hidden["_single"] = self._single_engine()
 
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether any engine takes sizes that vary."""
+        infos = [i for m in self.stator_report.engines for i in m.engine.inputs]
+        return any(size < 0 for info in infos for size in info["shape"])
+
     def _single_engine(self) -> Engine | None:
         """The engine, when the whole model is one that takes the arguments just as they come."""
         program = self.__dict__["program"]
@@ -97,6 +103,12 @@ class CompiledModule(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model; arguments as its forward takes them."""
+        return self.run_program(self.program, args, kwargs)
+
+    def run_program(
+        self, program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call `program`, this module's own or one in another form, with the user's arguments."""
         flat = self._flatten(args, kwargs)
         for position, expected in self._constant_inputs.items():
             if flat[position] is not expected and flat[position] != expected:
@@ -106,7 +118,7 @@ class CompiledModule(nn.Module):
                 )
         inputs = [v for i, v in enumerate(flat) if i not in self._constant_inputs]
         with torch.no_grad():
-            outputs = self.program(*self._extra_inputs, *inputs)
+            outputs = program(*self._extra_inputs, *inputs)
         return pytree.tree_unflatten(self._finish(inputs, outputs), self._out_spec)
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:

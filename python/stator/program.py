@@ -24,8 +24,16 @@ __all__ = ["EngineModule", "build_program"]
 class EngineModule(nn.Module):
     """One engine as a module: the tensors in, then the integers, a list of tensors out."""
 
-    def __init__(self, engine: Engine, name: str, build_stats: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        build_stats: dict[str, Any],
+        symbols: Iterable[str] = (),
+    ) -> None:
+        """Wrap an engine; `symbols` are the sizes that it takes after its tensors."""
         super().__init__()
+        self.symbols = tuple(symbols)
         self.engine = engine
         self.name = name
         self.build_stats = build_stats

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import math
 import os
 import re
@@ -12,11 +13,13 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from stator._log import logger
+from stator.device import Device
 from stator.types import EngineCapability, dtype
 
-__all__ = ["CompilationSettings", "make_settings"]
+__all__ = ["INVALIDATING_SETTINGS", "CompilationSettings", "make_settings", "operator_names"]
 
 _CACHE_DIR = os.path.join(tempfile.gettempdir(), "torch_tensorrt_engine_cache")
 _NOT_YET = "this version does not do it yet"
@@ -24,6 +27,31 @@ _NVIDIA_ONLY = "it is for NVIDIA devices"
 _NO_DLA = "there is no DLA backend"
 
 Check = Callable[[str, Any], Any]
+
+#: Settings whose change makes cached engines useless; the rest act through the graph, or after the
+#: build. One place for the cache's key, the documentation and the tests.
+INVALIDATING_SETTINGS = (
+    "enabled_precisions",
+    "max_aux_streams",
+    "version_compatible",
+    "optimization_level",
+    "disable_tf32",
+    "sparse_weights",
+    "engine_capability",
+    "hardware_compatible",
+    "refit_identical_engine_weights",
+    "immutable_weights",
+    "enable_weight_streaming",
+    "tiling_optimization_level",
+    "l2_limit_for_tiling",
+    "enable_autocast",
+    "autocast_low_precision_type",
+    "autocast_excluded_nodes",
+    "autocast_excluded_ops",
+    "autocast_max_output_threshold",
+    "autocast_max_depth_of_reduction",
+    "autocast_calibration_dataloader",
+)
 
 
 def _fail(name: str, value: Any, allowed: str) -> None:
@@ -139,9 +167,19 @@ def _low_precision(name: str, value: Any) -> Any:
 
 
 def _device(name: str, value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = Device(gpu_id=value)
     text = value if value is None else str(value)
     if text is not None and text.split(":")[0] not in ("cpu", "cuda", "reference"):
         _fail(name, value, "None (where the model's tensors are), 'cpu', 'cuda' or 'reference'")
+    return value
+
+
+def _cache_object(name: str, value: Any) -> Any:
+    if value is not None and not (
+        callable(getattr(value, "save", None)) and callable(getattr(value, "load", None))
+    ):
+        _fail(name, value, "an object with save(hash, blob) and load(hash), or None")
     return value
 
 
@@ -185,7 +223,7 @@ class CompilationSettings:
     sparse_weights: bool = _setting(False, _flag, "the CPU has no sparse kernels")
     disable_tf32: bool = _setting(False, _flag)  # the CPU's float32 is always IEEE
     truncate_double: bool = _setting(False, _flag, _NOT_YET)
-    use_fp32_acc: bool = _setting(False, _flag, _NOT_YET)
+    use_fp32_acc: bool = _setting(False, _flag)  # products of halves always accumulate in float32
     use_explicit_typing: bool = _setting(True, _flag, _NOT_YET)
     enable_autocast: bool = _setting(False, _flag, _NOT_YET)
     autocast_low_precision_type: torch.dtype | None = _setting(None, _low_precision, _NOT_YET)
@@ -196,7 +234,7 @@ class CompilationSettings:
         None, _integer(0, optional=True), _NOT_YET
     )
     autocast_calibration_dataloader: Any = _setting(None, _anything, _NOT_YET)
-    immutable_weights: bool = _setting(True, _flag, _NOT_YET)
+    immutable_weights: bool = _setting(True, _flag)
     refit_identical_engine_weights: bool = _setting(False, _flag, _NOT_YET)
     strip_engine_weights: bool = _setting(False, _flag, _NOT_YET)
     enable_weight_streaming: bool = _setting(False, _flag, _NVIDIA_ONLY)
@@ -217,12 +255,12 @@ class CompilationSettings:
     dryrun: bool | str = _setting(False, _path_or_flag)
     lazy_engine_init: bool = _setting(False, _flag, _NOT_YET)
     debug: bool = _setting(False, _flag)
-    cache_built_engines: bool = _setting(False, _flag, _NOT_YET)
-    reuse_cached_engines: bool = _setting(False, _flag, _NOT_YET)
+    cache_built_engines: bool = _setting(False, _flag)
+    reuse_cached_engines: bool = _setting(False, _flag)
     timing_cache_path: str = _setting(os.path.join(_CACHE_DIR, "timing_cache.bin"), _path)
-    engine_cache_dir: str = _setting(_CACHE_DIR, _path, _NOT_YET)
-    engine_cache_size: int = _setting(5 << 30, _integer(0), _NOT_YET)
-    custom_engine_cache: Any = _setting(None, _anything, _NOT_YET)
+    engine_cache_dir: str = _setting(_CACHE_DIR, _path)
+    engine_cache_size: int = _setting(5 << 30, _integer(0))
+    custom_engine_cache: Any = _setting(None, _cache_object)
     dla_sram_size: int = _setting(1 << 20, _integer(0), _NO_DLA)
     dla_local_dram_size: int = _setting(1 << 30, _integer(0), _NO_DLA)
     dla_global_dram_size: int = _setting(1 << 29, _integer(0), _NO_DLA)
@@ -233,6 +271,17 @@ class CompilationSettings:
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             setattr(self, f.name, f.metadata["check"](f.name, getattr(self, f.name)))
+        if self.enable_autocast:
+            self.use_explicit_typing = True
+        if self.use_fp32_acc and not self.use_explicit_typing:
+            raise ValueError(
+                "CompilationSettings: use_fp32_acc=True needs use_explicit_typing=True"
+            )
+        if self.refit_identical_engine_weights and self.immutable_weights:
+            raise ValueError(
+                "CompilationSettings: refit_identical_engine_weights=True needs "
+                "immutable_weights=False"
+            )
 
     def warn_of_settings_without_effect(self) -> None:
         """One warning for each setting away from its default that this backend does not act on."""
@@ -241,6 +290,17 @@ class CompilationSettings:
             value, reason = getattr(self, f.name), f.metadata["no_effect"]
             if reason and value != getattr(defaults, f.name):
                 logger.warning("%s=%r has no effect on the CPU: %s", f.name, value, reason)
+
+    def canonical(self, name: str) -> str:
+        """A setting's value as text that depends neither on hash seeds nor on object identity."""
+        value = getattr(self, name)
+        if name == "optimization_level":
+            return str(3 if value is None else value)
+        if isinstance(value, set | frozenset):
+            return "{" + ", ".join(sorted(map(str, value))) + "}"
+        if name == "autocast_calibration_dataloader" and value is not None:
+            return digest_of_batches(value)
+        return repr(value)
 
     def backend(self, tensors: str) -> str:
         """The backend's name: `device`, or where the model's tensors are ("cpu", "cuda")."""
@@ -258,7 +318,7 @@ class CompilationSettings:
             "min_block_size": "inf"
             if math.isinf(self.min_block_size)
             else str(self.min_block_size),
-            "torch_executed_ops": ",".join(sorted(map(_operator_name, self.torch_executed_ops))),
+            "torch_executed_ops": ",".join(sorted(operator_names(self.torch_executed_ops))),
             "device": self.backend(tensors),
             "optimization_level": str(
                 3 if self.optimization_level is None else self.optimization_level
@@ -281,9 +341,22 @@ class CompilationSettings:
         return fields
 
 
-def _operator_name(op: Any) -> str:
-    """Name an OpOverload "aten.add.Tensor", a packet "aten.add"; names lose "torch.ops."."""
-    return str(op).removeprefix("torch.ops.")
+def digest_of_batches(loader: Any) -> str:
+    """A digest of what a dataloader yields: the same data gives the same text in every process."""
+    digest = hashlib.sha256()
+    for batch in loader:
+        for leaf in pytree.tree_leaves(batch):
+            if isinstance(leaf, torch.Tensor):
+                digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
+                digest.update(leaf.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+            else:
+                digest.update(repr(leaf).encode())
+    return digest.hexdigest()
+
+
+def operator_names(ops: Collection[Any]) -> set[str]:
+    """Name OpOverloads "aten.add.Tensor", packets "aten.add"; names lose "torch.ops."."""
+    return {str(op).removeprefix("torch.ops.").replace("::", ".") for op in ops}
 
 
 def make_settings(options: dict[str, Any]) -> CompilationSettings:

@@ -79,7 +79,7 @@ Result<Plan> build(const RegionGraph& graph, CompilerBackend& backend,
   if (compiled.variant.image.size_bytes > 0) {
     plan.code.push_back(std::move(compiled.variant));
   }
-  plan.compiler_version = "0.1.0";
+  plan.compiler_version = STATOR_VERSION;
   plan.settings = options.settings_json;
   plan.metadata = options.metadata_json;
   stats->pack_s = layout.pack_seconds();

@@ -72,6 +72,14 @@ Status run_lowering(Graph& graph, const CompilationSettings& settings, Dump& dum
   return lower(graph, options);
 }
 
+BuildOptions build_options(const CompilationSettings& settings) {
+  BuildOptions options;
+  options.optimization_level = settings.optimization_level;
+  options.hardware_compatible = settings.hardware_compatible;
+  options.tf32 = !settings.disable_tf32;
+  return options;
+}
+
 /// Network → plan → engine.
 Result<std::shared_ptr<const Engine>> build_engine(
     Network network, CompilerBackend& backend, const CompilationSettings& settings,
@@ -94,9 +102,7 @@ Result<std::shared_ptr<const Engine>> build_engine(
   network = Network();  // its weights live on in the regions only
 
   BuilderOptions builder;
-  builder.build.optimization_level = settings.optimization_level;
-  builder.build.hardware_compatible = settings.hardware_compatible;
-  builder.build.tf32 = !settings.disable_tf32;
+  builder.build = build_options(settings);
   builder.time_budget_s = settings.build_time_budget;
   builder.workspace_bytes = settings.workspace_size;
   builder.timing_iterations = settings.num_avg_timing_iters;
@@ -177,6 +183,33 @@ std::string Compilation::report() const {
 std::string Compilation::report_json() const {
   return dry_run_report_json(impl_->graph, impl_->partitions, partition_options(impl_->settings),
                              print_settings(impl_->settings));
+}
+
+Status Compilation::describe_segment(int index,
+                                     const std::function<void(const void*, int64_t)>& sink) const {
+  return guarded([&]() -> Status {
+    const Segment& segment = impl_->partitions.segments.at(static_cast<size_t>(index));
+    STATOR_CHECK(segment.engine, "segment " + segment.name + " runs in PyTorch");
+    // By a name that does not depend on the segments around it.
+    STATOR_TRY(const Network network,
+               convert_segment(impl_->graph, segment.nodes, segment.inputs, segment.symbol_inputs,
+                               segment.outputs, ConverterRegistry::global(), "engine"));
+    const CompilationSettings& s = impl_->settings;
+    std::string text = std::string("stator ") + STATOR_VERSION + "\n";
+    text += impl_->backend->device_key(build_options(s)) + "\n";
+    text += "optimization_level " + std::to_string(s.optimization_level) + "\ndisable_tf32 " +
+            std::to_string(static_cast<int>(s.disable_tf32)) + "\nhardware_compatible " +
+            std::to_string(static_cast<int>(s.hardware_compatible)) + "\n";
+    for (const auto& [symbol, size] : s.opt_sizes) {
+      text += "opt " + symbol + " " + std::to_string(size) + "\n";
+    }
+    text += print_network(network);
+    sink(text.data(), static_cast<int64_t>(text.size()));
+    for (const NetworkTensor& tensor : network.tensors) {
+      if (tensor.role == TensorRole::kConstant) sink(tensor.data.data, tensor.data.size_bytes);
+    }
+    return {};
+  });
 }
 
 Result<std::shared_ptr<const Engine>> Compilation::build(

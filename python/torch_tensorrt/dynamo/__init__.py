@@ -1,5 +1,15 @@
 """The names of torch_tensorrt.dynamo for Stator's objects."""
 
-from stator import CompilationSettings, compile
+from stator import CompilationSettings, Debugger, compile, trace
 
-__all__ = ["CompilationSettings", "compile"]
+from torch_tensorrt.dynamo import conversion, partitioning, runtime
+
+__all__ = [
+    "CompilationSettings",
+    "Debugger",
+    "compile",
+    "conversion",
+    "partitioning",
+    "runtime",
+    "trace",
+]

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Built engines kept between compilations, by a digest of everything they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from stator import _native
+from stator._log import logger
+from stator.engine import Engine
+from stator.settings import INVALIDATING_SETTINGS, CompilationSettings
+
+__all__ = ["BaseEngineCache", "DiskEngineCache", "EngineStore", "engine_key"]
+
+
+class BaseEngineCache(ABC):
+    """Where engines are kept; derive from it and give an object as ``custom_engine_cache``."""
+
+    @abstractmethod
+    def save(self, hash: str, blob: bytes, *args: Any, **kwargs: Any) -> None:
+        """Keep an engine file's bytes under `hash` (hexadecimal)."""
+
+    @abstractmethod
+    def load(self, hash: str, *args: Any, **kwargs: Any) -> bytes | None:
+        """Give the bytes kept under `hash`, or None."""
+
+
+class DiskEngineCache(BaseEngineCache):
+    """Engine files in a folder; those used least recently go when they take more than `size` bytes.
+
+    Safe with several processes on one folder: files are written under another name and renamed,
+    and one that has gone meanwhile is a miss.
+    """
+
+    def __init__(self, folder: str, size: int) -> None:
+        """Keep engines in `folder`, which is made when something is saved."""
+        self.folder, self.size = Path(folder), size
+
+    def path(self, hash: str) -> Path:
+        """The file of an engine."""
+        return self.folder / f"{hash}.engine"
+
+    def save(self, hash: str, blob: bytes, *args: Any, **kwargs: Any) -> None:
+        """Write the file, after making room for it."""
+        if len(blob) > self.size:
+            logger.warning(
+                "an engine of %d bytes is not cached: engine_cache_size is %d",
+                len(blob), self.size,
+            )  # fmt: skip
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._make_room(len(blob))
+            handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".new-")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(blob)
+                os.replace(temporary, self.path(hash))
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            logger.warning("an engine was not cached in %r: %s", str(self.folder), error)
+
+    def load(self, hash: str, *args: Any, **kwargs: Any) -> bytes | None:
+        """Read the file, and note that it was used."""
+        try:
+            blob = self.path(hash).read_bytes()
+            os.utime(self.path(hash))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            logger.warning("the engine cache %r cannot be read: %s", str(self.folder), error)
+            return None
+        return blob
+
+    def _make_room(self, wanted: int) -> None:
+        files = []
+        for path in self.folder.glob("*.engine"):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            files.append((stat.st_mtime_ns, stat.st_size, path))
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if total + wanted <= self.size:
+                break
+            path.unlink(missing_ok=True)
+            total -= size
+            logger.debug("engine %s was evicted", path.name)
+
+
+def engine_key(compilation: _native.Compilation, index: int, settings: CompilationSettings) -> str:
+    """The digest of everything that the engine of segment `index` depends on."""
+    digest = hashlib.sha256()
+    for name in INVALIDATING_SETTINGS:
+        digest.update(f"{name}={settings.canonical(name)}\n".encode())
+    compilation.describe_segment(index, digest.update)
+    return digest.hexdigest()
+
+
+class EngineStore:
+    """What one compilation reads from and writes to the cache that its settings name."""
+
+    def __init__(self, settings: CompilationSettings) -> None:
+        """Warn where caching was asked for and cannot be."""
+        self.settings = settings
+        asked = settings.cache_built_engines or settings.reuse_cached_engines
+        self.active = asked and not settings.immutable_weights
+        if asked and settings.immutable_weights:
+            logger.warning(
+                "engines are built anew and not cached: caching needs immutable_weights=False"
+            )
+        custom = settings.custom_engine_cache
+        self.cache = (
+            custom
+            if custom is not None
+            else DiskEngineCache(settings.engine_cache_dir, settings.engine_cache_size)
+        )
+
+    def key(self, compilation: _native.Compilation, index: int) -> str | None:
+        """The engine's key; None when nothing is cached."""
+        return engine_key(compilation, index, self.settings) if self.active else None
+
+    def load(self, key: str | None, name: str) -> Engine | None:
+        """The cached engine; a damaged one is a miss, with a warning."""
+        if key is None or not self.settings.reuse_cached_engines:
+            return None
+        blob = self.cache.load(key)
+        if blob is None:
+            logger.debug("engine cache: no engine for %s (%s)", name, key)
+            return None
+        try:
+            engine = Engine.from_bytes(blob, name)
+        except (_native.StatorError, ValueError) as error:
+            logger.warning("the cached engine %s is not used: %s", key, error)
+            return None
+        logger.info("engine cache: hit for %s (%s)", name, key)
+        return engine
+
+    def save(self, key: str | None, engine: Engine) -> None:
+        """Keep an engine that was built."""
+        if key is not None and self.settings.cache_built_engines:
+            self.cache.save(key, engine.bytes())

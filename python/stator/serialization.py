@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled modules as files: an ExportedProgram whose engines are calls of one operator.
+
+``torch.ops.tensorrt.execute_engine(inputs, sizes, engine, spec)`` runs the engine whose file's
+bytes are the tensor `engine`; `spec` says, as JSON, what it returns, so that torch.export can trace
+it. The file is an ordinary .pt2: ``torch.export.load`` reads it in any process that has imported
+stator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+
+from stator._log import logger
+from stator.engine import Engine
+from stator.module import CompiledModule
+from stator.program import EngineModule
+
+__all__ = ["load", "save"]
+
+_engines: dict[str, Engine] = {}  # by digest: the operator's calls share them
+
+
+@torch.library.custom_op("tensorrt::execute_engine", mutates_args=())
+def execute_engine(
+    inputs: list[torch.Tensor], sizes: list[int], engine: torch.Tensor, spec: str
+) -> list[torch.Tensor]:
+    """Run the engine whose file's bytes are `engine`."""
+    described = json.loads(spec)
+    digest = described["digest"]
+    loaded = _engines.get(digest)
+    if loaded is None:
+        data = engine.cpu().numpy().tobytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ValueError("the engine in this program is damaged: its bytes have another digest")
+        loaded = _engines[digest] = Engine.from_bytes(data, described["name"])
+    return loaded(*inputs, *sizes)
+
+
+@execute_engine.register_fake
+def _fake(
+    inputs: list[torch.Tensor], sizes: list[int], engine: torch.Tensor, spec: str
+) -> list[torch.Tensor]:
+    described = json.loads(spec)
+    known: dict[str, Any] = {"floor": lambda x: x, "Min": torch.sym_min, "Max": torch.sym_max}
+    known.update(min=torch.sym_min, max=torch.sym_max)
+    for tensor, shape in zip(inputs, described["inputs"], strict=True):
+        for size, text in zip(tensor.shape, shape, strict=True):
+            if text.isidentifier():
+                known.setdefault(text, size)
+    known.update(zip(described["symbols"], sizes, strict=False))
+    device = inputs[0].device if inputs else torch.device("cpu")
+    return [
+        torch.empty([_size(text, known) for text in o["shape"]],
+                    dtype=getattr(torch, o["dtype"]), device=device)
+        for o in described["outputs"]
+    ]  # fmt: skip
+
+
+def _size(text: str, known: dict[str, Any]) -> Any:
+    """A size from its text; it is our own engine's, but nothing but arithmetic is let through."""
+    import ast
+
+    tree = ast.parse(text.replace("/", "//").replace("////", "//"), mode="eval")
+    allowed = (
+        ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.Constant, ast.Call,
+        ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.USub,
+    )  # fmt: skip
+    if not all(isinstance(node, allowed) for node in ast.walk(tree)):
+        raise ValueError(f"the program's engine has a size that is no arithmetic: {text!r}")
+    return eval(compile(tree, "<size>", "eval"), {"__builtins__": {}}, known)
+
+
+class _EngineCall(nn.Module):
+    """An EngineModule in the form that torch.export can take in."""
+
+    def __init__(self, module: EngineModule) -> None:
+        super().__init__()
+        data = module.engine.bytes()
+        self.register_buffer("engine", torch.frombuffer(bytearray(data), dtype=torch.uint8))
+        engine = module.engine
+        self.input_count = len(engine.inputs)
+        digest = hashlib.sha256(data).hexdigest()
+        _engines.setdefault(digest, engine)
+        self.spec = json.dumps(
+            {
+                "digest": digest,
+                "name": module.name,
+                "inputs": [i["symbolic_shape"] for i in engine.inputs],
+                "symbols": list(module.symbols),
+                "outputs": [
+                    {"shape": o["symbolic_shape"], "dtype": o["dtype"]} for o in engine.outputs
+                ],
+            }
+        )
+
+    def forward(self, *args: Any) -> list[torch.Tensor]:
+        inputs, sizes = args[: self.input_count], args[self.input_count :]
+        return torch.ops.tensorrt.execute_engine(list(inputs), list(sizes), self.engine, self.spec)
+
+
+class _Exportable(nn.Module):
+    """A compiled module with its engines as operator calls."""
+
+    def __init__(self, module: CompiledModule) -> None:
+        super().__init__()
+        program = module.program
+        replaced = {n: c for n, c in program.named_children() if isinstance(c, EngineModule)}
+        copy = torch.fx.GraphModule(program, program.graph)
+        for name, child in replaced.items():
+            copy.add_module(name, _EngineCall(child))
+        self.program = copy
+        self.compiled = [module]  # in a list: not a child
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.compiled[0].run_program(self.program, args, kwargs)
+
+
+def save(
+    module: CompiledModule | ExportedProgram | nn.Module,
+    file_path: str | PathLike[str],
+    *,
+    arg_inputs: Sequence[Any] | None = None,
+    inputs: Sequence[Any] | None = None,
+    kwarg_inputs: dict[str, Any] | None = None,
+    output_format: str = "exported_program",
+    retrace: bool = True,
+    dynamic_shapes: Any = None,
+    **_: Any,
+) -> None:
+    """Write a compiled module as an ExportedProgram that holds its engines.
+
+    Args:
+        module: what :func:`stator.compile` gave, or an ExportedProgram.
+        file_path: of the file, which is written under another name and renamed.
+        arg_inputs, inputs, kwarg_inputs: example inputs to trace with.
+        output_format: "exported_program".
+        retrace: kept for scripts; a compiled module is always traced.
+        dynamic_shapes: as torch.export takes them; by default every dimension may vary that may
+            when the module was compiled.
+
+    Raises:
+        ValueError: another format, or no example inputs.
+        TypeError: `module` is neither of the two.
+    """
+    path = Path(fspath(file_path))
+    if output_format not in ("exported_program", "ep"):
+        raise ValueError(
+            f"output_format={output_format!r} is not allowed; it is 'exported_program'"
+        )
+    if isinstance(module, ExportedProgram):
+        program = module
+    elif isinstance(module, CompiledModule):
+        args = tuple(arg_inputs if arg_inputs is not None else inputs or ())
+        kwargs = dict(kwarg_inputs or {})
+        if not args and not kwargs:
+            raise ValueError("a compiled module is traced to be saved; give arg_inputs=[...]")
+        program = _export(module, args, kwargs, dynamic_shapes)
+    else:
+        raise TypeError(
+            f"save takes what stator.compile gives, or an ExportedProgram, "
+            f"got {type(module).__name__}"
+        )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.pt2")
+    try:
+        torch.export.save(program, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _export(
+    module: CompiledModule, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any
+) -> ExportedProgram:
+    if dynamic_shapes is None and module.is_dynamic:
+        leaves = torch.utils._pytree.tree_map(
+            lambda v: [Dim.AUTO] * v.dim() if isinstance(v, torch.Tensor) else None, (args, kwargs)
+        )
+        dynamic_shapes = {**({"args": tuple(leaves[0])} if args else {}), **leaves[1]}
+    logger.debug("tracing the compiled module to save it")
+    with torch.no_grad():
+        return torch.export.export(
+            _Exportable(module), args, kwargs, dynamic_shapes=dynamic_shapes, strict=False
+        )
+
+
+def load(file_path: str | PathLike[str]) -> ExportedProgram:
+    """Read a file that :func:`save` wrote.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such file.
+    """
+    path = fspath(file_path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no file {path!r}")
+    try:
+        with open(path, "rb") as file:
+            return torch.export.load(file)
+    except Exception as error:
+        raise ValueError(f"{path!r} is no saved program: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,5 @@
+"""The debugger under Torch-TensorRT's path."""
+
+from stator import Debugger
+
+__all__ = ["Debugger"]
