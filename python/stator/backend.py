@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from torch._dynamo.backends.registry import register_backend
 from torch.utils._python_dispatch import _disable_current_modes
 
 from stator._log import logger
+from stator.autocast import autocast
 from stator.compile import build_engines, plan_compilation
 from stator.hand_over import Placeholder, hand_over
 from stator.program import build_program
@@ -158,6 +160,10 @@ class _Graph:
         self, graph: fx.GraphModule, args: Sequence[Any], weights: list[bool]
     ) -> Callable[..., Any]:
         """The inference graph of ATen operators → a function of its flat inputs."""
+        whole = graph
+        if self.settings.enable_autocast:
+            graph = fx.GraphModule(graph, copy.deepcopy(graph.graph))
+            autocast(graph, self.settings)
         nodes = [n for n in graph.graph.nodes if n.op == "placeholder"]
         placeholders = [Placeholder() for _ in nodes]
         mutated = _mutated_inputs(len(nodes))
@@ -172,7 +178,7 @@ class _Graph:
         compilation = plan_compilation(handed, self.settings)
         if self.settings.dryrun:
             self.report = lambda: print_report(compilation, self.settings, self.call)
-            return _boxed(fx.Interpreter(graph).run)
+            return _boxed(fx.Interpreter(whole).run)
         program = build_program(handed, compilation, build_engines(compilation, self.settings))
         kept = [i for i in range(len(nodes)) if i not in self.frozen]
         if len(kept) == len(nodes):

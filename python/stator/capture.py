@@ -21,8 +21,10 @@ from torch.export.graph_signature import (
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.numbers import int_oo
 
+from stator.autocast import autocast, observe
 from stator.hand_over import HandedOver, Placeholder, hand_over
 from stator.input import Input
+from stator.settings import CompilationSettings
 
 __all__ = ["Captured", "capture", "export_module"]
 
@@ -151,14 +153,21 @@ def _opt_sizes(program: ExportedProgram, inputs: Sequence[Any]) -> dict[str, int
     return sizes
 
 
-def capture(program: ExportedProgram, inputs: Sequence[Any]) -> Captured:
+def capture(
+    program: ExportedProgram, inputs: Sequence[Any], settings: CompilationSettings | None = None
+) -> Captured:
     """Hand an exported program over.
 
     Args:
         program: as torch.export gives it; composite operators are kept, mutations made explicit.
         inputs: flat user inputs as the caller described them; Inputs give ranges and opt sizes.
+        settings: the autocast settings are acted on here, where nodes have the user's names.
     """
     program = program.run_decompositions({})
+    if settings is not None and settings.enable_autocast:
+        low, loader = settings.autocast_low_precision_type, settings.autocast_calibration_dataloader
+        observed = None if loader is None or low is None else observe(program.module(), loader)
+        autocast(program.graph_module, settings, observed)
     signature = program.graph_signature
     mutated = set(signature.buffers_to_mutate.values())
     placeholders, constants, state, handed_constants = [], {}, [], 0
@@ -175,10 +184,10 @@ def capture(program: ExportedProgram, inputs: Sequence[Any]) -> Captured:
             placeholders.append(Placeholder("user_input", spec.target))
         else:
             placeholders.append(_weight(program, spec))
-    nodes = {n.name: n for n in program.graph.nodes}
+    returned = next(n for n in program.graph_module.graph.nodes if n.op == "output").args[0]
     outputs = []
-    for spec in signature.output_specs:
-        value = spec.arg.value if isinstance(spec.arg, ConstantArgument) else nodes[spec.arg.name]
+    for spec, node in zip(signature.output_specs, returned, strict=True):
+        value = spec.arg.value if isinstance(spec.arg, ConstantArgument) else node
         known = isinstance(spec.arg, TensorArgument | SymIntArgument | ConstantArgument)
         if not known:
             raise TypeError(f"output {spec.arg} of the exported program cannot be compiled")

@@ -156,7 +156,7 @@ def compile(
         )
     chosen.warn_of_settings_without_effect()
     leaves = pytree.tree_leaves((args, kwargs), is_leaf=lambda v: isinstance(v, Input))
-    captured = capture(program, leaves)
+    captured = capture(program, leaves, chosen)
     compilation = plan_compilation(captured.handed, chosen)
     if chosen.dryrun:
         print_report(compilation, chosen)

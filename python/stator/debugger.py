@@ -45,8 +45,9 @@ class Debugger:
             lists them); the graph before and after each of them is kept. Either of them non-empty
             keeps every form that the model takes, as ``<segment>/NNN_<pass>.<form>``.
         save_engine_profile: run each engine once on random inputs after it is built, and write the
-            time of each step as ``<engine>_profile.json``, which Perfetto and chrome://tracing show.
-        save_layer_info: write each engine's inputs, outputs and metadata as ``<engine>_layers.json``.
+            time of each step as ``<engine>_profile.json``, for Perfetto or chrome://tracing.
+        save_layer_info: write each engine's inputs, outputs and metadata as
+            ``<engine>_layers.json``.
         logging_dir: the folder for all of it; a temporary one by default.
 
     Raises:

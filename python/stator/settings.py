@@ -224,16 +224,14 @@ class CompilationSettings:
     disable_tf32: bool = _setting(False, _flag)  # the CPU's float32 is always IEEE
     truncate_double: bool = _setting(False, _flag, _NOT_YET)
     use_fp32_acc: bool = _setting(False, _flag)  # products of halves always accumulate in float32
-    use_explicit_typing: bool = _setting(True, _flag, _NOT_YET)
-    enable_autocast: bool = _setting(False, _flag, _NOT_YET)
-    autocast_low_precision_type: torch.dtype | None = _setting(None, _low_precision, _NOT_YET)
-    autocast_excluded_nodes: Collection[str] = _setting(set(), _patterns, _NOT_YET)
-    autocast_excluded_ops: Collection[Any] = _setting(set(), _operators, _NOT_YET)
-    autocast_max_output_threshold: float = _setting(512.0, _number(0), _NOT_YET)
-    autocast_max_depth_of_reduction: int | None = _setting(
-        None, _integer(0, optional=True), _NOT_YET
-    )
-    autocast_calibration_dataloader: Any = _setting(None, _anything, _NOT_YET)
+    use_explicit_typing: bool = _setting(True, _flag)
+    enable_autocast: bool = _setting(False, _flag)
+    autocast_low_precision_type: torch.dtype | None = _setting(None, _low_precision)
+    autocast_excluded_nodes: Collection[str] = _setting(set(), _patterns)
+    autocast_excluded_ops: Collection[Any] = _setting(set(), _operators)
+    autocast_max_output_threshold: float = _setting(512.0, _number(0))
+    autocast_max_depth_of_reduction: int | None = _setting(None, _integer(0, optional=True))
+    autocast_calibration_dataloader: Any = _setting(None, _anything)
     immutable_weights: bool = _setting(True, _flag)
     refit_identical_engine_weights: bool = _setting(False, _flag, _NOT_YET)
     strip_engine_weights: bool = _setting(False, _flag, _NOT_YET)

@@ -258,6 +258,29 @@ def test_x9_settings(model, exp_program, inputs):
     close(scope["trt_gm"](*inputs), model(*inputs))
 
 
+def test_x10_autocast(model, exp_program, inputs, caplog):
+    with caplog.at_level(logging.DEBUG, "torch_tensorrt"):
+        scope = run(
+            """
+            trt_gm = torch_tensorrt.dynamo.compile(
+                exported_program,
+                arg_inputs=inputs,
+                enable_autocast=True,
+                autocast_low_precision_type=torch.float16,
+                autocast_excluded_ops={torch.ops.aten.softmax.int},
+                autocast_max_output_threshold=1024.0,
+            )
+            """,
+            exported_program=exp_program, inputs=inputs,
+        )  # fmt: skip
+    result = scope["trt_gm"](*inputs)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, model(*inputs), rtol=5e-3, atol=5e-3)
+    decisions = [r.getMessage() for r in caplog.records if "autocast: " in r.getMessage()]
+    assert any("linear (" in d and d.endswith("torch.float16") for d in decisions)
+    assert any("softmax (" in d and d.endswith("unchanged") for d in decisions)
+
+
 # ------------------------------------------------------------------ 002: torch.compile
 
 
