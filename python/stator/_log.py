@@ -1,6 +1,8 @@
 """One logger, ``torch_tensorrt``, for Python and the C++ part alike."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 from stator import _native
 
@@ -10,6 +12,19 @@ logger = logging.getLogger("torch_tensorrt")
 def sync_level() -> None:
     """Tell the C++ part which lines the logger wants; called at the start of every compilation."""
     _native.set_log_level(logger.getEffectiveLevel())
+
+
+@contextlib.contextmanager
+def debugging(on: bool) -> Iterator[None]:
+    """The logger at DEBUG for a with-block, where `on`; the user's level comes back."""
+    level = logger.level
+    if on:
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        if on:
+            logger.setLevel(level)
 
 
 class _WhenNobodyListens(logging.StreamHandler):

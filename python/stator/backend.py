@@ -13,7 +13,7 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.backends.registry import register_backend
 from torch.utils._python_dispatch import _disable_current_modes
 
-from stator._log import logger
+from stator._log import debugging, logger
 from stator.autocast import autocast
 from stator.compile import build_engines, plan_compilation
 from stator.hand_over import Placeholder, hand_over
@@ -72,7 +72,9 @@ def stator_backend(
     enabled) is left to eager PyTorch.
     """
     settings = make_settings(options or {})
-    settings.warn_of_settings_without_effect()
+    tensors = [v for v in example_inputs if isinstance(v, torch.Tensor)]
+    lies = "cuda" if any(v.device.type == "cuda" for v in tensors) else "cpu"
+    settings.warn_of_settings_without_effect(settings.backend(lies))
     if reason := _trains(gm, example_inputs):
         logger.info("the graph runs in eager PyTorch: %s", reason)
         return gm
@@ -150,7 +152,7 @@ class _Graph:
             with _disable_current_modes():  # weights are real tensors, the tracer's are not
                 return self.compile_aten(graph, args, weights)
 
-        with torch.no_grad():
+        with torch.no_grad(), debugging(self.settings.debug):
             backend = aot_autograd(fw_compiler=inner, inference_compiler=inner)
             compiled = backend(self.gm, list(args))
         self.watched = [w for w in self.watched if w[0] in self.frozen]

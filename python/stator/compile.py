@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from stator import _native
-from stator._log import logger, sync_level
+from stator._log import debugging, logger, sync_level
 from stator.capture import capture, export_module
 from stator.debugger import active_debugger
 from stator.engine import Engine
@@ -154,9 +154,19 @@ def compile(
         raise TypeError(
             f"compile takes an nn.Module or an ExportedProgram, got {type(module).__name__}"
         )
-    chosen.warn_of_settings_without_effect()
+    with debugging(chosen.debug):
+        return _compile_program(program, args, kwargs, chosen)
+
+
+def _compile_program(
+    program: ExportedProgram,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    chosen: CompilationSettings,
+) -> nn.Module:
     leaves = pytree.tree_leaves((args, kwargs), is_leaf=lambda v: isinstance(v, Input))
     captured = capture(program, leaves, chosen)
+    chosen.warn_of_settings_without_effect(chosen.backend(captured.handed.device))
     compilation = plan_compilation(captured.handed, chosen)
     if chosen.dryrun:
         print_report(compilation, chosen)

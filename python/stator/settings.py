@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CompilationSettings: every option of a compilation, with its type, range and default."""
 
 from __future__ import annotations
@@ -7,7 +8,6 @@ import difflib
 import hashlib
 import math
 import os
-import re
 import tempfile
 from collections.abc import Callable, Collection
 from typing import Any
@@ -15,18 +15,22 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from stator import setting_checks as allow
 from stator._log import logger
-from stator.device import Device
 from stator.types import EngineCapability, dtype
 
-__all__ = ["INVALIDATING_SETTINGS", "CompilationSettings", "make_settings", "operator_names"]
+__all__ = [
+    "INVALIDATING_SETTINGS",
+    "CompilationSettings",
+    "make_settings",
+    "no_effect_on",
+    "operator_names",
+    "settings_table",
+]
 
 _CACHE_DIR = os.path.join(tempfile.gettempdir(), "torch_tensorrt_engine_cache")
 _NOT_YET = "this version does not do it yet"
-_NVIDIA_ONLY = "it is for NVIDIA devices"
 _NO_DLA = "there is no DLA backend"
-
-Check = Callable[[str, Any], Any]
 
 #: Settings whose change makes cached engines useless; the rest act through the graph, or after the
 #: build. One place for the cache's key, the documentation and the tests.
@@ -54,141 +58,14 @@ INVALIDATING_SETTINGS = (
 )
 
 
-def _fail(name: str, value: Any, allowed: str) -> None:
-    raise ValueError(f"CompilationSettings: {name}={value!r} is not allowed; {name} is {allowed}")
+def _setting(
+    default: Any, check: allow.Check, meaning: str, no_effect: str | dict[str, str] = ""
+) -> Any:
+    """Declare a field.
 
-
-def _flag(name: str, value: Any) -> Any:
-    if not isinstance(value, bool):
-        _fail(name, value, "True or False")
-    return value
-
-
-def _optional_flag(name: str, value: Any) -> Any:
-    return value if value is None else _flag(name, value)
-
-
-def _integer(least: int, greatest: int | None = None, *, optional: bool = False) -> Check:
-    limits = f"an integer of at least {least}"
-    if greatest is not None:
-        limits = f"an integer from {least} to {greatest}"
-    limits += " or None" if optional else ""
-
-    def check(name: str, value: Any) -> Any:
-        if value is None and optional:
-            return value
-        if not isinstance(value, int) or isinstance(value, bool):
-            _fail(name, value, limits)
-        if value < least or (greatest is not None and value > greatest):
-            _fail(name, value, limits)
-        return value
-
-    return check
-
-
-def _number(least: float) -> Check:
-    def check(name: str, value: Any) -> Any:
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value >= least:
-            _fail(name, value, f"a number of at least {least}")
-        return value
-
-    return check
-
-
-def _block_size(name: str, value: Any) -> Any:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if isinstance(value, float) and math.isinf(value) and value > 0:
-        return value
-    if not whole or value < 1:
-        _fail(name, value, 'a positive integer or float("inf")')
-    return value
-
-
-def _one_of(*allowed: Any) -> Check:
-    def check(name: str, value: Any) -> Any:
-        if value not in allowed:
-            _fail(name, value, "one of " + ", ".join(map(repr, allowed)))
-        return value
-
-    return check
-
-
-def _path(name: str, value: Any) -> Any:
-    if not isinstance(value, str | os.PathLike):
-        _fail(name, value, "a path")
-    return os.fspath(value)
-
-
-def _path_or_flag(name: str, value: Any) -> Any:
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, str | os.PathLike):
-        _fail(name, value, "True, False or the path of a file for the report")
-    return os.fspath(value)
-
-
-def _precisions(name: str, value: Any) -> Any:
-    allowed = {dtype.f32, dtype.f16, dtype.bf16, dtype.i8, dtype.f8}
-    if isinstance(value, str) or not isinstance(value, Collection):
-        _fail(name, value, "a set of dtypes")
-    precisions = {dtype.of(v) for v in value}
-    if not precisions <= allowed:
-        _fail(name, value, "a set of " + ", ".join(sorted(map(repr, allowed))))
-    return precisions
-
-
-def _operators(name: str, value: Any) -> Any:
-    known = (str, torch._ops.OpOverload, torch._ops.OpOverloadPacket)
-    if isinstance(value, str) or not isinstance(value, Collection):
-        _fail(name, value, "a collection of torch.ops operators or their names")
-    for item in value:
-        if not isinstance(item, known) and not callable(item):
-            _fail(name, item, "a collection of torch.ops operators or their names")
-    return set(value)
-
-
-def _patterns(name: str, value: Any) -> Any:
-    if isinstance(value, str) or not isinstance(value, Collection):
-        _fail(name, value, "a set of regular expressions")
-    for pattern in value:
-        try:
-            re.compile(pattern)
-        except (re.error, TypeError) as error:
-            raise ValueError(
-                f"CompilationSettings: {name} holds {pattern!r}, no regular expression: {error}"
-            ) from None
-    return set(value)
-
-
-def _low_precision(name: str, value: Any) -> Any:
-    if value not in (None, torch.float16, torch.bfloat16):
-        _fail(name, value, "torch.float16, torch.bfloat16 or None")
-    return value
-
-
-def _device(name: str, value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = Device(gpu_id=value)
-    text = value if value is None else str(value)
-    if text is not None and text.split(":")[0] not in ("cpu", "cuda", "reference"):
-        _fail(name, value, "None (where the model's tensors are), 'cpu', 'cuda' or 'reference'")
-    return value
-
-
-def _cache_object(name: str, value: Any) -> Any:
-    if value is not None and not (
-        callable(getattr(value, "save", None)) and callable(getattr(value, "load", None))
-    ):
-        _fail(name, value, "an object with save(hash, blob) and load(hash), or None")
-    return value
-
-
-def _anything(name: str, value: Any) -> Any:
-    return value
-
-
-def _setting(default: Any, check: Check, no_effect: str = "") -> Any:
-    metadata = {"check": check, "no_effect": no_effect}
+    `no_effect`: why it has none, on every backend, or by backend ("" for all others).
+    """
+    metadata = {"check": check, "meaning": meaning, "no_effect": no_effect}
     if isinstance(default, set):
         return dataclasses.field(default_factory=lambda: set(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -198,73 +75,346 @@ def _setting(default: Any, check: Check, no_effect: str = "") -> Any:
 class CompilationSettings:
     """Options of a compilation; constructed with any subset by keyword.
 
-    A setting that has no meaning for the CPU, or that this version does not act on, is checked and
-    stored, and answered by one warning at each compilation.
+    A setting that has no meaning on the chosen backend, or that this version does not act on, is
+    checked and stored, and answered by one warning at each compilation.
 
     Raises:
         ValueError: a value that the setting does not allow; the message says what it does.
     """
 
-    enabled_precisions: set[Any] = _setting({dtype.f32}, _precisions, _NOT_YET)
-    min_block_size: int | float = _setting(5, _block_size)
-    torch_executed_ops: Collection[Any] = _setting(set(), _operators)
-    require_full_compilation: bool = _setting(False, _flag)
-    device: Any = _setting(None, _device)
-    use_python_runtime: bool | None = _setting(False, _optional_flag, _NOT_YET)
-    pass_through_build_failures: bool = _setting(False, _flag)
-    optimization_level: int | None = _setting(None, _integer(0, 5, optional=True))
-    workspace_size: int = _setting(0, _integer(0))
-    num_avg_timing_iters: int = _setting(1, _integer(1, 1000))
-    max_aux_streams: int | None = _setting(None, _integer(0, optional=True), _NVIDIA_ONLY)
+    enabled_precisions: set[Any] = _setting(
+        {dtype.f32},
+        allow.precisions,
+        "Deprecated: dtypes are the model's own; cast the model, or use enable_autocast.",
+    )
+    min_block_size: int | float = _setting(
+        5,
+        allow.block_size,
+        "Least number of operators of an engine; smaller blocks run in PyTorch. "
+        '`float("inf")`: nothing is compiled, coverage is reported.',
+    )
+    torch_executed_ops: Collection[Any] = _setting(
+        set(),
+        allow.operators,
+        "Operators that run in PyTorch whatever converters exist: overloads, packets or names.",
+    )
+    require_full_compilation: bool = _setting(
+        False,
+        allow.flag,
+        "Raise when any operator would run in PyTorch; min_block_size is not applied then.",
+    )
+    device: Any = _setting(
+        None,
+        allow.device,
+        "What to compile for: a Device, a torch.device or a name; None: where the model's "
+        "tensors are.",
+    )
+    use_python_runtime: bool | None = _setting(
+        False,
+        allow.optional_flag,
+        "The runtime is one, in C++; kept for scripts.",
+        "there is one runtime, in C++",
+    )
+    pass_through_build_failures: bool = _setting(
+        False,
+        allow.flag,
+        "Raise when an engine cannot be built; else that part runs in PyTorch, with a warning.",
+    )
+    optimization_level: int | None = _setting(
+        None,
+        allow.integer(0, 5, optional=True),
+        "0: first guess of every kernel; 5: every candidate is timed; None: 3.",
+    )
+    workspace_size: int = _setting(
+        0,
+        allow.integer(0),
+        "Most bytes of scratch memory that a kernel may take; 0: no limit.",
+    )
+    num_avg_timing_iters: int = _setting(
+        1,
+        allow.integer(1, 1000),
+        "Runs averaged when a kernel is timed.",
+    )
+    max_aux_streams: int | None = _setting(
+        None,
+        allow.integer(0, optional=True),
+        "Most streams besides the main one for branches that could run side by side.",
+        _NOT_YET,
+    )
     tiling_optimization_level: str = _setting(
-        "none", _one_of("none", "fast", "moderate", "full"), _NOT_YET
+        "none",
+        allow.one_of("none", "fast", "moderate", "full"),
+        'How wide tiles are searched: "none", "fast", "moderate", "full".',
+        _NOT_YET,
     )
-    l2_limit_for_tiling: int = _setting(-1, _integer(-1), _NOT_YET)
-    sparse_weights: bool = _setting(False, _flag, "the CPU has no sparse kernels")
-    disable_tf32: bool = _setting(False, _flag)  # the CPU's float32 is always IEEE
-    truncate_double: bool = _setting(False, _flag, _NOT_YET)
-    use_fp32_acc: bool = _setting(False, _flag)  # products of halves always accumulate in float32
-    use_explicit_typing: bool = _setting(True, _flag)
-    enable_autocast: bool = _setting(False, _flag)
-    autocast_low_precision_type: torch.dtype | None = _setting(None, _low_precision)
-    autocast_excluded_nodes: Collection[str] = _setting(set(), _patterns)
-    autocast_excluded_ops: Collection[Any] = _setting(set(), _operators)
-    autocast_max_output_threshold: float = _setting(512.0, _number(0))
-    autocast_max_depth_of_reduction: int | None = _setting(None, _integer(0, optional=True))
-    autocast_calibration_dataloader: Any = _setting(None, _anything)
-    immutable_weights: bool = _setting(True, _flag)
-    refit_identical_engine_weights: bool = _setting(False, _flag, _NOT_YET)
-    strip_engine_weights: bool = _setting(False, _flag, _NOT_YET)
-    enable_weight_streaming: bool = _setting(False, _flag, _NVIDIA_ONLY)
-    version_compatible: bool = _setting(False, _flag, _NOT_YET)
-    hardware_compatible: bool = _setting(False, _flag)
+    l2_limit_for_tiling: int = _setting(
+        -1,
+        allow.integer(-1),
+        "Bytes of L2 cache that tiles may plan for; -1: no limit.",
+        _NOT_YET,
+    )
+    sparse_weights: bool = _setting(
+        False,
+        allow.flag,
+        "Allow kernels for weights with two zeros in every four.",
+        {"cpu": "the CPU has no sparse kernels", "": _NOT_YET},
+    )
+    disable_tf32: bool = _setting(
+        False,
+        allow.flag,
+        "No rounding of float32 operands to TF32 on NVIDIA GPUs; the CPU's float32 is always IEEE.",
+    )
+    truncate_double: bool = _setting(
+        False,
+        allow.flag,
+        "Compute float64 values in float32.",
+        _NOT_YET,
+    )
+    use_fp32_acc: bool = _setting(
+        False,
+        allow.flag,
+        "Accumulate products of halves in float32: always so.",
+    )
+    use_explicit_typing: bool = _setting(
+        True,
+        allow.flag,
+        "The model's dtypes are kept: always so. enable_autocast switches it on.",
+    )
+    enable_autocast: bool = _setting(
+        False,
+        allow.flag,
+        "Run products and convolutions of float32 models in autocast_low_precision_type.",
+    )
+    autocast_low_precision_type: torch.dtype | None = _setting(
+        None,
+        allow.low_precision,
+        "torch.float16 or torch.bfloat16; None: nothing is cast.",
+    )
+    autocast_excluded_nodes: Collection[str] = _setting(
+        set(),
+        allow.patterns,
+        "Regular expressions; nodes of the exported graph whose names match stay in float32.",
+    )
+    autocast_excluded_ops: Collection[Any] = _setting(
+        set(),
+        allow.operators,
+        "Operators that stay in float32.",
+    )
+    autocast_max_output_threshold: float = _setting(
+        512.0,
+        allow.number(0),
+        "Nodes whose results can exceed this absolute value stay in float32.",
+    )
+    autocast_max_depth_of_reduction: int | None = _setting(
+        None,
+        allow.integer(0, optional=True),
+        "Products that sum more terms than this stay in float32; None: no limit.",
+    )
+    autocast_calibration_dataloader: Any = _setting(
+        None,
+        allow.anything,
+        "Batches to run the model on; what is seen decides about the threshold (ahead of time"
+        " only).",
+    )
+    immutable_weights: bool = _setting(
+        True,
+        allow.flag,
+        "Weights are part of the engine for good. Engines are cached only with False.",
+    )
+    refit_identical_engine_weights: bool = _setting(
+        False,
+        allow.flag,
+        "Refit equal weights of several engines together; needs immutable_weights=False.",
+        _NOT_YET,
+    )
+    strip_engine_weights: bool = _setting(
+        False,
+        allow.flag,
+        "Engine files without their weights.",
+        _NOT_YET,
+    )
+    enable_weight_streaming: bool = _setting(
+        False,
+        allow.flag,
+        "Weights stay on the host and are streamed within a budget.",
+        {"cpu": "weights stay in the mapped file", "": _NOT_YET},
+    )
+    version_compatible: bool = _setting(
+        False,
+        allow.flag,
+        "Engines that later versions of the runtime can run.",
+        _NOT_YET,
+    )
+    hardware_compatible: bool = _setting(
+        False,
+        allow.flag,
+        "Engines for other machines than this one: x86-64-v3 or AArch64 baseline, PTX for "
+        "NVIDIA GPUs from Ampere on.",
+    )
     engine_capability: EngineCapability = _setting(
-        EngineCapability.STANDARD, _one_of(*EngineCapability), _NVIDIA_ONLY
+        EngineCapability.STANDARD,
+        allow.one_of(*EngineCapability),
+        "STANDARD, SAFETY or DLA_STANDALONE.",
+        "there is no safety or DLA backend",
     )
-    enable_cross_compile_for_windows: bool = _setting(False, _flag, _NOT_YET)
-    enable_resource_partitioning: bool = _setting(False, _flag, _NOT_YET)
-    cpu_memory_budget: int | None = _setting(None, _integer(1, optional=True), _NOT_YET)
-    offload_module_to_cpu: bool = _setting(False, _flag, "the model is on the CPU already")
-    dynamically_allocate_resources: bool = _setting(False, _flag, _NOT_YET)
-    use_fast_partitioner: bool = _setting(True, _flag)
-    assume_dynamic_shape_support: bool = _setting(False, _flag)
-    enable_experimental_decompositions: bool = _setting(False, _flag)
-    use_distributed_mode_trace: bool = _setting(False, _flag, _NOT_YET)
-    dryrun: bool | str = _setting(False, _path_or_flag)
-    lazy_engine_init: bool = _setting(False, _flag, _NOT_YET)
-    debug: bool = _setting(False, _flag)
-    cache_built_engines: bool = _setting(False, _flag)
-    reuse_cached_engines: bool = _setting(False, _flag)
-    timing_cache_path: str = _setting(os.path.join(_CACHE_DIR, "timing_cache.bin"), _path)
-    engine_cache_dir: str = _setting(_CACHE_DIR, _path)
-    engine_cache_size: int = _setting(5 << 30, _integer(0))
-    custom_engine_cache: Any = _setting(None, _cache_object)
-    dla_sram_size: int = _setting(1 << 20, _integer(0), _NO_DLA)
-    dla_local_dram_size: int = _setting(1 << 30, _integer(0), _NO_DLA)
-    dla_global_dram_size: int = _setting(1 << 29, _integer(0), _NO_DLA)
-    build_time_budget: float = _setting(0.0, _number(0))
-    disabled_passes: Collection[str] = _setting(set(), _patterns)
-    dump_directory: str = _setting("", _path)
+    enable_cross_compile_for_windows: bool = _setting(
+        False,
+        allow.flag,
+        "Engines for Windows, built on Linux.",
+        _NOT_YET,
+    )
+    enable_resource_partitioning: bool = _setting(
+        False,
+        allow.flag,
+        "Split engines whose build would take more than cpu_memory_budget.",
+        _NOT_YET,
+    )
+    cpu_memory_budget: int | None = _setting(
+        None,
+        allow.integer(1, optional=True),
+        "Bytes of memory for each engine's build; None: what is free.",
+        _NOT_YET,
+    )
+    offload_module_to_cpu: bool = _setting(
+        False,
+        allow.flag,
+        "Move the model's weights to host memory during the build.",
+        {"cpu": "the model is on the CPU already", "": _NOT_YET},
+    )
+    dynamically_allocate_resources: bool = _setting(
+        False,
+        allow.flag,
+        "Allocate intermediate memory at each call.",
+        _NOT_YET,
+    )
+    use_fast_partitioner: bool = _setting(
+        True,
+        allow.flag,
+        "True: in one walk over the graph; False: fewest and largest engines.",
+    )
+    assume_dynamic_shape_support: bool = _setting(
+        False,
+        allow.flag,
+        "Take every converter as able to convert dynamic shapes.",
+    )
+    enable_experimental_decompositions: bool = _setting(
+        False,
+        allow.flag,
+        "All core ATen decompositions instead of those that engines want.",
+        _NOT_YET,
+    )
+    use_distributed_mode_trace: bool = _setting(
+        False,
+        allow.flag,
+        "Trace models that hold distributed tensors.",
+        _NOT_YET,
+    )
+    dryrun: bool | str = _setting(
+        False,
+        allow.path_or_flag,
+        "Report what would be compiled and build nothing; a path also saves the report.",
+    )
+    lazy_engine_init: bool = _setting(
+        False,
+        allow.flag,
+        "Load engines after all of them are built.",
+        _NOT_YET,
+    )
+    debug: bool = _setting(
+        False,
+        allow.flag,
+        "Log at DEBUG during the compilation.",
+    )
+    cache_built_engines: bool = _setting(
+        False,
+        allow.flag,
+        "Write built engines to the engine cache.",
+    )
+    reuse_cached_engines: bool = _setting(
+        False,
+        allow.flag,
+        "Take engines from the engine cache instead of building them.",
+    )
+    timing_cache_path: str = _setting(
+        os.path.join(_CACHE_DIR, "timing_cache.bin"),
+        allow.path,
+        'File that remembers which kernel won; makes later builds quick. "": none.',
+    )
+    engine_cache_dir: str = _setting(
+        _CACHE_DIR,
+        allow.path,
+        "Folder of the engine cache.",
+    )
+    engine_cache_size: int = _setting(
+        5 << 30,
+        allow.integer(0),
+        "Most bytes that the engine cache takes; the least recently used go first.",
+    )
+    custom_engine_cache: Any = _setting(
+        None,
+        allow.cache_object,
+        "An object with save(hash, blob) and load(hash) in place of the folder.",
+    )
+    dla_sram_size: int = _setting(
+        1 << 20,
+        allow.integer(0),
+        "Of NVIDIA's DLA.",
+        _NO_DLA,
+    )
+    dla_local_dram_size: int = _setting(
+        1 << 30,
+        allow.integer(0),
+        "Of NVIDIA's DLA.",
+        _NO_DLA,
+    )
+    dla_global_dram_size: int = _setting(
+        1 << 29,
+        allow.integer(0),
+        "Of NVIDIA's DLA.",
+        _NO_DLA,
+    )
+    build_time_budget: float = _setting(
+        0.0,
+        allow.number(0),
+        "Seconds after which no further kernel is timed; 0: no limit.",
+    )
+    disabled_passes: Collection[str] = _setting(
+        set(),
+        allow.patterns,
+        "Names of passes to leave out (`stator opt --help` lists them).",
+    )
+    dump_directory: str = _setting(
+        "",
+        allow.path,
+        "Folder for every form after every pass, as text.",
+    )
+    decompose_attention: bool = _setting(
+        False,
+        allow.flag,
+        "Take attention apart into products and softmax before the converters see it.",
+        _NOT_YET,
+    )
+    attn_bias_is_causal: bool = _setting(
+        True,
+        allow.flag,
+        "Accepted and never acted on: a mask is a mask, whatever its shape.",
+    )
+    fallback_data_dependent_ops: bool = _setting(
+        False,
+        allow.flag,
+        "Run operators whose results' sizes depend on data in PyTorch: always so.",
+    )
+    disabled_constant_fold_exclusions: Collection[str] = _setting(
+        set(),
+        allow.no_names,
+        "Names of rules that keep constants from being folded; there are none.",
+    )
+    use_complex_decomposition: bool = _setting(
+        False,
+        allow.flag,
+        "Complex arithmetic as real arithmetic on pairs; it runs in PyTorch.",
+        "complex values run in PyTorch",
+    )
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
@@ -281,13 +431,16 @@ class CompilationSettings:
                 "immutable_weights=False"
             )
 
-    def warn_of_settings_without_effect(self) -> None:
-        """One warning for each setting away from its default that this backend does not act on."""
+    def warn_of_settings_without_effect(self, backend: str) -> None:
+        """One warning for each setting away from its default that `backend` does not act on."""
         defaults = type(self)()
         for f in dataclasses.fields(self):
-            value, reason = getattr(self, f.name), f.metadata["no_effect"]
+            reason = no_effect_on(f, backend)
+            value = getattr(self, f.name)
             if reason and value != getattr(defaults, f.name):
-                logger.warning("%s=%r has no effect on the CPU: %s", f.name, value, reason)
+                logger.warning("%s=%r has no effect on %s: %s", f.name, value, backend, reason)
+        if self.cpu_memory_budget is not None and not self.enable_resource_partitioning:
+            logger.warning("cpu_memory_budget is used by enable_resource_partitioning=True alone")
 
     def canonical(self, name: str) -> str:
         """A setting's value as text that depends neither on hash seeds nor on object identity."""
@@ -339,6 +492,33 @@ class CompilationSettings:
         return fields
 
 
+def no_effect_on(field: dataclasses.Field[Any], backend: str) -> str:
+    """Why a setting has no effect on a backend; "" where it has one."""
+    reason = field.metadata["no_effect"]
+    if isinstance(reason, str):
+        return reason
+    return reason.get(backend, reason.get("", ""))
+
+
+def settings_table() -> str:
+    """Every setting with type, default and meaning, as Markdown."""
+    lines = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
+    defaults = CompilationSettings()
+    for f in dataclasses.fields(CompilationSettings):
+        value = repr(getattr(defaults, f.name)).replace(tempfile.gettempdir(), "/tmp")
+        meaning = f.metadata["meaning"]
+        notes = {b: no_effect_on(f, b) for b in ("cpu", "cuda")}
+        if notes["cpu"] and notes["cpu"] == notes["cuda"]:
+            meaning += f" No effect: {notes['cpu']}."
+        else:
+            meaning += "".join(f" No effect on {b}: {r}." for b, r in notes.items() if r)
+        if f.name in INVALIDATING_SETTINGS:
+            meaning += " (i)"
+        kind = str(f.type).replace("|", "\\|")
+        lines.append(f"| `{f.name}` | `{kind}` | `{value}` | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
 def digest_of_batches(loader: Any) -> str:
     """A digest of what a dataloader yields: the same data gives the same text in every process."""
     digest = hashlib.sha256()
@@ -357,6 +537,13 @@ def operator_names(ops: Collection[Any]) -> set[str]:
     return {str(op).removeprefix("torch.ops.").replace("::", ".") for op in ops}
 
 
+_OLD_NAMES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+    ("truncate_long_and_double", "truncate_double", lambda v: v),
+    ("refit", "immutable_weights", lambda v: not v),
+    ("make_refittable", "immutable_weights", lambda v: not v),
+)
+
+
 def make_settings(options: dict[str, Any]) -> CompilationSettings:
     """Settings from keywords; ``settings=`` gives a whole object that the others override.
 
@@ -368,9 +555,17 @@ def make_settings(options: dict[str, Any]) -> CompilationSettings:
     if base is not None and not isinstance(base, CompilationSettings):
         raise TypeError(f"settings must be a CompilationSettings, got {type(base).__name__}")
     names = [f.name for f in dataclasses.fields(CompilationSettings)]
-    if "truncate_long_and_double" in options:
-        logger.warning("truncate_long_and_double is deprecated; use truncate_double")
-        options["truncate_double"] = options.pop("truncate_long_and_double")
+    if "enabled_precisions" in options:
+        logger.warning(
+            "enabled_precisions is deprecated: dtypes stay the model's; cast the model or its "
+            "inputs, or use enable_autocast"
+        )
+    for old, new, convert in _OLD_NAMES:
+        if old in options:
+            logger.warning("%s is deprecated; use %s", old, new)
+            options[new] = convert(options.pop(old))
+    if options.pop("torch_executed_modules", None):
+        logger.warning("torch_executed_modules has no effect: operators are excluded, not modules")
     for name in options:
         if name not in names:
             near = difflib.get_close_matches(name, names, 1, 0.0)
@@ -378,3 +573,13 @@ def make_settings(options: dict[str, Any]) -> CompilationSettings:
     if base is None:
         return CompilationSettings(**options)
     return dataclasses.replace(base, **options)
+
+
+CompilationSettings.__doc__ = (
+    (CompilationSettings.__doc__ or "")
+    + "\n    Fields:\n"
+    + "".join(
+        f"        {f.name}: {f.metadata['meaning']}\n"
+        for f in dataclasses.fields(CompilationSettings)
+    )
+)
