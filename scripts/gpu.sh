@@ -28,6 +28,6 @@ ln -sfn "$PWD"/python/torch_tensorrt $BUILD/package/torch_tensorrt
 export PYTHONPATH="$PWD/$BUILD/package:$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 case "${1:-}" in
-  test) shift; exec "$PYTHON" -m pytest -q --devices cuda "$@" tests ;;
+  test) shift; exec "$PYTHON" -m pytest -q --devices cuda "$@" tests python/tests ;;
   bench) shift; exec "$PYTHON" benchmarks/gpu.py "$@" ;;
 esac

@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 
 PACKAGES=(cmake ninja-build g++ ccache python3-venv python3-dev llvm-19-dev libzstd-dev zlib1g-dev
   nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev)
+case " $* " in *" test "*) PACKAGES+=(chromium) ;; esac
 case " $* " in *" lint "*) PACKAGES+=(clang-format-14) ;; esac
 
 missing=()

@@ -30,6 +30,7 @@ class Compilation {
   const Partitions& partitions() const;
   std::string report() const;  // the dry-run report
   std::string report_json() const;
+  std::string report_html() const;  // one self-contained page
   /// Everything that the engine of segment `index` depends on, in a canonical form: versions, the
   /// device, the settings that a stage reads, the whole network with its edges, attributes and
   /// ranges, and every constant's bytes. A digest of it is the engine cache's key.

@@ -259,6 +259,7 @@ void bind_compiler(nb::module_& m) {
                    [](const Compilation& c) { return c.partitions().total_operators; })
       .def("report", &Compilation::report, "The dry-run report.")
       .def("report_json", &Compilation::report_json)
+      .def("report_html", &Compilation::report_html)
       .def("graph_text", [](const Compilation& c) { return print_graph(c.graph()); })
       .def(
           "describe_segment",

@@ -182,8 +182,10 @@ std::string Compilation::report() const {
 
 std::string Compilation::report_json() const {
   return dry_run_report_json(impl_->graph, impl_->partitions, partition_options(impl_->settings),
-                             print_settings(impl_->settings));
+                             print_settings(impl_->settings), impl_->settings.opt_sizes);
 }
+
+std::string Compilation::report_html() const { return dry_run_report_html(report_json()); }
 
 Status Compilation::describe_segment(int index,
                                      const std::function<void(const void*, int64_t)>& sink) const {

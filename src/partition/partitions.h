@@ -72,8 +72,12 @@ Result<Partitions> partition(const Graph& graph, const SupportQuery& query,
 /// "Compiled with: ".
 std::string dry_run_report(const Graph& graph, const Partitions& partitions,
                            const PartitionOptions& options, const std::string& settings);
-/// The same content for tools.
+/// The same content for tools, with what each part costs (partition/cost.h; `sizes`: of symbols)
+/// and which part feeds which.
 std::string dry_run_report_json(const Graph& graph, const Partitions& partitions,
-                                const PartitionOptions& options, const std::string& settings);
+                                const PartitionOptions& options, const std::string& settings,
+                                const std::map<std::string, int64_t>& sizes);
+/// One self-contained page that draws such a report.
+std::string dry_run_report_html(const std::string& json);
 
 }  // namespace stator

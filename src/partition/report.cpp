@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "graph/operator_set.h"
+#include "partition/cost.h"
 #include "partition/partitions.h"
 #include "partition/type_text.h"
 
@@ -162,15 +163,21 @@ class Report {
   void recommendations() {
     line("   ********** Recommendations **********");
     line("");
+    for (const std::string& advice : advice_lines()) line("   - " + advice);
+  }
+
+ public:
+  std::vector<std::string> advice_lines() const {
+    std::vector<std::string> lines;
     if (partitions_.block_sizes.empty()) {
-      line("   - No operator can be compiled, whatever min_block_size");
-      return;
+      return {"No operator can be compiled, whatever min_block_size"};
     }
     const int64_t largest =
         *std::max_element(partitions_.block_sizes.begin(), partitions_.block_sizes.end());
     const int64_t current = static_cast<int64_t>(engines_.size());
-    line("   - For minimal graph segmentation, select min_block_size=" + std::to_string(largest) +
-         " which would generate " + std::to_string(engines_at(largest)) + " TRT engine(s)");
+    lines.push_back(
+        "For minimal graph segmentation, select min_block_size=" + std::to_string(largest) +
+        " which would generate " + std::to_string(engines_at(largest)) + " TRT engine(s)");
     // The mean block is a middle way where it makes another choice than both ends.
     int64_t sum = 0;
     for (const int64_t block : partitions_.block_sizes) {
@@ -180,20 +187,69 @@ class Report {
     const int64_t middle = (sum + count - 1) / count;
     const int64_t middle_engines = engines_at(middle);
     if (middle_engines != engines_at(largest) && middle_engines != current) {
-      line("   - For moderate graph segmentation, select min_block_size=" + std::to_string(middle) +
-           " which would generate " + std::to_string(middle_engines) + " TRT engine(s)");
+      lines.push_back(
+          "For moderate graph segmentation, select min_block_size=" + std::to_string(middle) +
+          " which would generate " + std::to_string(middle_engines) + " TRT engine(s)");
     }
-    line("   - The current level of graph segmentation is equivalent to selecting min_block_size=" +
-         print_block_size(options_.min_block_size) + " which generates " + std::to_string(current) +
-         " TRT engine(s)");
+    lines.push_back(
+        "The current level of graph segmentation is equivalent to selecting min_block_size=" +
+        print_block_size(options_.min_block_size) + " which generates " + std::to_string(current) +
+        " TRT engine(s)");
+    return lines;
   }
 
+ private:
   const Graph& graph_;
   const Partitions& partitions_;
   const PartitionOptions& options_;
   std::vector<const Segment*> engines_;
   std::string text_;
 };
+
+nlohmann::ordered_json segment_json(const Graph& graph, const Segment& segment,
+                                    const std::map<std::string, int64_t>& sizes) {
+  const auto list = [&](const std::vector<ValueId>& values) {
+    nlohmann::json types = nlohmann::json::array();
+    for (const ValueId id : values) types.push_back(report_type(graph, graph.value(id)));
+    return types;
+  };
+  std::map<std::string, int64_t> counts;
+  for (const NodeId id : segment.nodes) {
+    const Node& node = graph.node(id);
+    if (!is_bookkeeping(node)) ++counts[qualified_operator_name(node.target)];
+  }
+  const Cost cost = segment_cost(graph, segment.nodes, sizes);
+  return {{"name", segment.name},
+          {"engine", segment.engine},
+          {"operators", segment.operator_count},
+          {"operator_counts", counts},
+          {"inputs", list(segment.inputs)},
+          {"outputs", list(segment.outputs)},
+          {"flops", cost.flops},
+          {"bytes", cost.bytes}};
+}
+
+/// [from, to] by segment; -1 as `from` is the graph's inputs, as `to` its outputs.
+nlohmann::json edges_json(const Graph& graph, const Partitions& partitions) {
+  std::map<ValueId, int> made_in;
+  const auto count = static_cast<int>(partitions.segments.size());
+  for (int i = 0; i < count; ++i) {
+    for (const ValueId id : partitions.segments[static_cast<size_t>(i)].outputs) made_in[id] = i;
+  }
+  std::set<std::pair<int, int>> edges;
+  const auto from = [&](ValueId id) { return made_in.count(id) != 0 ? made_in[id] : -1; };
+  for (int i = 0; i < count; ++i) {
+    for (const ValueId id : partitions.segments[static_cast<size_t>(i)].inputs) {
+      edges.insert({from(id), i});
+    }
+  }
+  for (const GraphOutput& output : graph.outputs) {
+    if (const auto* use = std::get_if<ValueUse>(&output.value)) edges.insert({from(use->id), -1});
+  }
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& [a, b] : edges) list.push_back({a, b});
+  return list;
+}
 
 }  // namespace
 
@@ -203,7 +259,8 @@ std::string dry_run_report(const Graph& graph, const Partitions& partitions,
 }
 
 std::string dry_run_report_json(const Graph& graph, const Partitions& partitions,
-                                const PartitionOptions& options, const std::string& settings) {
+                                const PartitionOptions& options, const std::string& settings,
+                                const std::map<std::string, int64_t>& sizes) {
   nlohmann::ordered_json root = {{"total_operators", partitions.total_operators},
                                  {"supported_operators", partitions.supported_operators},
                                  {"coverage_percent", coverage(partitions)},
@@ -214,14 +271,13 @@ std::string dry_run_report_json(const Graph& graph, const Partitions& partitions
   for (const auto& [target, count] : partitions.unsupported) {
     root["unsupported"][qualified_operator_name(target)] = count;
   }
+  root["inputs"] = report_inputs(graph);
+  root["outputs"] = report_outputs(graph);
   root["segments"] = nlohmann::json::array();
   for (const Segment& segment : partitions.segments) {
-    root["segments"].push_back({{"name", segment.name},
-                                {"engine", segment.engine},
-                                {"operators", segment.operator_count},
-                                {"inputs", types_of(graph, segment.inputs, true)},
-                                {"outputs", types_of(graph, segment.outputs, true)}});
+    root["segments"].push_back(segment_json(graph, segment, sizes));
   }
+  root["edges"] = edges_json(graph, partitions);
   root["in_torch"] = nlohmann::json::array();
   for (const Fallback& fallback : partitions.fallbacks) {
     const Node& node = graph.node(fallback.node);
@@ -229,8 +285,10 @@ std::string dry_run_report_json(const Graph& graph, const Partitions& partitions
                                 {"operator", qualified_operator_name(node.target)},
                                 {"kind", fallback_kind_name(fallback.kind)},
                                 {"reason", fallback.reason},
-                                {"source", node.source().str()}});
+                                {"source", node.source().str()},
+                                {"flops", operator_cost(graph, node, sizes).flops}});
   }
+  root["recommendations"] = Report(graph, partitions, options).advice_lines();
   return root.dump(2);
 }
 

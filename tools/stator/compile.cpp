@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/atomic_file.h"
 #include "builder/build.h"
 #include "commands.h"
 #include "pt2/read_pt2.h"
@@ -78,8 +79,7 @@ Status run_compile(const CompileOptions& options) {
 }
 
 struct DryrunOptions {
-  std::string model, output;
-  bool json = false;
+  std::string model, output, format = "text";
   SettingOptions settings;
 };
 
@@ -87,8 +87,16 @@ Status run_dryrun(const DryrunOptions& options) {
   STATOR_TRY(CompilationSettings settings, options.settings.settings());
   STATOR_TRY(Graph graph, read_pt2(options.model));
   STATOR_TRY(const Compilation compilation, Compilation::create(std::move(graph), settings));
-  std::puts((options.json ? compilation.report_json() : compilation.report()).c_str());
-  return {};
+  const std::string text = options.format == "json"   ? compilation.report_json()
+                           : options.format == "html" ? compilation.report_html()
+                                                      : compilation.report();
+  if (options.output.empty()) {
+    std::puts(text.c_str());
+    return {};
+  }
+  STATOR_TRY(AtomicFile file, AtomicFile::create(options.output));
+  STATOR_RETURN_IF_ERROR(file.write(text.data(), static_cast<int64_t>(text.size())));
+  return file.commit();
 }
 
 }  // namespace
@@ -107,7 +115,10 @@ Command add_dryrun(CLI::App& app) {
   const auto options = std::make_shared<DryrunOptions>();
   CLI::App* command = app.add_subcommand("dryrun", "Report what would be compiled; builds nothing");
   command->add_option("model", options->model, "What torch.export.save wrote")->required();
-  command->add_flag("--json", options->json, "The report as JSON");
+  command->add_option("--format", options->format, "text, json (for tools) or html (a page)")
+      ->check(CLI::IsMember({"text", "json", "html"}))
+      ->capture_default_str();
+  command->add_option("-o,--output", options->output, "File to write instead of printing");
   options->settings.add_to(*command);
   return [options] { return run_dryrun(*options); };
 }
