@@ -229,7 +229,10 @@ import torch, torch_tensorrt
 {"import logging; logging.basicConfig()" if configured else ""}
 {DEBUG_SNIPPET}
 model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.GELU()).eval()
-torch_tensorrt.compile(model, arg_inputs=[torch.randn(2, 8)], min_block_size=1)
+x = torch.randn(2, 8)
+if torch.cuda.is_available():
+    model, x = model.cuda(), x.cuda()
+torch_tensorrt.compile(model, arg_inputs=[x], min_block_size=1)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.count("Dry-Run Results for Graph") == 1

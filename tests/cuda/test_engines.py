@@ -34,12 +34,12 @@ def test_portable_engine():
 
 def test_engine_for_another_architecture(tmp_path):
     """The program names both architectures and writes nothing."""
-    x = torch.randn(5, 64)
-    torch.export.save(torch.export.export(network().cpu(), (x,)), tmp_path / "m.pt2")
+    x = torch.randn(5, 64, device="cuda")
+    torch.export.save(torch.export.export(network(), (x,)), tmp_path / "m.pt2")
     code = (
         "import stator, torch;"
         f"p = torch.export.load({str(tmp_path / 'm.pt2')!r});"
-        "m = stator.compile(p, arg_inputs=[torch.randn(5, 64)], device='cuda', min_block_size=1,"
+        "m = stator.compile(p, arg_inputs=[torch.randn(5, 64).cuda()], min_block_size=1,"
         "timing_cache_path='', optimization_level=0, pass_through_build_failures=True);"
         "m(torch.randn(5, 64, device='cuda'))"
     )

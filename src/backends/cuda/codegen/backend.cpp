@@ -64,12 +64,6 @@ int capability(const BuildOptions& options) {
   return number;
 }
 
-/// Of the device; without one, those of an H100 or H200.
-int multiprocessors() {
-  Result<const Device*> gpu = device();
-  return gpu.ok() ? (*gpu)->multiprocessors : 132;
-}
-
 /// The architecture by the name under which its own instructions (wgmma) are compiled too.
 std::string compiler_architecture(const std::string& architecture) {
   return architecture == "sm_90" ? "sm_90a" : architecture;
@@ -129,9 +123,8 @@ class CudaBackend : public CompilerBackend {
 
   std::vector<Tactic> candidates(const RegionGraph& graph, const Region& region,
                                  const BuildOptions& options) const override {
-    return region_tactics(
-        graph, region,
-        {capability(options), options.optimization_level, options.tf32, multiprocessors()});
+    return region_tactics(graph, region,
+                          {capability(options), options.optimization_level, options.tf32});
   }
 
   KernelLaunch launch(const RegionGraph& graph, const Region& region,

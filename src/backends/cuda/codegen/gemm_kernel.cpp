@@ -20,13 +20,12 @@ struct Occupancy {
   int threads, blocks, stages, stage_bytes;
 };
 
-Occupancy occupancy(const TileShape& shape) {
-  const int groups = shape.groups, columns = shape.columns;
+Occupancy occupancy(int groups, int columns) {
   Occupancy o{};
   o.threads = 128 * groups + 32;
   const int registers = (columns / 2 + 46 + 7) / 8 * 8;
   o.stage_bytes = (64 * groups + columns) * kDepth * 2;
-  o.blocks = shape.blocks > 0 ? 1 : std::clamp(65536 / (o.threads * registers), 1, 4);
+  o.blocks = std::clamp(65536 / (o.threads * registers), 1, 4);
   while (o.blocks > 1 && kSharedBytes / o.blocks / o.stage_bytes < 3) --o.blocks;
   o.stages = std::clamp((kSharedBytes / o.blocks - 2048) / o.stage_bytes, 2, 8);
   return o;
@@ -94,82 +93,6 @@ const char* const kMainLoop = R"(
   }
   wgmma_wait<0>();
   const int low_row = first_row + group * 64 + warp % 4 * 16 + lane / 4;
-)";
-
-// The same with blocks that stay: two warpgroups take tiles of 128 rows in turns, so that one runs
-// its epilogue while the other multiplies. Both drink from one ring of stages, in the order of the
-// tiles.
-const char* const kTurnsLoop = R"(
-  constexpr int BM = 128, A_BYTES = BM * 128, STAGE = A_BYTES + BN * 128;
-  extern __shared__ __align__(1024) unsigned char memory[];
-  __shared__ __align__(8) u64 barriers[2 * STAGES];
-  const unsigned tiles_at = ((unsigned)__cvta_generic_to_shared(memory) + 1023u) & ~1023u;
-  const unsigned full = (unsigned)__cvta_generic_to_shared(barriers), empty = full + 8 * STAGES;
-  const int across = (N + BN - 1) / BN, tiles = (M + BM - 1) / BM * across;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  if (threadIdx.x == 0) {
-#pragma unroll
-    for (int i = 0; i < STAGES; ++i) {
-      barrier_init(full + 8 * i, 1);
-      barrier_init(empty + 8 * i, 4);
-    }
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-  }
-  __syncthreads();
-  begin_kernel();
-  if (warp == 8) {  // asks for the tiles
-    if (lane == 0) {
-      int count = 0;
-      for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        const int row = tile / across * BM, column = tile % across * BN;
-        for (int t = 0; t < K_TILES; ++t, ++count) {
-          const int stage = count % STAGES, round = count / STAGES;
-          if (round > 0) barrier_wait(empty + 8 * stage, (round - 1) & 1);
-          const unsigned at = tiles_at + stage * STAGE, ready = full + 8 * stage;
-          barrier_expect(ready, STAGE);
-          copy_box(at, a.maps[0], ready, t * 64, row, 0, 0);
-          if (B_ROWS_ALONG_K) {
-#pragma unroll
-            for (int p = 0; p < BN / 64; ++p)
-              copy_box(at + A_BYTES + p * 8192, a.maps[1], ready, column + p * 64, t * 64, 0, 0);
-          } else {
-            copy_box(at + A_BYTES, a.maps[1], ready, t * 64, column, 0, 0);
-          }
-        }
-      }
-    }
-    return;
-  }
-  const int group = warp / 4;
-#pragma unroll 1
-  for (int turn = group, tile = blockIdx.x + group * gridDim.x; tile < tiles;
-       turn += 2, tile += 2 * gridDim.x) {
-    float acc_high[BN / 2], acc_low[BN / 2];
-#pragma unroll
-    for (int i = 0; i < BN / 2; ++i) acc_high[i] = acc_low[i] = 0.0f;
-    int count = turn * K_TILES;
-#pragma unroll 1
-    for (int t = 0; t < K_TILES; ++t, ++count) {
-      const int stage = count % STAGES;
-      barrier_wait(full + 8 * stage, count / STAGES & 1);
-      const unsigned at = tiles_at + stage * STAGE, b_at = at + A_BYTES;
-      wgmma_fence();
-#pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        const u64 b = B_ROWS_ALONG_K ? panel(b_at + k * 2048, 8192) : panel(b_at + k * 32, 0);
-        multiply(acc_high, panel(at + k * 32, 0), b, 1);
-        multiply(acc_low, panel(at + 8192 + k * 32, 0), b, 1);
-      }
-      wgmma_commit();
-      wgmma_wait<1>();
-      // The stage before this one has been read.
-      if (lane == 0 && t > 0) barrier_arrive(empty + 8 * ((count - 1) % STAGES));
-    }
-    wgmma_wait<0>();
-    if (lane == 0) barrier_arrive(empty + 8 * ((count - 1) % STAGES));
-    const int first_column = tile % across * BN;
-    const int first_row = tile / across * BM + warp % 4 * 16 + lane / 4;
 )";
 
 // Four lanes hold two neighbouring columns each of four groups of eight: each gets one group whole.
@@ -256,14 +179,13 @@ bool is_tileable(const TiledProduct& p) {
          is_multiple(p.b_offset, 8) && is_multiple(p.ldb, 8);
 }
 
-GeneratedKernel generate_product(const TiledProduct& p, const LoopRequest& request,
-                                 const TileShape& shape) {
-  const int groups = shape.groups, columns = shape.columns;
+GeneratedKernel generate_product(const TiledProduct& p, const LoopRequest& request, int groups,
+                                 int columns) {
   STATOR_CHECK(is_tileable(p) && columns % 32 == 0 && columns <= 256 &&
                    (p.b_transposed || columns % 64 == 0),
                request.name + " is no product for tiles");
   const KernelScope scope = make_scope(request);
-  const Occupancy o = occupancy(shape);
+  const Occupancy o = occupancy(groups, columns);
   SourceWriter unused;
   const std::string rows = OpPrinter(scope, unused, "").index(p.m, PrintPoint{}, "");
   std::string s = "namespace " + request.name + "_space {" + kWgmmaFunctions + kTranspose;
@@ -277,17 +199,7 @@ GeneratedKernel generate_product(const TiledProduct& p, const LoopRequest& reque
        ", N = " + std::to_string(p.n.constant()) + ";\n";
   s += std::string("  constexpr bool B_ROWS_ALONG_K = ") + (p.b_transposed ? "false" : "true") +
        ";\n  const int M = (int)(" + rows + ");\n";
-  if (shape.blocks > 0) {
-    s += kTurnsLoop;
-    for (const char* half : {"high", "low"}) {
-      s += std::string("    {\n      float (&acc)[BN / 2] = acc_") + half +
-           ";\n      const int low_row = first_row" + (half[0] == 'h' ? "" : " + 64") + ";\n" +
-           print_epilogue(request, scope) + "    }\n";
-    }
-    s += "  }\n}\n";
-  } else {
-    s += kMainLoop + print_epilogue(request, scope) + "}\n";
-  }
+  s += kMainLoop + print_epilogue(request, scope) + "}\n";
   GeneratedKernel kernel;
   kernel.source = s;
   kernel.payload.function = request.name;
@@ -296,7 +208,6 @@ GeneratedKernel generate_product(const TiledProduct& p, const LoopRequest& reque
   kernel.payload.buffers = static_cast<int>(request.buffer_types.size());
   kernel.payload.sizes = static_cast<int>(request.symbols.size());
   kernel.grid = ceil_div(p.m, Expr(64 * groups)) * ceil_div(p.n, Expr(columns));
-  if (shape.blocks > 0) kernel.grid = min(kernel.grid, Expr(shape.blocks));
   kernel.payload.maps = {{p.a, p.dtype, {kDepth, 64 * groups, 1, 1}},
                          {p.b, p.dtype, {kDepth, p.b_transposed ? columns : kDepth, 1, 1}}};
   kernel.map_sizes = {p.a_offset, p.k, p.m, 1, 1, p.lda, 0, 0};

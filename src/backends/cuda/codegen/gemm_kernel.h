@@ -22,14 +22,9 @@ struct TiledProduct {
 
 /// Whether its rows begin where tensor maps can, and its columns come in vectors.
 bool is_tileable(const TiledProduct& product);
-/// What a block computes: `groups` warpgroups of 64 rows, `columns` columns (32, 64, 96 …, 256).
-/// With `blocks` there are no more than these, each of two warpgroups that take tiles of 128 rows
-/// and up to 128 columns in turns.
-struct TileShape {
-  int groups = 2, columns = 128, blocks = 0;
-};
-/// `request`: of the epilogue, whose last dim is n, the others together m.
+/// `request`: of the epilogue, whose last dim is n, the others together m. `groups` warpgroups of
+/// 64 rows a block, `columns` columns (32, 64, 96 …, 256).
 GeneratedKernel generate_product(const TiledProduct& product, const LoopRequest& request,
-                                 const TileShape& shape);
+                                 int groups, int columns);
 
 }  // namespace stator::cuda

@@ -244,13 +244,13 @@ std::optional<TiledProduct> tiled_product(const Region& region) {
   return contiguous && is_tileable(p) ? std::optional(p) : std::nullopt;
 }
 
-PreparedRegion prepare_tiled(const RegionGraph& graph, const Region& region, const TileShape& shape,
-                             const std::string& name) {
+PreparedRegion prepare_tiled(const RegionGraph& graph, const Region& region, int groups,
+                             int columns, const std::string& name) {
   const std::optional<TiledProduct> product = tiled_product(region);
   STATOR_CHECK(product.has_value(), region.name + " is no product for tiles");
   const LoopRequest request = loop_request(graph, region, epilogue_program(region), name);
   PreparedRegion prepared;
-  prepared.kernel = generate_product(*product, request, shape);
+  prepared.kernel = generate_product(*product, request, groups, columns);
   prepared.payload = prepared.kernel->payload;
   prepared.launch.task_count = prepared.kernel->grid;
   prepared.launch.sizes = symbol_sizes(request);
@@ -288,18 +288,14 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
   for (const char* shape : tile_shapes(*tiled)) {
     tactics.push_back({std::string("wgmma ") + shape});
   }
-  if (tiled->n.constant() >= 128 && !(tiled->m.is_constant() && tiled->m.constant() <= 512)) {
-    tactics.push_back({"turns " + std::to_string(target.multiprocessors) + " 128"});
-  }
   return tactics;
 }
 
 PreparedRegion prepare_product(const RegionGraph& graph, const Region& region,
                                const std::string& tactic, const std::string& name, bool tf32) {
-  TileShape shape;
-  if (std::sscanf(tactic.c_str(), "wgmma %d %d", &shape.groups, &shape.columns) == 2 ||
-      std::sscanf(tactic.c_str(), "turns %d %d", &shape.blocks, &shape.columns) == 2) {
-    return prepare_tiled(graph, region, shape, name);
+  int groups = 0, columns = 0;
+  if (std::sscanf(tactic.c_str(), "wgmma %d %d", &groups, &columns) == 2) {
+    return prepare_tiled(graph, region, groups, columns, name);
   }
   std::optional<LibraryProduct> p = product_of(graph, region);
   STATOR_CHECK(p.has_value(), region.name + " is no product for cuBLASLt");

@@ -57,20 +57,18 @@ __device__ __forceinline__ float fast_sigmoid(float x) {
 __device__ __forceinline__ float fast_tanh(float x) {
   return 1.0f - __fdividef(2.0f, 1.0f + __expf(2.0f * x));
 }
-// x Phi(x) through erfc: the rational form of W. Press et al., Numerical Recipes, 6.2 (relative error
-// below 1.2e-7 everywhere), with the fast exponential.
+// x Phi(x) = max(x, 0) - |x| erfc(|x| / sqrt 2) / 2, for results that are rounded to a half: erfc is
+// exp(-z z) times a polynomial of 1 / (1 + 0.415 z), fitted to 1.3e-4 of relative error everywhere.
+// Infinity and NaN come out as the definition gives them.
 __device__ __forceinline__ float fast_gelu(float x) {
-  float z = fabsf(x) * 0.70710678f, t = __fdividef(1.0f, 1.0f + 0.5f * z);
-  float p = -0.82215223f + t * 0.17087277f;
-  p = 1.48851587f + t * p;
-  p = -1.13520398f + t * p;
-  p = 0.27886807f + t * p;
-  p = -0.18628806f + t * p;
-  p = 0.09678418f + t * p;
-  p = 0.37409196f + t * p;
-  p = 1.00002368f + t * p;
-  float tail = 0.5f * t * __expf(-z * z - 1.26551223f + t * p);
-  return x * (x < 0.0f ? tail : 1.0f - tail);
+  float size = fabsf(x), a = fminf(size, 100.0f);
+  float t = __fdividef(1.0f, fmaf(0.293449314f, a, 1.0f));
+  float p = fmaf(t, 0.240208045f, -0.004091425f);
+  p = fmaf(t, p, 0.150484465f);
+  p = fmaf(t, p, 0.11346224f) * t;
+  float e;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(a * a * -0.72134752f));
+  return fmaf(-a, p * e, fmaf(0.5f, x, 0.5f * size));
 }
 template <typename T> __device__ __forceinline__ T softplus_of(T x) {
   return x > T(20) ? x : log1p(exp(x));

@@ -7,7 +7,6 @@
 //   wgmma G C     a generated product in tiles of G x 64 rows and C columns
 //   cudnn N       the N-th plan that cuDNN proposes
 //   depthwise V   a generated depthwise convolution, V channels a thread
-//   turns B C     the same with B blocks that stay, whose two warpgroups take tiles in turns
 //   tiles N       generated attention in tiles of N queries
 //   wgmma G N     the same with warpgroup instructions: G x 64 queries, N keys a step
 //   plain         generated attention, one warp a query
@@ -36,7 +35,6 @@ struct Target {
   int capability = 80;  // of the architecture: 80 for sm_80
   int optimization_level = 3;
   bool tf32 = true;
-  int multiprocessors = 132;
 };
 
 /// Best guess first.
