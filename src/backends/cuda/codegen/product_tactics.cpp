@@ -264,6 +264,7 @@ std::vector<const char*> tile_shapes(const TiledProduct& p) {
   const bool few_rows = p.m.is_constant() && p.m.constant() <= 512;
   if (n <= 32 && p.b_transposed) return {"2 32", "1 32"};
   if (n <= 64) return {"2 64", "1 64"};
+  if (few_rows && p.b_transposed) return {"1 64", "1 32", "1 128"};
   if (few_rows) return {"1 64", "1 128"};
   return {"2 128", "2 256", "1 128", "1 64"};
 }
