@@ -20,6 +20,7 @@ from stator.hand_over import Placeholder, hand_over
 from stator.program import build_program
 from stator.reports import print_report
 from stator.settings import CompilationSettings, make_settings
+from stator.verification import verify_engines
 
 __all__ = ["register_backends", "stator_backend"]
 
@@ -181,8 +182,13 @@ class _Graph:
         if self.settings.dryrun:
             self.report = lambda: print_report(compilation, self.settings, self.call)
             return _boxed(fx.Interpreter(whole).run)
-        program = build_program(handed, compilation, build_engines(compilation, self.settings))
+        engines = build_engines(compilation, self.settings)
         kept = [i for i in range(len(nodes)) if i not in self.frozen]
+        if self.settings.verify and len(nodes) == len(args):
+            tf32 = not self.settings.disable_tf32 and handed.device == "cuda"
+            inputs = [args[i] for i in kept]
+            engines = verify_engines(handed, compilation, engines, inputs, tf32=tf32)
+        program = build_program(handed, compilation, engines)
         if len(kept) == len(nodes):
             return _boxed(program)
         return _boxed(lambda *flat: program(*[flat[i] for i in kept]))

@@ -23,6 +23,7 @@ from stator.module import CompilationReport, CompiledModule
 from stator.program import EngineModule, build_program
 from stator.reports import log_report, print_report
 from stator.settings import CompilationSettings, make_settings
+from stator.verification import verify_engines
 
 __all__ = ["build_engines", "compile", "plan_compilation", "trace"]
 
@@ -172,6 +173,12 @@ def _compile_program(
         print_report(compilation, chosen)
         return program.module()
     engines = build_engines(compilation, chosen)
+    if chosen.verify:
+        flat = [v for i, v in enumerate(_examples(program)) if i not in captured.constant_inputs]
+        engines = verify_engines(
+            captured.handed, compilation, engines, [*captured.state, *flat],
+            tf32=not chosen.disable_tf32 and captured.handed.device == "cuda",
+        )  # fmt: skip
     graph_module = build_program(captured.handed, compilation, engines)
     return CompiledModule(
         graph_module,
@@ -182,6 +189,13 @@ def _compile_program(
         captured.finish,
         captured.state,
     )
+
+
+def _examples(program: ExportedProgram) -> list[Any]:
+    """The flat example inputs that a program was exported with."""
+    if program.example_inputs is None:
+        raise ValueError("verify=True needs example inputs, and the exported program holds none")
+    return pytree.tree_leaves(program.example_inputs)
 
 
 def trace(

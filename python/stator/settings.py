@@ -388,6 +388,11 @@ class CompilationSettings:
         allow.path,
         "Folder for every form after every pass, as text.",
     )
+    verify: bool = _setting(
+        False,
+        allow.flag,
+        "Compare every engine with PyTorch on the example inputs; one that is off runs in PyTorch.",
+    )
     decompose_attention: bool = _setting(
         False,
         allow.flag,

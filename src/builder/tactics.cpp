@@ -176,6 +176,9 @@ class Trial {
   void* scratch_pointer_ = nullptr;
 };
 
+constexpr size_t kContestsPerRound = 4;   // under a time budget
+constexpr double kShareForTactics = 0.5;  // of the budget; the code and the weights take the rest
+
 /// A group whose candidates must be timed.
 struct Contest {
   size_t group;
@@ -223,6 +226,58 @@ std::string cache_key(const RegionGraph& graph, const RegionGroup& group,
     key += "@" + std::to_string(found == sizes.end() ? -1 : found->second);
   }
   return key;
+}
+
+/// Times the candidates of contests [first, end) and notes the winners.
+Status run_contests(const RegionGraph& graph, const std::vector<RegionGroup>& groups,
+                    const CompilerBackend& backend, const BuilderOptions& options,
+                    const std::string& device, const std::map<std::string, int64_t>& sizes,
+                    const std::vector<Contest>& contests, size_t first, size_t end,
+                    std::vector<Tactic>* chosen, BuildStats* stats) {
+  std::vector<KernelRequest> requests;
+  for (size_t c = first; c < end; ++c) {
+    const Contest& contest = contests[c];
+    const Region& region =
+        graph.regions[static_cast<size_t>(groups[contest.group].regions.front())];
+    for (const Tactic& tactic : contest.candidates) {
+      requests.push_back({&graph, &region, tactic, "candidate_" + std::to_string(requests.size())});
+    }
+  }
+  STATOR_TRY(CompiledCode compiled, backend.compile(requests, options.build));
+  std::vector<CodeVariant> variants;
+  variants.push_back(compiled.variant);
+  STATOR_TRY(const std::unique_ptr<LoadedCode> code,
+             backend.executor().load(compiled.kernels, variants));
+  int kernel = 0;
+  for (size_t c = first; c < end; ++c) {
+    const Contest& contest = contests[c];
+    const Region& region =
+        graph.regions[static_cast<size_t>(groups[contest.group].regions.front())];
+    if (options.progress) {
+      options.progress(static_cast<int>(c), static_cast<int>(contests.size()),
+                       "timing " + region.name);
+    }
+    double best = 1e30;
+    for (const Tactic& tactic : contest.candidates) {
+      const int index = kernel++;
+      Trial trial(graph, region, backend, tactic, sizes);
+      if (!trial.prepare()) {
+        continue;
+      }
+      const double us = trial.time(*code, index, options.timing_iterations);
+      ++stats->tactics_timed;
+      STATOR_LOG(kDebug, region.name + ": " + tactic.name + " " + std::to_string(us) + " us");
+      if (us < best) {
+        best = us;
+        (*chosen)[contest.group] = tactic;
+      }
+    }
+    if (best < 1e30 && options.timing_cache != nullptr) {
+      options.timing_cache->put(device, cache_key(graph, groups[contest.group], sizes),
+                                (*chosen)[contest.group].name, best);
+    }
+  }
+  return {};
 }
 
 }  // namespace
@@ -275,50 +330,22 @@ Result<std::vector<Tactic>> choose_tactics(const RegionGraph& graph,
   if (contests.empty()) {
     return chosen;
   }
-  // All candidates of all contests in one image.
-  std::vector<KernelRequest> requests;
-  for (const Contest& contest : contests) {
-    const Region& region =
-        graph.regions[static_cast<size_t>(groups[contest.group].regions.front())];
-    for (const Tactic& tactic : contest.candidates) {
-      requests.push_back({&graph, &region, tactic, "candidate_" + std::to_string(requests.size())});
+  // All candidates of a round are compiled together: of all contests, or under a budget of a few at
+  // a time, so that the next round is left out when it would not end in time.
+  const bool limited = options.time_budget_s > 0;
+  const size_t round = limited ? kContestsPerRound : contests.size();
+  double longest = 0;
+  for (size_t first = 0; first < contests.size(); first += round) {
+    const double before = seconds_since(begin);
+    if (limited && before + longest > kShareForTactics * options.time_budget_s) {
+      STATOR_LOG(kInfo, "build_time_budget: first guesses for " +
+                            std::to_string(contests.size() - first) + " kernels");
+      break;
     }
-  }
-  STATOR_TRY(CompiledCode compiled, backend.compile(requests, options.build));
-  std::vector<CodeVariant> variants;
-  variants.push_back(compiled.variant);
-  STATOR_TRY(const std::unique_ptr<LoadedCode> code,
-             backend.executor().load(compiled.kernels, variants));
-  int kernel = 0;
-  for (size_t c = 0; c < contests.size(); ++c) {
-    const Contest& contest = contests[c];
-    const Region& region =
-        graph.regions[static_cast<size_t>(groups[contest.group].regions.front())];
-    if (options.progress) {
-      options.progress(static_cast<int>(c), static_cast<int>(contests.size()),
-                       "timing " + region.name);
-    }
-    double best = 1e30;
-    for (const Tactic& tactic : contest.candidates) {
-      const int index = kernel++;
-      const bool spent =
-          options.time_budget_s > 0 && seconds_since(begin) > 0.7 * options.time_budget_s;
-      Trial trial(graph, region, backend, tactic, sizes);
-      if (spent || !trial.prepare()) {
-        continue;
-      }
-      const double us = trial.time(*code, index, options.timing_iterations);
-      ++stats->tactics_timed;
-      STATOR_LOG(kDebug, region.name + ": " + tactic.name + " " + std::to_string(us) + " us");
-      if (us < best) {
-        best = us;
-        chosen[contest.group] = tactic;
-      }
-    }
-    if (best < 1e30 && options.timing_cache != nullptr) {
-      options.timing_cache->put(device, cache_key(graph, groups[contest.group], sizes),
-                                chosen[contest.group].name, best);
-    }
+    const size_t end = std::min(contests.size(), first + round);
+    STATOR_RETURN_IF_ERROR(run_contests(graph, groups, backend, options, device, sizes, contests,
+                                        first, end, &chosen, stats));
+    longest = std::max(longest, seconds_since(begin) - before);
   }
   stats->tactics_s = seconds_since(begin);
   return chosen;
