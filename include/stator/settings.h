@@ -45,6 +45,8 @@ struct CompilationSettings {
 
 /// "CompilationSettings(min_block_size=5, …)".
 std::string print_settings(const CompilationSettings& settings);
+/// Every field's name and value as text.
+std::map<std::string, std::string> printed_settings(const CompilationSettings& settings);
 /// Sets one field from text; unknown names are errors with the nearest known one.
 Status set_setting(CompilationSettings& settings, const std::string& name,
                    const std::string& value);

@@ -176,6 +176,12 @@ std::string print_settings(const CompilationSettings& settings) {
   return "CompilationSettings(" + s + ")";
 }
 
+std::map<std::string, std::string> printed_settings(const CompilationSettings& settings) {
+  std::map<std::string, std::string> printed;
+  for (const Field& field : kFields) printed[field.name] = field.print(settings);
+  return printed;
+}
+
 Status set_setting(CompilationSettings& settings, const std::string& name,
                    const std::string& value) {
   std::vector<std::string> names;

@@ -160,3 +160,21 @@ def test_debugger_writes_what_it_was_asked_for(tmp_path):
     assert "inputs" in (tmp_path / "_run_on_acc_0_layers.json").read_text()
     with pytest.raises(ValueError, match="log_level='loud'"):
         Debugger("loud")
+
+
+def test_program_explains_an_engine(tmp_path):
+    import subprocess
+    import sys
+
+    program = Path(sys.executable).parent / "stator"
+    module = nn.Sequential(nn.Linear(4, 4), nn.ReLU()).eval()
+    torch.export.save(torch.export.export(module, (torch.randn(2, 4),)), tmp_path / "m.pt2")
+    for command in (
+        ["compile", "m.pt2", "-o", "m.engine", "-O", "0"], ["explain-settings", "m.engine"],
+    ):  # fmt: skip
+        done = subprocess.run(
+            [program, *command], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert lines["optimization_level"].endswith("was taken, none was timed")
+    assert lines["device"].endswith("built for cpu") and len(lines) >= 12

@@ -24,6 +24,7 @@ Command add_bench(CLI::App& app);
 Command add_inspect(CLI::App& app);
 Command add_verify(CLI::App& app);
 Command add_opt(CLI::App& app);
+Command add_explain(CLI::App& app);
 
 /// The options that set CompilationSettings, shared by compile, dryrun and verify.
 struct SettingOptions {

@@ -15,6 +15,7 @@ constexpr const char* kEpilog = R"(The way of a model:
   stator run     model.engine --input x=x.npy --output y.safetensors
   stator bench   model.engine --shape x=8x128 --profile
   stator verify  model.engine model.pt2         compare with the reference backend
+  stator explain-settings model.engine          what each setting did to the build
 
 STATOR_NUM_THREADS sets how many threads an engine uses (default: every core).)";
 
@@ -27,8 +28,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", STATOR_VERSION);
   std::vector<std::pair<CLI::App*, Command>> commands;
-  for (const auto add :
-       {add_compile, add_dryrun, add_run, add_bench, add_inspect, add_verify, add_opt}) {
+  for (const auto add : {add_compile, add_dryrun, add_run, add_bench, add_inspect, add_verify,
+                         add_explain, add_opt}) {
     const Command run = add(app);
     commands.emplace_back(app.get_subcommands(nullptr).back(), run);
   }
