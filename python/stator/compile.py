@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
@@ -126,7 +127,7 @@ def compile(
             nested as the model takes them. The same as `arg_inputs`.
         arg_inputs: see `inputs`.
         kwarg_inputs: the same by keyword.
-        ir: "dynamo" or "default": one way of capture is there.
+        ir: "dynamo" or "default": torch.export; "torch_compile": at the first call.
         settings: fields of :class:`stator.CompilationSettings`, or a whole one as ``settings=``.
 
     Returns:
@@ -139,8 +140,10 @@ def compile(
         UnsupportedError: ``require_full_compilation`` and something must run in PyTorch.
     """
     chosen = make_settings(settings)
-    if ir not in ("dynamo", "default"):
-        raise ValueError(f"ir={ir!r} is not allowed; ir is 'dynamo' or 'default'")
+    if ir not in ("dynamo", "default", "torch_compile"):
+        raise ValueError(f"ir={ir!r} is not allowed; ir is 'dynamo', 'default' or 'torch_compile'")
+    if ir == "torch_compile":
+        return torch.compile(module, backend="stator", options=settings)
     if inputs is not None and arg_inputs is not None:
         raise ValueError("give either inputs or arg_inputs, they mean the same")
     args = tuple(inputs if inputs is not None else arg_inputs or ())

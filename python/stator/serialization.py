@@ -171,6 +171,8 @@ def save(
             f"save takes what stator.compile gives, or an ExportedProgram, "
             f"got {type(module).__name__}"
         )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.pt2")
     try:
         torch.export.save(program, temporary)
