@@ -126,6 +126,17 @@ std::vector<GemmTactic> gemm_tactics(const MatmulContraction& matmul, const Boun
           base.k_block == 0 ? round_up(ceil_quotient(sizes.k, ceil_quotient(sizes.k, 384)), 8) : 0;
       add(other);
     }
+    // All rows at once: weights that lie in memory are read once.
+    if (level >= 3 && matmul.b_constant && sizes.m > base.row_block && sizes.m <= 512 &&
+        &tile - tiles.data() < 2) {
+      GemmTactic other = base;
+      other.row_block = round_up(sizes.m, tile.rows);
+      add(other);
+      if (sizes.k > 512) {
+        other.k_block = round_up(ceil_quotient(sizes.k, ceil_quotient(sizes.k, 512)), 8);
+        add(other);
+      }
+    }
     if (level >= 4 && sizes.m > 2 * tile.rows) {
       GemmTactic other = base;
       other.row_block *= 4;
