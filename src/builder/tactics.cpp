@@ -23,6 +23,7 @@ constexpr int64_t kTimingBytesLimit = int64_t{1} << 31;  // a region larger than
 constexpr int64_t kDefaultSize = 32;
 
 constexpr int64_t kWeightsBeyondCaches = int64_t{48} << 20;
+constexpr int64_t kMostToEvict = int64_t{16} << 20;
 
 /// One candidate made ready to run: buffers of the timing sizes filled with small numbers.
 class Trial {
@@ -124,7 +125,9 @@ class Trial {
     if (all < kWeightsBeyondCaches || !backend_.executor().host_memory()) return;
     for (size_t i = 0; i < region_.inputs.size(); ++i) {
       const auto id = static_cast<size_t>(region_.inputs[i]);
-      if (graph_.tensors[id].role == RegionTensorRole::kConstant) cold_.push_back(&owners_[i]);
+      const bool constant = graph_.tensors[id].role == RegionTensorRole::kConstant;
+      // Larger ones drop out by themselves, and would take long to evict.
+      if (constant && owners_[i].size_bytes <= kMostToEvict) cold_.push_back(&owners_[i]);
     }
   }
 
