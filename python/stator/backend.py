@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from stator._log import debugging, logger
 from stator.autocast import autocast
 from stator.compile import build_engines, plan_compilation
+from stator.doubles import double_outputs, has_doubles, restore, single, truncate
 from stator.hand_over import Placeholder, hand_over
 from stator.program import build_program
 from stator.reports import print_report
@@ -167,16 +168,21 @@ class _Graph:
         if self.settings.enable_autocast:
             graph = fx.GraphModule(graph, copy.deepcopy(graph.graph))
             autocast(graph, self.settings)
+        doubles: list[bool] = []
+        if self.settings.truncate_double and has_doubles(graph):
+            graph = fx.GraphModule(graph, copy.deepcopy(graph.graph))
+            which = double_outputs(_returned(graph))
+            doubles = which if truncate(graph) else []
         nodes = [n for n in graph.graph.nodes if n.op == "placeholder"]
         placeholders = [Placeholder() for _ in nodes]
         mutated = _mutated_inputs(len(nodes))
         if len(nodes) == len(args):  # as Dynamo passes them; else all stay inputs
             for i, value in enumerate(args):
                 if weights[i] and i not in mutated and i in {w[0] for w in self.watched}:
-                    placeholders[i] = Placeholder("parameter", nodes[i].name, value)
+                    kept_as = single([value])[0] if doubles else value
+                    placeholders[i] = Placeholder("parameter", nodes[i].name, kept_as)
                     self.frozen.add(i)
-        output = next(n for n in graph.graph.nodes if n.op == "output")
-        results = [("user_output", value, "") for value in output.args[0]]
+        results = [("user_output", value, "") for value in _returned(graph)]
         handed = hand_over(graph, placeholders, results)
         compilation = plan_compilation(handed, self.settings)
         if self.settings.dryrun:
@@ -187,8 +193,11 @@ class _Graph:
         if self.settings.verify and len(nodes) == len(args):
             tf32 = not self.settings.disable_tf32 and handed.device == "cuda"
             inputs = [args[i] for i in kept]
+            inputs = single(inputs) if doubles else inputs
             engines = verify_engines(handed, compilation, engines, inputs, tf32=tf32)
         program = build_program(handed, compilation, engines)
+        if doubles:
+            return _boxed(lambda *flat: restore(program(*single([flat[i] for i in kept])), doubles))
         if len(kept) == len(nodes):
             return _boxed(program)
         return _boxed(lambda *flat: program(*[flat[i] for i in kept]))
@@ -203,6 +212,11 @@ class _Graph:
             self.report()
             self.report = None
         return self.compiled(*args)
+
+
+def _returned(graph: fx.GraphModule) -> list[Any]:
+    """What a graph returns: nodes and constants."""
+    return list(next(n for n in graph.graph.nodes if n.op == "output").args[0])
 
 
 def _mutated_inputs(count: int) -> set[int]:

@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._sympy.numbers import int_oo
 
 from stator.autocast import autocast, observe
+from stator.doubles import double_outputs, has_doubles, single, truncate
 from stator.hand_over import HandedOver, Placeholder, hand_over
 from stator.input import Input
 from stator.settings import CompilationSettings
@@ -110,6 +111,7 @@ class Captured:
     constant_inputs: dict[int, Any]
     state: list[torch.Tensor]  # buffers that the model changes, passed before the user's inputs
     finish: Callable[[list[Any], list[Any]], list[Any]]
+    doubles: list[bool]  # user outputs to give as float64; empty where nothing was truncated
 
 
 def _ranges_of(
@@ -168,6 +170,13 @@ def capture(
         low, loader = settings.autocast_low_precision_type, settings.autocast_calibration_dataloader
         observed = None if loader is None or low is None else observe(program.module(), loader)
         autocast(program.graph_module, settings, observed)
+    returned = next(n for n in program.graph_module.graph.nodes if n.op == "output").args[0]
+    doubles: list[bool] = []
+    if settings is not None and settings.truncate_double and has_doubles(program.graph_module):
+        kinds = [spec.kind for spec in program.graph_signature.output_specs]
+        which = double_outputs(returned)
+        if truncate(program.graph_module):
+            doubles = [d for d, k in zip(which, kinds, strict=True) if k is OutputKind.USER_OUTPUT]
     signature = program.graph_signature
     mutated = set(signature.buffers_to_mutate.values())
     placeholders, constants, state, handed_constants = [], {}, [], 0
@@ -184,7 +193,8 @@ def capture(
             placeholders.append(Placeholder("user_input", spec.target))
         else:
             placeholders.append(_weight(program, spec))
-    returned = next(n for n in program.graph_module.graph.nodes if n.op == "output").args[0]
+            if doubles and placeholders[-1].tensor is not None:
+                (placeholders[-1].tensor,) = single([placeholders[-1].tensor])
     outputs = []
     for spec, node in zip(signature.output_specs, returned, strict=True):
         value = spec.arg.value if isinstance(spec.arg, ConstantArgument) else node
@@ -205,9 +215,8 @@ def capture(
     )
     handed.hints.update(_opt_sizes(program, inputs))
     in_spec, out_spec = program.call_spec.in_spec, program.call_spec.out_spec
-    return Captured(
-        handed, in_spec, out_spec, constants, state, _finisher(program, state, constants)
-    )
+    finish = _finisher(program, state, constants)
+    return Captured(handed, in_spec, out_spec, constants, state, finish, doubles)
 
 
 _OUTPUT_KINDS = {

@@ -16,6 +16,7 @@ from stator import _native
 from stator._log import debugging, logger, sync_level
 from stator.capture import capture, export_module
 from stator.debugger import active_debugger
+from stator.doubles import single
 from stator.engine import Engine
 from stator.engine_cache import EngineStore
 from stator.hand_over import HandedOver
@@ -179,7 +180,8 @@ def _compile_program(
     if chosen.verify:
         flat = [v for i, v in enumerate(_examples(program)) if i not in captured.constant_inputs]
         engines = verify_engines(
-            captured.handed, compilation, engines, [*captured.state, *flat],
+            captured.handed, compilation, engines,
+            single([*captured.state, *flat]) if captured.doubles else [*captured.state, *flat],
             tf32=not chosen.disable_tf32 and captured.handed.device == "cuda",
         )  # fmt: skip
     graph_module = build_program(captured.handed, compilation, engines)
@@ -191,6 +193,7 @@ def _compile_program(
         captured.constant_inputs,
         captured.finish,
         captured.state,
+        captured.doubles,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
+from stator.doubles import restore, single
 from stator.engine import Engine
 from stator.program import EngineModule
 
@@ -46,6 +47,7 @@ class CompiledModule(nn.Module):
         constant_inputs: dict[int, Any],
         finish: Callable[[list[Any], list[Any]], list[Any]],
         extra_inputs: list[torch.Tensor],
+        doubles: list[bool] | None = None,
     ) -> None:
         """Wrap a program.
 
@@ -57,6 +59,7 @@ class CompiledModule(nn.Module):
             finish: takes the flat inputs and the program's outputs, writes mutations back, gives
                 the flat user outputs.
             extra_inputs: state that the model changes, passed before the user's inputs.
+            doubles: the program takes float32 for float64; these of the outputs are float64 again.
         """
         super().__init__()
         for name, child in program.named_children():
@@ -69,6 +72,7 @@ class CompiledModule(nn.Module):
         hidden["_constant_inputs"] = constant_inputs
         hidden["_finish"] = finish
         hidden["_extra_inputs"] = extra_inputs
+        hidden["_doubles"] = doubles or []
         hidden["_single"] = self._single_engine()
 
     @property
@@ -83,7 +87,7 @@ class CompiledModule(nn.Module):
         nodes = list(program.graph.nodes)
         inputs = [n for n in nodes if n.op == "placeholder"]
         calls = [n for n in nodes if n.op == "call_module"]
-        if len(calls) != 1 or self._constant_inputs or self._extra_inputs:
+        if len(calls) != 1 or self._constant_inputs or self._extra_inputs or self._doubles:
             return None
         module = program.get_submodule(calls[0].target)
         plain = pytree.tree_structure((tuple([0] * len(inputs)), {}))
@@ -117,9 +121,13 @@ class CompiledModule(nn.Module):
                     f"constant of the compiled model, got {flat[position]!r}; compile again with it"
                 )
         inputs = [v for i, v in enumerate(flat) if i not in self._constant_inputs]
+        given = [*self._extra_inputs, *inputs]
         with torch.no_grad():
-            outputs = program(*self._extra_inputs, *inputs)
-        return pytree.tree_unflatten(self._finish(inputs, outputs), self._out_spec)
+            outputs = program(*(single(given) if self._doubles else given))
+        results = self._finish(inputs, outputs)
+        if self._doubles:
+            results = restore(results, self._doubles)
+        return pytree.tree_unflatten(results, self._out_spec)
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         if kwargs and self._in_spec.num_children == 2:

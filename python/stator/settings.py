@@ -168,7 +168,6 @@ class CompilationSettings:
         False,
         allow.flag,
         "Compute float64 values in float32.",
-        _NOT_YET,
     )
     use_fp32_acc: bool = _setting(
         False,
