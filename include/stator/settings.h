@@ -34,6 +34,7 @@ struct CompilationSettings {
   int64_t workspace_size = 0;
   int num_avg_timing_iters = 1;
   bool hardware_compatible = false;
+  int64_t cpu_memory_budget = 0;  // bytes for each engine's build: larger parts are split; 0: none
   double build_time_budget = 0;              // seconds; 0: none
   std::string timing_cache_path;             // "": none
   std::string device = "cpu";                // backend: "cpu", "reference", "cuda"

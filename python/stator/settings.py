@@ -266,13 +266,11 @@ class CompilationSettings:
         False,
         allow.flag,
         "Split engines whose build would take more than cpu_memory_budget.",
-        _NOT_YET,
     )
     cpu_memory_budget: int | None = _setting(
         None,
         allow.integer(1, optional=True),
         "Bytes of memory for each engine's build; None: what is free.",
-        _NOT_YET,
     )
     offload_module_to_cpu: bool = _setting(
         False,
@@ -483,6 +481,9 @@ class CompilationSettings:
             "dump_directory": self.dump_directory,
             "build_time_budget": str(float(self.build_time_budget)),
         }
+        if self.enable_resource_partitioning:
+            budget = self.cpu_memory_budget
+            fields["cpu_memory_budget"] = str(available_memory() if budget is None else budget)
         for name in ("workspace_size", "num_avg_timing_iters"):
             fields[name] = str(getattr(self, name))
         for name in (
@@ -521,6 +522,17 @@ def settings_table() -> str:
         kind = str(f.type).replace("|", "\\|")
         lines.append(f"| `{f.name}` | `{kind}` | `{value}` | {meaning} |")
     return "\n".join(lines) + "\n"
+
+
+def available_memory() -> int:
+    """Bytes of memory that are free, as psutil says; without it, as Linux says."""
+    try:
+        import psutil
+    except ImportError:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":") for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    return psutil.virtual_memory().available
 
 
 def digest_of_batches(loader: Any) -> str:

@@ -53,6 +53,7 @@ PartitionOptions partition_options(const CompilationSettings& settings) {
   options.torch_executed_ops = settings.torch_executed_ops;
   options.require_full_compilation = settings.require_full_compilation;
   options.use_fast_partitioner = settings.use_fast_partitioner;
+  options.memory_budget = settings.cpu_memory_budget;
   return options;
 }
 

@@ -11,6 +11,7 @@
 #include "partition/describe.h"
 #include "partition/partitions.h"
 #include "partition/phases.h"
+#include "partition/resources.h"
 
 namespace stator {
 namespace {
@@ -173,6 +174,9 @@ Result<Partitions> partition(const Graph& graph, const SupportQuery& query,
                                       : phases_global(dependencies, verdicts.convertible);
   const int64_t least = options.require_full_compilation ? 1 : options.min_block_size;
   result.segments = cut(graph, phases, least, result);
+  if (options.memory_budget > 0) {
+    STATOR_RETURN_IF_ERROR(split_by_memory(graph, options.memory_budget, result.segments));
+  }
   collect_fallbacks(graph, verdicts, options, phases, result);
   if (options.require_full_compilation && !result.fallbacks.empty()) {
     return full_compilation_error(graph, result);

@@ -22,6 +22,7 @@ struct PartitionOptions {
   std::set<std::string> torch_executed_ops;  // "aten.add.Tensor" or the packet "aten.add"
   bool require_full_compilation = false;     // also switches the size filter off
   bool use_fast_partitioner = true;
+  int64_t memory_budget = 0;  // bytes for each engine's build; 0: no limit
 };
 
 /// Why a node runs in PyTorch. kRandom: draws random numbers, or writes its arguments.

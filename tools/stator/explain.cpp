@@ -65,6 +65,11 @@ const std::vector<Explanation>& explanations() {
        [](const std::string& v, const Plan&) {
          return v == "set()" ? std::string("excluded nothing") : "these are in no engine";
        }},
+      {"cpu_memory_budget",
+       [](const std::string& v, const Plan&) {
+         return v == "0" ? std::string("engines were built whole, whatever memory that took")
+                         : "larger engines were split";
+       }},
       {"use_fast_partitioner",
        [](const std::string& v, const Plan&) {
          return std::string(v == "True" ? "parts as one walk over the graph finds them"
