@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The examples run (the sentence search is `make demo`)."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_engine_caching(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "engine_caching.py", tmp_path / "engines"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    made = re.findall(r"ahead of time, (\w+): (built|from the cache)", done.stdout)
+    assert made == [("first", "built"), ("again", "from the cache"), ("other", "built")]
+    assert len(list((tmp_path / "engines").glob("*.engine"))) >= 2
