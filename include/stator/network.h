@@ -101,9 +101,9 @@ class Network {
   TensorId add_gather(TensorId x, TensorId indices, int64_t axis, bool wrap = false);
 };
 
-/// One layer a line; parse_network reads it back (constants print as name, type and digest, not
-/// bytes).
-std::string print_network(const Network& network);
+/// One layer a line; parse_network reads it back (constants print as name and type, and where
+/// `digests` with that of their bytes).
+std::string print_network(const Network& network, bool digests = true);
 Result<Network> parse_network(std::string_view text);
 /// Order, ranks, dtypes, and that infer_types agrees with every stored type.
 Status verify_network(const Network& network);

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -79,6 +80,38 @@ class DiskEngineCache(BaseEngineCache):
             return None
         return blob
 
+    def save_engine(self, hash: str, engine: Engine) -> None:
+        """The same without the bytes in memory."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".new-")
+            os.close(handle)
+            try:
+                engine.save(temporary)
+                size = os.stat(temporary).st_size
+                if size > self.size:
+                    logger.warning(
+                        "an engine of %d bytes is not cached: engine_cache_size is %d",
+                        size, self.size,
+                    )  # fmt: skip
+                else:
+                    self._make_room(size)
+                    os.replace(temporary, self.path(hash))
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("an engine was not cached in %r: %s", str(self.folder), error)
+
+    def load_engine(self, hash: str) -> Engine | None:
+        """Map the file, and note that it was used."""
+        path = self.path(hash)
+        if not path.exists():
+            return None
+        engine = Engine.load(path)
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return engine
+
     def _make_room(self, wanted: int) -> None:
         files = []
         for path in self.folder.glob("*.engine"):
@@ -132,19 +165,26 @@ class EngineStore:
         """The cached engine; a damaged one is a miss, with a warning."""
         if key is None or not self.settings.reuse_cached_engines:
             return None
-        blob = self.cache.load(key)
-        if blob is None:
-            logger.debug("engine cache: no engine for %s (%s)", name, key)
-            return None
         try:
-            engine = Engine.from_bytes(blob, name)
-        except (_native.StatorError, ValueError) as error:
+            if isinstance(self.cache, DiskEngineCache):
+                engine = self.cache.load_engine(key)
+            else:
+                blob = self.cache.load(key)
+                engine = None if blob is None else Engine.from_bytes(blob, name)
+        except (_native.StatorError, ValueError, OSError) as error:
             logger.warning("the cached engine %s is not used: %s", key, error)
+            return None
+        if engine is None:
+            logger.debug("engine cache: no engine for %s (%s)", name, key)
             return None
         logger.info("engine cache: hit for %s (%s)", name, key)
         return engine
 
     def save(self, key: str | None, engine: Engine) -> None:
         """Keep an engine that was built."""
-        if key is not None and self.settings.cache_built_engines:
+        if key is None or not self.settings.cache_built_engines:
+            return
+        if isinstance(self.cache, DiskEngineCache):
+            self.cache.save_engine(key, engine)
+        else:
             self.cache.save(key, engine.bytes())

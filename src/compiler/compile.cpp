@@ -210,7 +210,7 @@ Status Compilation::describe_segment(int index,
     for (const auto& [symbol, size] : s.opt_sizes) {
       text += "opt " + symbol + " " + std::to_string(size) + "\n";
     }
-    text += print_network(network);
+    text += print_network(network, /*digests=*/false);  // the bytes follow
     sink(text.data(), static_cast<int64_t>(text.size()));
     for (const NetworkTensor& tensor : network.tensors) {
       if (tensor.role == TensorRole::kConstant) sink(tensor.data.data, tensor.data.size_bytes);

@@ -36,7 +36,7 @@ std::string print_bounds(const Bounds& bounds) {
 
 }  // namespace
 
-std::string print_network(const Network& network) {
+std::string print_network(const Network& network, bool digests) {
   const auto definition = [&network](TensorId id) {
     return "%" + network.tensor(id).name + ": " + print_type(network.type(id));
   };
@@ -51,10 +51,13 @@ std::string print_network(const Network& network) {
   for (size_t i = 0; i < network.tensors.size(); ++i) {
     const NetworkTensor& t = network.tensors[i];
     if (t.role == TensorRole::kConstant) {
-      char digest[20];
-      std::snprintf(digest, sizeof(digest), "%016" PRIx64, digest_of(t.data));
-      s += "  constant " + definition(static_cast<TensorId>(i)) + " \"" + t.origin.name +
-           "\" digest " + digest + "\n";
+      s += "  constant " + definition(static_cast<TensorId>(i)) + " \"" + t.origin.name + "\"";
+      if (digests) {
+        char digest[20];
+        std::snprintf(digest, sizeof(digest), "%016" PRIx64, digest_of(t.data));
+        s += std::string(" digest ") + digest;
+      }
+      s += "\n";
     }
   }
   for (const NetworkLayer& layer : network.layers) {
