@@ -15,16 +15,21 @@ def sync_level() -> None:
 
 
 @contextlib.contextmanager
-def debugging(on: bool) -> Iterator[None]:
-    """The logger at DEBUG for a with-block, where `on`; the user's level comes back."""
-    level = logger.level
-    if on:
-        logger.setLevel(logging.DEBUG)
+def at_level(level: int | None) -> Iterator[None]:
+    """The logger at a level for a with-block, None for the one it has; the user's comes back."""
+    before = logger.level
+    if level is not None:
+        logger.setLevel(level)
     try:
         yield
     finally:
-        if on:
-            logger.setLevel(level)
+        if level is not None:
+            logger.setLevel(before)
+
+
+def debugging(on: bool) -> contextlib.AbstractContextManager[None]:
+    """The logger at DEBUG for a with-block, where `on`."""
+    return at_level(logging.DEBUG if on else None)
 
 
 class _WhenNobodyListens(logging.StreamHandler):

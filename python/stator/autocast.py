@@ -17,6 +17,7 @@ import torch
 from torch import fx
 
 from stator._log import logger
+from stator.fx_graphs import cast_value
 from stator.settings import CompilationSettings, operator_names
 
 __all__ = ["autocast", "observe"]
@@ -139,7 +140,6 @@ class _Autocast:
         self.bounds: dict[fx.Node, float] = {}
         self.lowered: set[fx.Node] = set()
         self.casts: dict[tuple[fx.Node, torch.dtype], fx.Node] = {}
-        self.held: set[fx.Node] = set()  # by a rule of the settings
 
     def run(self) -> int:
         """Cast what may be cast; give how many nodes that were."""
@@ -157,7 +157,7 @@ class _Autocast:
         if self.takes_low(node):
             node.args = fx.map_arg(node.args, self.as_low)
             node.kwargs = fx.map_arg(node.kwargs, self.as_low)
-            node.meta["val"] = _cast_value(node.meta["val"], self.low)
+            node.meta["val"] = cast_value(node.meta["val"], self.low)
             self.lowered.add(node)
         else:
             node.args = fx.map_arg(node.args, self.as_float32)
@@ -209,18 +209,9 @@ class _Autocast:
                     torch.ops.aten._to_copy.default, (node,), {"dtype": dtype}
                 )
             new.meta = {k: v for k, v in node.meta.items() if k in ("stack_trace",)}
-            new.meta["val"] = _cast_value(node.meta["val"], dtype)
+            new.meta["val"] = cast_value(node.meta["val"], dtype)
             self.casts[key] = new
         return self.casts[key]
-
-
-def _cast_value(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The noted value of a node in another type; it is a fake tensor, or a weight."""
-    mode = getattr(value, "fake_mode", None)
-    if mode is None:
-        return value.to(dtype)
-    with mode:
-        return value.to(dtype)
 
 
 def autocast(

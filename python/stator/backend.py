@@ -17,6 +17,7 @@ from stator._log import debugging, logger
 from stator.autocast import autocast
 from stator.compile import build_engines, plan_compilation
 from stator.doubles import double_outputs, has_doubles, restore, single, truncate
+from stator.fx_graphs import returned
 from stator.hand_over import Placeholder, hand_over
 from stator.program import build_program
 from stator.reports import print_report
@@ -165,13 +166,12 @@ class _Graph:
     ) -> Callable[..., Any]:
         """The inference graph of ATen operators → a function of its flat inputs."""
         whole = graph
-        if self.settings.enable_autocast:
+        if self.settings.enable_autocast or self.settings.truncate_double:
             graph = fx.GraphModule(graph, copy.deepcopy(graph.graph))
-            autocast(graph, self.settings)
+        autocast(graph, self.settings)
         doubles: list[bool] = []
         if self.settings.truncate_double and has_doubles(graph):
-            graph = fx.GraphModule(graph, copy.deepcopy(graph.graph))
-            which = double_outputs(_returned(graph))
+            which = double_outputs(returned(graph))
             doubles = which if truncate(graph) else []
         nodes = [n for n in graph.graph.nodes if n.op == "placeholder"]
         placeholders = [Placeholder() for _ in nodes]
@@ -182,7 +182,7 @@ class _Graph:
                     kept_as = single([value])[0] if doubles else value
                     placeholders[i] = Placeholder("parameter", nodes[i].name, kept_as)
                     self.frozen.add(i)
-        results = [("user_output", value, "") for value in _returned(graph)]
+        results = [("user_output", value, "") for value in returned(graph)]
         handed = hand_over(graph, placeholders, results)
         compilation = plan_compilation(handed, self.settings)
         if self.settings.dryrun:
@@ -191,10 +191,9 @@ class _Graph:
         engines = build_engines(compilation, self.settings)
         kept = [i for i in range(len(nodes)) if i not in self.frozen]
         if self.settings.verify and len(nodes) == len(args):
-            tf32 = not self.settings.disable_tf32 and handed.device == "cuda"
             inputs = [args[i] for i in kept]
             inputs = single(inputs) if doubles else inputs
-            engines = verify_engines(handed, compilation, engines, inputs, tf32=tf32)
+            engines = verify_engines(handed, compilation, engines, inputs, self.settings)
         program = build_program(handed, compilation, engines)
         if doubles:
             return _boxed(lambda *flat: restore(program(*single([flat[i] for i in kept])), doubles))
@@ -212,11 +211,6 @@ class _Graph:
             self.report()
             self.report = None
         return self.compiled(*args)
-
-
-def _returned(graph: fx.GraphModule) -> list[Any]:
-    """What a graph returns: nodes and constants."""
-    return list(next(n for n in graph.graph.nodes if n.op == "output").args[0])
 
 
 def _mutated_inputs(count: int) -> set[int]:

@@ -23,6 +23,7 @@ from torch.utils._sympy.numbers import int_oo
 
 from stator.autocast import autocast, observe
 from stator.doubles import double_outputs, has_doubles, single, truncate
+from stator.fx_graphs import returned
 from stator.hand_over import HandedOver, Placeholder, hand_over
 from stator.input import Input
 from stator.settings import CompilationSettings
@@ -170,11 +171,11 @@ def capture(
         low, loader = settings.autocast_low_precision_type, settings.autocast_calibration_dataloader
         observed = None if loader is None or low is None else observe(program.module(), loader)
         autocast(program.graph_module, settings, observed)
-    returned = next(n for n in program.graph_module.graph.nodes if n.op == "output").args[0]
+    results = returned(program.graph_module)
     doubles: list[bool] = []
     if settings is not None and settings.truncate_double and has_doubles(program.graph_module):
         kinds = [spec.kind for spec in program.graph_signature.output_specs]
-        which = double_outputs(returned)
+        which = double_outputs(results)
         if truncate(program.graph_module):
             doubles = [d for d, k in zip(which, kinds, strict=True) if k is OutputKind.USER_OUTPUT]
     signature = program.graph_signature
@@ -196,7 +197,7 @@ def capture(
             if doubles and placeholders[-1].tensor is not None:
                 (placeholders[-1].tensor,) = single([placeholders[-1].tensor])
     outputs = []
-    for spec, node in zip(signature.output_specs, returned, strict=True):
+    for spec, node in zip(signature.output_specs, results, strict=True):
         value = spec.arg.value if isinstance(spec.arg, ConstantArgument) else node
         known = isinstance(spec.arg, TensorArgument | SymIntArgument | ConstantArgument)
         if not known:

@@ -182,7 +182,7 @@ def _compile_program(
         engines = verify_engines(
             captured.handed, compilation, engines,
             single([*captured.state, *flat]) if captured.doubles else [*captured.state, *flat],
-            tf32=not chosen.disable_tf32 and captured.handed.device == "cuda",
+            chosen,
         )  # fmt: skip
     graph_module = build_program(captured.handed, compilation, engines)
     return CompiledModule(

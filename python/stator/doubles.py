@@ -11,6 +11,7 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from stator._log import logger
+from stator.fx_graphs import cast_value
 
 __all__ = ["double_outputs", "has_doubles", "restore", "single", "truncate"]
 
@@ -65,21 +66,13 @@ def truncate(gm: fx.GraphModule) -> bool:
     def shorter(value: Any) -> Any:
         return torch.float32 if value is torch.float64 else value
 
+    def single_value(value: Any) -> Any:
+        return cast_value(value, torch.float32) if _is_double(value) else value
+
     for node in gm.graph.nodes:
         node.args = pytree.tree_map(shorter, node.args)
         node.kwargs = pytree.tree_map(shorter, node.kwargs)
         if "val" in node.meta:
-            node.meta["val"] = pytree.tree_map(_single_value, node.meta["val"])
+            node.meta["val"] = pytree.tree_map(single_value, node.meta["val"])
     gm.recompile()
     return True
-
-
-def _single_value(value: Any) -> Any:
-    """A noted value as float32; it is a fake tensor, or a weight."""
-    if not _is_double(value):
-        return value
-    mode = getattr(value, "fake_mode", None)
-    if mode is None:
-        return value.float()
-    with mode:
-        return value.float()

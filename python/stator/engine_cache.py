@@ -8,6 +8,7 @@ import hashlib
 import os
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,25 +49,7 @@ class DiskEngineCache(BaseEngineCache):
 
     def save(self, hash: str, blob: bytes, *args: Any, **kwargs: Any) -> None:
         """Write the file, after making room for it."""
-        if len(blob) > self.size:
-            logger.warning(
-                "an engine of %d bytes is not cached: engine_cache_size is %d",
-                len(blob), self.size,
-            )  # fmt: skip
-            return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._make_room(len(blob))
-            handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".new-")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(blob)
-                os.replace(temporary, self.path(hash))
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            logger.warning("an engine was not cached in %r: %s", str(self.folder), error)
+        self._write(hash, lambda path: Path(path).write_bytes(blob))
 
     def load(self, hash: str, *args: Any, **kwargs: Any) -> bytes | None:
         """Read the file, and note that it was used."""
@@ -82,12 +65,16 @@ class DiskEngineCache(BaseEngineCache):
 
     def save_engine(self, hash: str, engine: Engine) -> None:
         """The same without the bytes in memory."""
+        self._write(hash, engine.save)
+
+    def _write(self, hash: str, write: Callable[[str], Any]) -> None:
+        """Let `write` make a file under another name, and take it in if it is not too large."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".new-")
             os.close(handle)
             try:
-                engine.save(temporary)
+                write(temporary)
                 size = os.stat(temporary).st_size
                 if size > self.size:
                     logger.warning(

@@ -10,8 +10,10 @@ from typing import Any
 
 from torch import fx
 
+from stator._log import logger
 from stator.compile import plan_compilation
 from stator.converters import DYNAMO_CONVERTERS
+from stator.fx_graphs import returned
 from stator.hand_over import HandedOver, Placeholder, hand_over
 from stator.program import build_program
 from stator.settings import CompilationSettings, operator_names
@@ -31,9 +33,7 @@ def _handed(gm: fx.GraphModule) -> HandedOver | None:
     if any("val" not in n.meta for n in computed) or any(n.op == "call_module" for n in nodes):
         return None
     placeholders = [Placeholder() for n in nodes if n.op == "placeholder"]
-    returned = nodes[-1].args[0]
-    flat = returned if isinstance(returned, tuple | list) else [returned]
-    return hand_over(plain, placeholders, [("user_output", value, "") for value in flat])
+    return hand_over(plain, placeholders, [("user_output", v, "") for v in returned(plain)])
 
 
 def _compilation(gm: fx.GraphModule, settings: CompilationSettings) -> Any:
@@ -61,8 +61,6 @@ def get_graph_converter_support(
     _, compilation = _compilation(gm, settings)
     if compilation is not None:
         if verbose:
-            from stator._log import logger
-
             logger.info("%s", compilation.report())
         return compilation.supported_operators, compilation.total_operators
     excluded = operator_names(torch_executed_ops)

@@ -9,6 +9,7 @@ stator.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -69,8 +70,6 @@ def _fake(
 
 def _size(text: str, known: dict[str, Any]) -> Any:
     """A size from its text; it is our own engine's, but nothing but arithmetic is let through."""
-    import ast
-
     tree = ast.parse(text.replace("/", "//").replace("////", "//"), mode="eval")
     allowed = (
         ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.Constant, ast.Call,

@@ -444,11 +444,15 @@ class CompilationSettings:
         if self.cpu_memory_budget is not None and not self.enable_resource_partitioning:
             logger.warning("cpu_memory_budget is used by enable_resource_partitioning=True alone")
 
+    @property
+    def _level(self) -> int:
+        return 3 if self.optimization_level is None else self.optimization_level
+
     def canonical(self, name: str) -> str:
         """A setting's value as text that depends neither on hash seeds nor on object identity."""
         value = getattr(self, name)
         if name == "optimization_level":
-            return str(3 if value is None else value)
+            return str(self._level)
         if isinstance(value, set | frozenset):
             return "{" + ", ".join(sorted(map(str, value))) + "}"
         if name == "autocast_calibration_dataloader" and value is not None:
@@ -473,9 +477,7 @@ class CompilationSettings:
             else str(self.min_block_size),
             "torch_executed_ops": ",".join(sorted(operator_names(self.torch_executed_ops))),
             "device": self.backend(tensors),
-            "optimization_level": str(
-                3 if self.optimization_level is None else self.optimization_level
-            ),
+            "optimization_level": str(self._level),
             "timing_cache_path": self.timing_cache_path,
             "disabled_passes": ",".join(sorted(self.disabled_passes)),
             "dump_directory": self.dump_directory,

@@ -12,6 +12,7 @@ from stator import _native
 from stator._log import logger
 from stator.hand_over import HandedOver
 from stator.program import EngineModule, build_program
+from stator.settings import CompilationSettings
 
 __all__ = ["verify_engines"]
 
@@ -30,8 +31,7 @@ def verify_engines(
     compilation: _native.Compilation,
     engines: dict[str, EngineModule],
     inputs: Sequence[Any],
-    *,
-    tf32: bool = False,
+    settings: CompilationSettings,
 ) -> dict[str, EngineModule]:
     """Compare engines with their parts of the graph in PyTorch, on the same tensors.
 
@@ -39,11 +39,12 @@ def verify_engines(
         handed, compilation: of the graph.
         engines: built engines by segment name.
         inputs: flat example inputs of the graph.
-        tf32: float32 products may have been rounded to TF32.
+        settings: of the compilation; disable_tf32 says how close float32 must be on a GPU.
 
     Returns:
         The engines within tolerance; the others are warned of, and run in PyTorch.
     """
+    tf32 = not settings.disable_tf32 and handed.device == "cuda"
     program = build_program(handed, compilation, {})
     seen: dict[str, tuple[Any, Any]] = {}
 

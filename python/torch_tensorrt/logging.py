@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+import functools
 import logging as _logging
-from types import TracebackType
+
+from stator._log import at_level, logger
 
 __all__ = ["Level", "debug", "errors", "graphs", "info", "internal_errors", "warnings"]
 
-TRT_LOGGER = _logging.getLogger("torch_tensorrt")
+TRT_LOGGER = logger
 
 
 class Level(enum.IntEnum):
@@ -32,55 +34,10 @@ def get_reportable_log_level() -> Level:
     return min(Level, key=lambda known: abs(int(known) - TRT_LOGGER.getEffectiveLevel()))
 
 
-class _LogContext:
-    """A level for a with-block; the level before comes back."""
-
-    level = Level.Warning
-
-    def __enter__(self) -> None:
-        self._before = TRT_LOGGER.level
-        set_reportable_log_level(self.level)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        TRT_LOGGER.setLevel(self._before)
-
-
-class internal_errors(_LogContext):
-    """Internal errors alone."""
-
-    level = Level.InternalError
-
-
-class errors(_LogContext):
-    """Errors."""
-
-    level = Level.Error
-
-
-class warnings(_LogContext):
-    """Warnings and errors."""
-
-    level = Level.Warning
-
-
-class info(_LogContext):
-    """What is done, too."""
-
-    level = Level.Info
-
-
-class debug(_LogContext):
-    """Everything."""
-
-    level = Level.Debug
-
-
-class graphs(_LogContext):
-    """Everything, graphs included."""
-
-    level = Level.Graph
+# Each gives a with-block its level: ``with torch_tensorrt.logging.debug(): …``
+internal_errors = functools.partial(at_level, Level.InternalError)
+errors = functools.partial(at_level, Level.Error)
+warnings = functools.partial(at_level, Level.Warning)
+info = functools.partial(at_level, Level.Info)
+debug = functools.partial(at_level, Level.Debug)
+graphs = functools.partial(at_level, Level.Graph)

@@ -109,7 +109,9 @@ Result<std::shared_ptr<const Engine>> build_engine(
   builder.timing_iterations = settings.num_avg_timing_iters;
   builder.opt_symbols = settings.opt_sizes;
   builder.progress = progress;
-  builder.settings_json = nlohmann::json(print_settings(settings)).dump();
+  builder.settings_json =
+      nlohmann::json{{"printed", print_settings(settings)}, {"values", printed_settings(settings)}}
+          .dump();
   builder.metadata_json = metadata;
   std::string warning;
   TimingCache cache;
@@ -133,12 +135,8 @@ Result<std::shared_ptr<const Engine>> build_engine(
 }
 
 /// What Python needs to call an engine as the user calls the model; the runtime does not read it.
-std::string metadata_of(const Graph& graph, const CompilationSettings& settings) {
+std::string metadata_of(const Graph& graph) {
   nlohmann::json json;
-  for (const auto& [name, value] : printed_settings(settings)) {
-    // Where files lie says nothing of an engine, whose bytes shall not depend on it.
-    if (name != "timing_cache_path" && name != "dump_directory") json["settings"][name] = value;
-  }
   json["input_tree"] = graph.input_tree;
   json["output_tree"] = graph.output_tree;
   json["input_names"] = graph.user_input_names;
@@ -232,7 +230,7 @@ Result<std::shared_ptr<const Engine>> Compilation::build(
                convert_segment(impl_->graph, segment.nodes, segment.inputs, segment.symbol_inputs,
                                segment.outputs, ConverterRegistry::global(), segment.name));
     return build_engine(std::move(network), *impl_->backend, impl_->settings,
-                        metadata_of(impl_->graph, impl_->settings), dump, stats, progress);
+                        metadata_of(impl_->graph), dump, stats, progress);
   });
 }
 
@@ -306,8 +304,8 @@ Result<std::shared_ptr<const Engine>> compile_pt2(
     STATOR_TRY(CompilerBackend * backend, backend_of(settings));
     STATOR_TRY(Network network, convert_whole(compilation.graph()));
     Dump dump(settings.dump_directory.empty() ? "" : settings.dump_directory + "/engine");
-    return build_engine(std::move(network), *backend, settings,
-                        metadata_of(compilation.graph(), settings), dump, stats, progress);
+    return build_engine(std::move(network), *backend, settings, metadata_of(compilation.graph()),
+                        dump, stats, progress);
   });
 }
 

@@ -97,9 +97,9 @@ class Costs {
 
 }  // namespace
 
-Cost operator_cost(const Graph& graph, const Node& node,
-                   const std::map<std::string, int64_t>& sizes) {
-  return segment_cost(graph, {node.id}, sizes);
+double operator_flops(const Graph& graph, const Node& node,
+                      const std::map<std::string, int64_t>& sizes) {
+  return Costs(graph, sizes).flops(node);
 }
 
 Cost segment_cost(const Graph& graph, const std::vector<NodeId>& nodes,

@@ -15,16 +15,11 @@ namespace stator {
 struct Cost {
   double flops = 0;  // a multiplication and an addition are two
   double bytes = 0;  // read and written, each tensor once
-  Cost& operator+=(const Cost& other) {
-    flops += other.flops;
-    bytes += other.bytes;
-    return *this;
-  }
 };
 
-/// One operator by itself. `sizes`: of symbols; one that is not there counts as 1.
-Cost operator_cost(const Graph& graph, const Node& node,
-                   const std::map<std::string, int64_t>& sizes);
+/// Arithmetic of one operator. `sizes`: of symbols; one that is not there counts as 1.
+double operator_flops(const Graph& graph, const Node& node,
+                      const std::map<std::string, int64_t>& sizes);
 /// Several as one engine: what lies between them is not read or written.
 Cost segment_cost(const Graph& graph, const std::vector<NodeId>& nodes,
                   const std::map<std::string, int64_t>& sizes);

@@ -286,7 +286,7 @@ std::string dry_run_report_json(const Graph& graph, const Partitions& partitions
                                 {"kind", fallback_kind_name(fallback.kind)},
                                 {"reason", fallback.reason},
                                 {"source", node.source().str()},
-                                {"flops", operator_cost(graph, node, sizes).flops}});
+                                {"flops", operator_flops(graph, node, sizes)}});
   }
   root["recommendations"] = Report(graph, partitions, options).advice_lines();
   return root.dump(2);

@@ -53,12 +53,6 @@ Error too_small(const Node& node, int64_t budget, int64_t needed) {
 
 }  // namespace
 
-int64_t build_memory(const Graph& graph, const std::vector<NodeId>& nodes) {
-  Need need(graph);
-  for (const NodeId id : nodes) need.add(graph.node(id));
-  return need.with(Node());
-}
-
 Status split_by_memory(const Graph& graph, int64_t budget, std::vector<Segment>& segments) {
   std::vector<Segment> result;
   for (Segment& segment : segments) {

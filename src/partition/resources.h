@@ -9,11 +9,8 @@
 
 namespace stator {
 
-/// About how much memory building an engine of these nodes takes: their constants as they are,
-/// packed and written.
-int64_t build_memory(const Graph& graph, const std::vector<NodeId>& nodes);
-
-/// Cuts engine segments, in their order, into parts that each can be built within `budget` bytes,
+/// Cuts engine segments, in their order, into parts that each can be built within `budget` bytes
+/// (their constants as they are, packed and written),
 /// and numbers all segments anew. kUnsupported when a single node cannot.
 Status split_by_memory(const Graph& graph, int64_t budget, std::vector<Segment>& segments);
 

@@ -95,11 +95,11 @@ const std::vector<Explanation>& explanations() {
 
 Status explain(const std::string& path) {
   STATOR_TRY(const std::shared_ptr<const Engine> engine, Engine::load(path));
-  const nlohmann::json metadata = nlohmann::json::parse(engine->metadata(), nullptr, false);
-  if (metadata.is_discarded() || !metadata.contains("settings")) {
+  const nlohmann::json built_with = nlohmann::json::parse(engine->plan().settings, nullptr, false);
+  if (!built_with.is_object() || !built_with.contains("values")) {
     return Error{ErrorCode::kUnsupported, path + " does not hold the settings it was built with"};
   }
-  const nlohmann::json& settings = metadata["settings"];
+  const nlohmann::json& settings = built_with["values"];
   for (const Explanation& e : explanations()) {
     const std::string value = settings.value(e.name, "");
     if (value.empty()) continue;

@@ -118,7 +118,7 @@ Status run_bench(const BenchOptions& options) {
   const double load_us = microseconds_since(load_begin);
   STATOR_TRY(const std::vector<Tensor> inputs, options.inputs.tensors(*engine));
   ExecutionContext context(engine);
-  STATOR_TRY(const std::vector<TensorData> bound2,
+  STATOR_TRY(const std::vector<TensorData> bound,
              bind(context, *engine, inputs, options.inputs.scalars));
   STATOR_RETURN_IF_ERROR(context.run());
   std::vector<double> times;

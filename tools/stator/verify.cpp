@@ -135,7 +135,7 @@ Status run_verify(const VerifyOptions& options) {
   STATOR_TRY(const std::shared_ptr<const Engine> engine, Engine::load(options.engine));
   STATOR_TRY(const std::vector<Tensor> inputs, options.inputs.tensors(*engine));
   ExecutionContext context(engine);
-  STATOR_TRY(const std::vector<TensorData> bound2,
+  STATOR_TRY(const std::vector<TensorData> bound,
              bind(context, *engine, inputs, options.inputs.scalars));
   STATOR_RETURN_IF_ERROR(context.run());
   std::vector<Tensor> expected;
