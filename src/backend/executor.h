@@ -58,7 +58,8 @@ struct RunOptions {
   int64_t scratch_per_thread = 0;
   void* stream = nullptr;      // CUDA: the caller's CUstream; null: run, then wait
   int64_t* step_ns = nullptr;  // when given, receives each step's time
-  RunState* state = nullptr;   // of new_state(), for these steps alone; may be null
+  int repeat = 1;  // with step_ns, on a device: launches of a step in a row, for one's mean time
+  RunState* state = nullptr;  // of new_state(), for these steps alone; may be null
 };
 
 /// A plan's code, loaded for this process and ready on this machine. Immutable and shared by

@@ -46,7 +46,7 @@ int transposed_convolutions(Network& network, const OptimizerOptions& options);
 int patches_as_products(Network& network, const OptimizerOptions& options);
 
 /// Channels of a convolution's input padded with zeros to what the device's kernels are made for
-/// (traits.channel_multiple), its weights too.
+/// (traits.channel_multiple), its weights too; the rows' margins with them.
 int pad_channels(Network& network, const OptimizerOptions& options);
 
 /// Removes layers that nobody reads.

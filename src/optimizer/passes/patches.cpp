@@ -3,6 +3,7 @@
 // Convolutions in another form that runs better: patches as products, few channels padded.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "optimizer/passes/passes.h"
 #include "optimizer/passes/rewrite.h"
@@ -75,10 +76,15 @@ void add_padded(Rewriter& r, const NetworkLayer& layer, int64_t multiple) {
   const NetworkTensor& weight = r.source().tensor(layer.inputs[1]);
   const std::vector<Expr>& w = weight.type.shape;
   const int64_t have = w[1].constant(), want = (have + multiple - 1) / multiple * multiple;
+  Convolution attributes = std::get<Convolution>(layer.attributes);
   Pad pad;
   pad.before.assign(n.type(x).shape.size(), 0);
   pad.after = pad.before;
   pad.after.back() = want - have;
+  // The copy may as well hold the margins of the rows: with none, a window's row is one piece.
+  const size_t width = pad.before.size() - 2;
+  pad.before[width] = std::exchange(attributes.pad_before.back(), 0);
+  pad.after[width] = std::exchange(attributes.pad_after.back(), 0);
   pad.value = Scalar::of(0.0);
   std::vector<Expr> shape = w;
   shape[1] = want;
@@ -95,7 +101,7 @@ void add_padded(Rewriter& r, const NetworkLayer& layer, int64_t multiple) {
       n.add_pad(x, pad),
       n.add_constant(weight.name + ".padded", {weight.type.dtype, shape}, std::move(data))};
   if (layer.inputs.size() == 3) inputs.push_back(r.map(layer.inputs[2]));
-  r.bind(layer.outputs[0], n.add_layer(layer.attributes, inputs)[0]);
+  r.bind(layer.outputs[0], n.add_layer(attributes, inputs)[0]);
 }
 
 /// Rewrites the convolutions that `wanted` chooses.

@@ -2,6 +2,7 @@
 #include "backends/cuda/codegen/depthwise_kernel.h"
 #include "backends/cuda/codegen/epilogue.h"
 #include "backends/cuda/codegen/prepare.h"
+#include "backends/cuda/codegen/tile_shapes.h"
 
 namespace stator::cuda {
 namespace {
@@ -76,7 +77,12 @@ std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const T
   const bool sure = c.attributes.groups == 1 && (target.tf32 || c.dtype != DType::kFloat32);
   if (!sure) tactics.push_back({"loop"});
   if (sure || level > 0) add_numbered(fixed ? library_proposals(level) : 1);
-  if (sure && level > 0) tactics.push_back({"loop"});
+  const bool tiled = target.capability == 90 && tile_steps(c) > 0;
+  if (tiled && level > 0) {
+    for (const TileShape& shape : tile_shapes(c, tile_proposals(level)))
+      tactics.push_back({tile_tactic(shape)});
+  }
+  if (sure && level > (tiled ? 3 : 0)) tactics.push_back({"loop"});
   return tactics;
 }
 
@@ -85,12 +91,15 @@ PreparedRegion prepare_convolution(const RegionGraph& graph, const Region& regio
                                    const std::string& name, bool tf32) {
   if (tactic.rfind("depthwise", 0) == 0) {
     const LoopRequest request = loop_request(graph, region, c.epilogue, name);
-    PreparedRegion prepared;
-    prepared.kernel = generate_depthwise(c, request, trailing_number(tactic));
-    prepared.payload = prepared.kernel->payload;
-    prepared.launch.task_count = prepared.kernel->grid;
-    prepared.launch.sizes = symbol_sizes(request);
+    PreparedRegion prepared =
+        prepare_kernel(generate_depthwise(c, request, trailing_number(tactic)), request);
     pack_weights(c, true, &prepared.launch);
+    return prepared;
+  }
+  if (const std::optional<TileShape> shape = parse_tile_tactic(tactic)) {
+    const LoopRequest request = loop_request(graph, region, c.epilogue, name);
+    PreparedRegion prepared = prepare_kernel(generate_convolution(c, request, *shape), request);
+    pack_weights(c, false, &prepared.launch);
     return prepared;
   }
   if (tactic == "loop") {

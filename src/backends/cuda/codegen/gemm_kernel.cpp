@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "backends/cuda/codegen/kernel_frame.h"
+#include "backends/cuda/codegen/tile_operands.h"
 #include "backends/cuda/codegen/wgmma.h"
 #include "base/check.h"
 
@@ -11,35 +12,46 @@ namespace stator::cuda {
 namespace {
 
 constexpr int kSharedBytes = 224 * 1024;  // of a multiprocessor, less what the system takes
-constexpr int kDepth = 64;                // of k in a stage: a row of 128 bytes
+constexpr int kPadding = 8;  // floats between rows of sums, so that they lie in other banks
 
-std::string num(int v) { return std::to_string(v); }
+std::string num(int64_t v) { return std::to_string(v); }
 
 /// How much of a multiprocessor a block takes, and how many stages that leaves it.
 struct Occupancy {
-  int threads, blocks, stages, stage_bytes;
+  int threads, blocks, stages, stage_bytes, shared_bytes;
 };
 
-Occupancy occupancy(int groups, int columns) {
+Occupancy occupancy(const TileShape& shape, int64_t steps) {
   Occupancy o{};
-  o.threads = 128 * groups + 32;
-  const int registers = (columns / 2 + 46 + 7) / 8 * 8;
-  o.stage_bytes = (64 * groups + columns) * kDepth * 2;
+  o.threads = 128 * shape.groups + 32;
+  const int registers = (shape.columns / 2 + 46 + 7) / 8 * 8;
+  o.stage_bytes = (64 * shape.groups + shape.columns) * kTileDepth * 2;
   o.blocks = std::clamp(65536 / (o.threads * registers), 1, 4);
   while (o.blocks > 1 && kSharedBytes / o.blocks / o.stage_bytes < 3) --o.blocks;
   o.stages = std::clamp((kSharedBytes / o.blocks - 2048) / o.stage_bytes, 2, 8);
+  const int64_t share = (steps + shape.split - 1) / shape.split;
+  o.stages = static_cast<int>(std::clamp<int64_t>(share, 2, o.stages));
+  o.shared_bytes = o.stages * o.stage_bytes;
+  const int sums = 64 * shape.groups * (shape.columns + kPadding) * 4;
+  if (shape.split > 1) o.shared_bytes = std::max(o.shared_bytes, sums);
+  o.shared_bytes += 1024;  // to begin at a multiple of that
   return o;
 }
 
-// Before it stand GROUPS, BN, STAGES, K_TILES, B_ROWS_ALONG_K, M, N. Ends before the epilogue.
+// Before it stand GROUPS, BN, SPLIT, STAGES, STEPS, BOX_ROWS, B_ROWS_ALONG_K, B_CONSTANT, N and the
+// operands' constants. ORIGIN, COPY_A and COPY_B are theirs. Ends before the epilogue.
 const char* const kMainLoop = R"(
   constexpr int BM = GROUPS * 64, A_BYTES = BM * 128, STAGE = A_BYTES + BN * 128;
+  constexpr int ASKED = BOX_ROWS * 128 + BN * 128;
   extern __shared__ __align__(1024) unsigned char memory[];
   __shared__ __align__(8) u64 barriers[2 * STAGES];
   const unsigned tiles_at = ((unsigned)__cvta_generic_to_shared(memory) + 1023u) & ~1023u;
   const unsigned full = (unsigned)__cvta_generic_to_shared(barriers), empty = full + 8 * STAGES;
   const int across = (N + BN - 1) / BN;
-  const int first_row = blockIdx.x / across * BM, first_column = blockIdx.x % across * BN;
+  const int rank = blockIdx.x % SPLIT, tile = blockIdx.x / SPLIT / across;
+  const int first_column = blockIdx.x / SPLIT % across * BN;
+  const int begin = rank * STEPS / SPLIT, steps = (rank + 1) * STEPS / SPLIT - begin;
+  @ORIGIN@
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (threadIdx.x == 0) {
 #pragma unroll
@@ -51,34 +63,38 @@ const char* const kMainLoop = R"(
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   }
   __syncthreads();
-  begin_kernel();
+  let_next_come();
   if (warp == GROUPS * 4) {  // asks for the tiles
     if (lane == 0) {
-      for (int t = 0; t < K_TILES; ++t) {
-        const int stage = t % STAGES, round = t / STAGES;
-        if (round > 0) barrier_wait(empty + 8 * stage, (round - 1) & 1);
-        const unsigned at = tiles_at + stage * STAGE, ready = full + 8 * stage;
-        barrier_expect(ready, STAGE);
-        copy_box(at, a.maps[0], ready, t * 64, first_row, 0, 0);
-        if (B_ROWS_ALONG_K) {
-#pragma unroll
-          for (int p = 0; p < BN / 64; ++p)
-            copy_box(at + A_BYTES + p * 8192, a.maps[1], ready, first_column + p * 64, t * 64, 0, 0);
-        } else {
-          copy_box(at + A_BYTES, a.maps[1], ready, t * 64, first_column, 0, 0);
-        }
+      const auto ask_b = [&](int i) {
+        const int t = begin + i;
+        const unsigned at = tiles_at + i % STAGES * STAGE, ready = full + 8 * (i % STAGES);
+        barrier_expect(ready, ASKED);
+        @COPY_B@
+      };
+      if (B_CONSTANT) {  // nobody writes them: they need not wait
+        for (int i = 0; i < STAGES && i < steps; ++i) ask_b(i);
+      }
+      wait_for_previous();
+      for (int i = 0; i < steps; ++i) {
+        const int t = begin + i;
+        const unsigned at = tiles_at + i % STAGES * STAGE, ready = full + 8 * (i % STAGES);
+        if (i >= STAGES) barrier_wait(empty + 8 * (i % STAGES), (i / STAGES - 1) & 1);
+        if (!B_CONSTANT || i >= STAGES) ask_b(i);
+        @COPY_A@
       }
     }
     return;
   }
+  wait_for_previous();
   float acc[BN / 2];
 #pragma unroll
   for (int i = 0; i < BN / 2; ++i) acc[i] = 0.0f;
   const int group = warp / 4;
 #pragma unroll 1
-  for (int t = 0; t < K_TILES; ++t) {
-    const int stage = t % STAGES;
-    barrier_wait(full + 8 * stage, t / STAGES & 1);
+  for (int i = 0; i < steps; ++i) {
+    const int stage = i % STAGES;
+    barrier_wait(full + 8 * stage, i / STAGES & 1);
     const unsigned at = tiles_at + stage * STAGE + group * 8192;
     const unsigned b_at = tiles_at + stage * STAGE + A_BYTES;
     wgmma_fence();
@@ -89,10 +105,9 @@ const char* const kMainLoop = R"(
     wgmma_commit();
     wgmma_wait<1>();
     // The tile before this one has been read.
-    if (lane == 0 && t > 0) barrier_arrive(empty + 8 * ((t - 1) % STAGES));
+    if (lane == 0 && i > 0) barrier_arrive(empty + 8 * ((i - 1) % STAGES));
   }
   wgmma_wait<0>();
-  const int low_row = first_row + group * 64 + warp % 4 * 16 + lane / 4;
 )";
 
 // Four lanes hold two neighbouring columns each of four groups of eight: each gets one group whole.
@@ -113,49 +128,89 @@ __device__ __forceinline__ void take_group(float (&v)[8]) {
 }
 )";
 
-/// Declares the epilogue's indices from `row` and `column`.
-PrintPoint point_of(const LoopRequest& request, const KernelScope& scope, SourceWriter& out) {
-  const std::vector<LoopDim>& dims = request.program->dims;
-  PrintPoint point;
-  point.index.assign(dims.size(), "");
-  point.index.back() = "column";
-  point.lane_dim = static_cast<int>(dims.size()) - 1;
-  point.lanes = 8;
-  std::string rest = "row";
-  for (size_t k = dims.size() - 1; k-- > 0;) {
-    if (dims[k].extent.is_constant(1)) {
-      point.index[k] = "0";
-      continue;
-    }
-    bool first = true;
-    for (size_t j = 0; j < k; ++j) first = first && dims[j].extent.is_constant(1);
-    const std::string extent = OpPrinter(scope, out, "").index(dims[k].extent, PrintPoint{}, "");
-    const std::string name = "i" + std::to_string(k);
-    out.line("const " + scope.index_type + " " + name + " = " +
-             (first ? rest : rest + " % " + extent) + ";");
-    point.index[k] = name;
-    if (!first) {
-      out.line("const " + scope.index_type + " rest" + name + " = " + rest + " / " + extent + ";");
-      rest = "rest" + name;
+// Every thread has eight neighbouring columns of a row in turn.
+const char* const kOwnSums = R"(
+#pragma unroll
+  for (int part = 0; part < BN / 32; ++part) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float sums[8];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) sums[i] = acc[part * 16 + i / 2 * 4 + 2 * r + i % 2];
+      take_group(sums);
+      const int tile_row = group * 64 + warp % 4 * 16 + lane / 4 + 8 * r;
+      const int column = first_column + part * 32 + (lane & 3) * 8;
+)";
+
+const char* const kClusterFunctions = R"(
+__device__ __forceinline__ void cluster_barrier() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\n"
+               "barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void add_peer(float* v, unsigned at, int rank) {
+  unsigned there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(at), "r"(rank));
+  float x, y, z, w;
+  asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(x), "=f"(y), "=f"(z), "=f"(w) : "r"(there) : "memory");
+  v[0] += x; v[1] += y; v[2] += z; v[3] += w;
+}
+)";
+
+// The blocks of a cluster lay down their sums, and each adds up its part of the tile.
+const char* const kSharedSums = R"(
+  constexpr int PITCH = BN + PADDING, VECTORS = BM * BN / 8, PART = VECTORS / SPLIT;
+  asm volatile("bar.sync 1, %0;" :: "n"(GROUPS * 128) : "memory");
+  {
+    const int row = group * 64 + warp % 4 * 16 + lane / 4;
+#pragma unroll
+    for (int i = 0; i < BN / 8; ++i) {
+#pragma unroll
+      for (int r = 0; r < 2; ++r)
+        asm volatile("st.shared.v2.f32 [%0], {%1, %2};"
+                     :: "r"(tiles_at + ((row + 8 * r) * PITCH + i * 8 + (lane & 3) * 2) * 4),
+                        "f"(acc[i * 4 + 2 * r]), "f"(acc[i * 4 + 2 * r + 1]) : "memory");
     }
   }
-  return point;
+  cluster_barrier();
+  for (int vector = threadIdx.x; vector < PART; vector += GROUPS * 128) {
+    {
+      float sums[8] = {};
+      const int at = rank * PART + vector, tile_row = at / (BN / 8);
+      const int column = first_column + at % (BN / 8) * 8;
+#pragma unroll
+      for (int peer = 0; peer < SPLIT; ++peer) {
+        const unsigned from = tiles_at + (tile_row * PITCH + at % (BN / 8) * 8) * 4;
+        add_peer(sums, from, peer);
+        add_peer(sums + 4, from + 16, peer);
+      }
+)";
+
+void replace(std::string& text, const std::string& mark, const std::string& with) {
+  for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at)) {
+    text.replace(at, mark.size(), with);
+    at += with.size();
+  }
 }
 
-std::string print_epilogue(const LoopRequest& request, const KernelScope& scope) {
+std::string main_loop(const TileOperands& operands) {
+  std::string text = kMainLoop;
+  replace(text, "@ORIGIN@", operands.origin);
+  replace(text, "@COPY_A@", operands.copy_a);
+  replace(text, "@COPY_B@", operands.copy_b);
+  return text;
+}
+
+/// The epilogue on `sums`, eight columns from `column` of row `tile_row`.
+std::string epilogue(const TileOperands& operands, const LoopRequest& request,
+                     const KernelScope& scope) {
   SourceWriter out;
-  out.line("#pragma unroll");
-  out.line("for (int part = 0; part < BN / 32; ++part) {");
-  out.line("#pragma unroll");
-  out.line("for (int r = 0; r < 2; ++r) {");
-  out.line("float sums[8];");
-  out.line("#pragma unroll");
-  out.line("for (int i = 0; i < 8; ++i) sums[i] = acc[part * 16 + i / 2 * 4 + 2 * r + i % 2];");
-  out.line("take_group(sums);");
-  out.line("const " + scope.index_type + " row = low_row + 8 * r;");
-  out.line("const " + scope.index_type + " column = first_column + part * 32 + (lane & 3) * 8;");
-  out.line("if (row < M && column < N) {");
-  const PrintPoint point = point_of(request, scope, out);
+  out.line("if (inside && column < N) {");
+  PrintPoint point;
+  point.index = operands.index;
+  point.index.emplace_back("column");
+  point.lane_dim = static_cast<int>(point.index.size()) - 1;
+  point.lanes = 8;
   OpPrinter ops(scope, out, "v");
   for (size_t id = 0; id < request.program->ops.size(); ++id) {
     if (request.program->ops[id].kind == LoopOpKind::kAccumulator) {
@@ -164,56 +219,58 @@ std::string print_epilogue(const LoopRequest& request, const KernelScope& scope)
   }
   for (const LoopStore& store : request.program->stores) ops.store(store, point);
   out.line("}");
-  out.line("}");
-  out.line("}");
-  return out.text();
+  return operands.place + out.text();
+}
+
+GeneratedKernel generate(const TileOperands& operands, const LoopRequest& request,
+                         const KernelScope& scope, const TileShape& shape) {
+  STATOR_CHECK(shape.columns % 32 == 0 && shape.columns <= 256 && shape.split <= 8,
+               request.name + " is cut into impossible tiles");
+  const Occupancy o = occupancy(shape, operands.steps);
+  const bool shared = shape.split > 1;
+  std::string s = "namespace " + request.name + "_space {" + kWgmmaFunctions;
+  s += shared ? kClusterFunctions : kTranspose;
+  s += wgmma_function("multiply", {shape.columns, false, operands.b_rows_along_k,
+                                   operands.dtype == DType::kBFloat16}) +
+       "}\n";
+  s += kernel_head(request, scope, num(o.threads) + ", " + num(o.blocks), 2, shape.split);
+  s += "  using namespace " + request.name + "_space;\n";
+  s += "  constexpr int GROUPS = " + num(shape.groups) + ", BN = " + num(shape.columns) +
+       ", SPLIT = " + num(shape.split) + ", STAGES = " + num(o.stages) +
+       ", STEPS = " + num(operands.steps) + ", BOX_ROWS = " + num(operands.box_rows) +
+       ", PADDING = " + num(kPadding) + ", N = " + num(operands.columns) + ";\n";
+  s += std::string("  constexpr bool B_ROWS_ALONG_K = ") +
+       (operands.b_rows_along_k ? "true" : "false") +
+       ", B_CONSTANT = " + (operands.b_constant ? "true" : "false") + ";\n";
+  s += operands.constants + main_loop(operands) + (shared ? kSharedSums : kOwnSums);
+  s += epilogue(operands, request, scope) + "    }\n  }\n";
+  if (shared) s += "  cluster_barrier();\n";
+  GeneratedKernel kernel;
+  kernel.source = s + "}\n";
+  kernel.payload.function = request.name;
+  kernel.payload.threads = o.threads;
+  kernel.payload.shared_bytes = o.shared_bytes;
+  kernel.payload.buffers = static_cast<int>(request.buffer_types.size());
+  kernel.payload.sizes = static_cast<int>(request.symbols.size());
+  kernel.payload.maps = operands.maps;
+  kernel.map_sizes = operands.map_sizes;
+  kernel.grid = operands.row_tiles *
+                Expr((operands.columns + shape.columns - 1) / shape.columns * shape.split);
+  return kernel;
 }
 
 }  // namespace
 
-bool is_tileable(const TiledProduct& p) {
-  if (p.dtype != DType::kFloat16 && p.dtype != DType::kBFloat16) return false;
-  const bool sizes = p.n.is_constant() && p.k.is_constant() && p.n.constant() % 8 == 0 &&
-                     p.n.constant() > 0 && p.k.constant() > 0;
-  return sizes && is_multiple(p.a_offset, 8) && is_multiple(p.lda, 8) &&
-         is_multiple(p.b_offset, 8) && is_multiple(p.ldb, 8);
+GeneratedKernel generate_product(const TiledProduct& product, const LoopRequest& request,
+                                 const TileShape& shape) {
+  const KernelScope scope = make_scope(request);
+  return generate(operands_of(product, request, scope, shape), request, scope, shape);
 }
 
-GeneratedKernel generate_product(const TiledProduct& p, const LoopRequest& request, int groups,
-                                 int columns) {
-  STATOR_CHECK(is_tileable(p) && columns % 32 == 0 && columns <= 256 &&
-                   (p.b_transposed || columns % 64 == 0),
-               request.name + " is no product for tiles");
+GeneratedKernel generate_convolution(const ConvolutionContraction& convolution,
+                                     const LoopRequest& request, const TileShape& shape) {
   const KernelScope scope = make_scope(request);
-  const Occupancy o = occupancy(groups, columns);
-  SourceWriter unused;
-  const std::string rows = OpPrinter(scope, unused, "").index(p.m, PrintPoint{}, "");
-  std::string s = "namespace " + request.name + "_space {" + kWgmmaFunctions + kTranspose;
-  s += wgmma_function("multiply", {columns, false, !p.b_transposed, p.dtype == DType::kBFloat16}) +
-       "}\n";
-  s += kernel_head(request, scope, num(o.threads) + ", " + num(o.blocks), 2);
-  s += "  using namespace " + request.name + "_space;\n";
-  s += "  constexpr int GROUPS = " + num(groups) + ", BN = " + num(columns) +
-       ", STAGES = " + num(o.stages) +
-       ", K_TILES = " + std::to_string((p.k.constant() + kDepth - 1) / kDepth) +
-       ", N = " + std::to_string(p.n.constant()) + ";\n";
-  s += std::string("  constexpr bool B_ROWS_ALONG_K = ") + (p.b_transposed ? "false" : "true") +
-       ";\n  const int M = (int)(" + rows + ");\n";
-  s += kMainLoop + print_epilogue(request, scope) + "}\n";
-  GeneratedKernel kernel;
-  kernel.source = s;
-  kernel.payload.function = request.name;
-  kernel.payload.threads = o.threads;
-  kernel.payload.shared_bytes = 1024 + o.stages * o.stage_bytes;
-  kernel.payload.buffers = static_cast<int>(request.buffer_types.size());
-  kernel.payload.sizes = static_cast<int>(request.symbols.size());
-  kernel.grid = ceil_div(p.m, Expr(64 * groups)) * ceil_div(p.n, Expr(columns));
-  kernel.payload.maps = {{p.a, p.dtype, {kDepth, 64 * groups, 1, 1}},
-                         {p.b, p.dtype, {kDepth, p.b_transposed ? columns : kDepth, 1, 1}}};
-  kernel.map_sizes = {p.a_offset, p.k, p.m, 1, 1, p.lda, 0, 0};
-  const Expr fast = p.b_transposed ? p.k : p.n, slow = p.b_transposed ? p.n : p.k;
-  kernel.map_sizes.insert(kernel.map_sizes.end(), {p.b_offset, fast, slow, 1, 1, p.ldb, 0, 0});
-  return kernel;
+  return generate(operands_of(convolution, request, scope, shape), request, scope, shape);
 }
 
 }  // namespace stator::cuda

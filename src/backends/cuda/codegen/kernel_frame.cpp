@@ -34,14 +34,16 @@ KernelScope make_scope(const LoopRequest& request) {
 }
 
 std::string kernel_head(const LoopRequest& request, const KernelScope& scope,
-                        const std::string& bounds, int maps) {
+                        const std::string& bounds, int maps, int cluster) {
   std::string s = "struct " + request.name + "_args {\n";
   if (maps > 0) s += "  TensorMap maps[" + std::to_string(maps) + "];\n";
   if (!request.buffer_types.empty()) s += "  void* b[" + num(request.buffer_types.size()) + "];\n";
   if (!request.symbols.empty()) s += "  i64 s[" + num(request.symbols.size()) + "];\n";
   s += "  i64* fault;\n};\n";
-  s += "extern \"C\" __global__ void __launch_bounds__(" + bounds + ") " + request.name +
-       "(const __grid_constant__ " + request.name + "_args a) {\n";
+  s += "extern \"C\" __global__ void ";
+  if (cluster > 1) s += "__cluster_dims__(" + std::to_string(cluster) + ", 1, 1) ";
+  s += "__launch_bounds__(" + bounds + ") " + request.name + "(const __grid_constant__ " +
+       request.name + "_args a) {\n";
   if (maps == 0) s += "  begin_kernel();\n";
   for (size_t i = 0; i < request.buffer_types.size(); ++i) {
     const std::string type = std::string(request.written[i] ? "" : "const ") +

@@ -39,15 +39,20 @@ std::vector<Expr> symbol_sizes(const LoopRequest& request) {
   return sizes;
 }
 
+PreparedRegion prepare_kernel(GeneratedKernel kernel, const LoopRequest& request) {
+  PreparedRegion prepared;
+  prepared.payload = kernel.payload;
+  prepared.launch.task_count = kernel.grid;
+  prepared.launch.sizes = symbol_sizes(request);
+  add_sizes(kernel.map_sizes, &prepared.launch.sizes);
+  prepared.kernel = std::move(kernel);
+  return prepared;
+}
+
 PreparedRegion prepare_loop(const RegionGraph& graph, const Region& region,
                             const LoopProgram& program, const std::string& name) {
   const LoopRequest request = loop_request(graph, region, program, name);
-  PreparedRegion prepared;
-  prepared.kernel = generate_loop(request);
-  prepared.payload = prepared.kernel->payload;
-  prepared.launch.task_count = prepared.kernel->grid;
-  prepared.launch.sizes = symbol_sizes(request);
-  return prepared;
+  return prepare_kernel(generate_loop(request), request);
 }
 
 void add_sizes(const std::vector<Expr>& more, std::vector<Expr>* sizes) {

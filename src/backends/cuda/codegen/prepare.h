@@ -18,6 +18,8 @@ int buffer_count(const Region& region);
 LoopRequest loop_request(const RegionGraph& graph, const Region& region, const LoopProgram& program,
                          const std::string& name);
 std::vector<Expr> symbol_sizes(const LoopRequest& request);
+/// A region that is one generated kernel.
+PreparedRegion prepare_kernel(GeneratedKernel kernel, const LoopRequest& request);
 PreparedRegion prepare_loop(const RegionGraph& graph, const Region& region,
                             const LoopProgram& program, const std::string& name);
 void add_sizes(const std::vector<Expr>& more, std::vector<Expr>* sizes);
@@ -33,6 +35,8 @@ void add_epilogue_kernel(const RegionGraph& graph, const Region& region, DType d
                          const Expr& elements, const Expr& row_length, const std::string& name,
                          PreparedRegion* prepared, std::optional<KernelPayload>* payload);
 
+/// Whether product_tactics() gave this one: a convolution of single points is a product too.
+bool is_product_tactic(const Region& region, const std::string& tactic);
 /// Empty when the region is no matrix product for the library or for tiles.
 std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& region,
                                     const Target& target);

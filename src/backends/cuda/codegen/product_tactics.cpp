@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cstdio>
-
 #include "backends/cuda/codegen/epilogue.h"
-#include "backends/cuda/codegen/gemm_kernel.h"
 #include "backends/cuda/codegen/op_printer.h"
 #include "backends/cuda/codegen/prepare.h"
+#include "backends/cuda/codegen/tile_shapes.h"
 #include "base/check.h"
 
 namespace stator::cuda {
 namespace {
+
+constexpr int64_t kFewBlocks = 264;  // twice the multiprocessors of an H100
 
 /// A product as the library takes it: one batch dim, each operand with a leading dimension.
 struct LibraryProduct {
@@ -236,40 +236,21 @@ std::optional<TiledProduct> tiled_product(const Region& region) {
   p.b = m->b.buffer;
   p.a_offset = m->a.offset;
   p.b_offset = m->b.offset;
+  p.b_constant = m->b_constant;
   p.lda = m->a.strides[rows];
   p.b_transposed = m->b.strides[rows].is_constant(1);
   p.ldb = m->b.strides[p.b_transposed ? rows + 1 : rows];
   const bool contiguous = m->a.strides[rows + 1].is_constant(1) &&
                           (p.b_transposed || m->b.strides[rows + 1].is_constant(1));
-  return contiguous && is_tileable(p) ? std::optional(p) : std::nullopt;
-}
-
-PreparedRegion prepare_tiled(const RegionGraph& graph, const Region& region, int groups,
-                             int columns, const std::string& name) {
-  const std::optional<TiledProduct> product = tiled_product(region);
-  STATOR_CHECK(product.has_value(), region.name + " is no product for tiles");
-  const LoopRequest request = loop_request(graph, region, epilogue_program(region), name);
-  PreparedRegion prepared;
-  prepared.kernel = generate_product(*product, request, groups, columns);
-  prepared.payload = prepared.kernel->payload;
-  prepared.launch.task_count = prepared.kernel->grid;
-  prepared.launch.sizes = symbol_sizes(request);
-  add_sizes(prepared.kernel->map_sizes, &prepared.launch.sizes);
-  return prepared;
-}
-
-/// Tiles worth timing: no wider than the product, small ones where it is small.
-std::vector<const char*> tile_shapes(const TiledProduct& p) {
-  const int64_t n = p.n.constant();
-  const bool few_rows = p.m.is_constant() && p.m.constant() <= 512;
-  if (n <= 32 && p.b_transposed) return {"2 32", "1 32"};
-  if (n <= 64) return {"2 64", "1 64"};
-  if (few_rows && p.b_transposed) return {"1 64", "1 32", "1 128"};
-  if (few_rows) return {"1 64", "1 128"};
-  return {"2 128", "2 256", "1 128", "1 64"};
+  return contiguous && tile_steps(p) > 0 ? std::optional(p) : std::nullopt;
 }
 
 }  // namespace
+
+bool is_product_tactic(const Region& region, const std::string& tactic) {
+  if (tactic.rfind("cublaslt", 0) == 0) return true;
+  return parse_tile_tactic(tactic).has_value() && tiled_product(region).has_value();
+}
 
 std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& region,
                                     const Target& target) {
@@ -283,20 +264,23 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
   if (target.capability != 90 || (level < 1 && p.has_value())) return tactics;
   const std::optional<TiledProduct> tiled = tiled_product(region);
   if (!tiled.has_value()) return tactics;
-  // Where the library does the epilogue too, it is hard to beat.
+  // Where the library does the epilogue too, it is hard to beat, but for small products.
   const bool complete = p.has_value() && p->epilogue.has_value();
-  if (complete && level < 4) return tactics;
-  for (const char* shape : tile_shapes(*tiled)) {
-    tactics.push_back({std::string("wgmma ") + shape});
+  for (const TileShape& shape : tile_shapes(*tiled, tile_proposals(level))) {
+    const Expr blocks = tile_count(*tiled, shape) * Expr(shape.split);
+    const bool few = blocks.is_constant() && blocks.constant() <= kFewBlocks;
+    if (!complete || level > 3 || few) tactics.push_back({tile_tactic(shape)});
   }
   return tactics;
 }
 
 PreparedRegion prepare_product(const RegionGraph& graph, const Region& region,
                                const std::string& tactic, const std::string& name, bool tf32) {
-  int groups = 0, columns = 0;
-  if (std::sscanf(tactic.c_str(), "wgmma %d %d", &groups, &columns) == 2) {
-    return prepare_tiled(graph, region, groups, columns, name);
+  if (const std::optional<TileShape> shape = parse_tile_tactic(tactic)) {
+    const std::optional<TiledProduct> product = tiled_product(region);
+    STATOR_CHECK(product.has_value(), region.name + " is no product for tiles");
+    const LoopRequest request = loop_request(graph, region, epilogue_program(region), name);
+    return prepare_kernel(generate_product(*product, request, *shape), request);
   }
   std::optional<LibraryProduct> p = product_of(graph, region);
   STATOR_CHECK(p.has_value(), region.name + " is no product for cuBLASLt");

@@ -15,13 +15,21 @@ const char* const kPrelude = R"(typedef long long i64;
 #define INFINITY __int_as_float(0x7f800000)
 #define NAN __int_as_float(0x7fffffff)
 template <typename T, int N> struct alignas(sizeof(T) * N) Vec { T e[N]; };
-// Waits for the kernel before this one, and lets the next one's blocks come (programmatic dependent
-// launch, compute capability 9.0): KernelPayload::overlaps.
-__device__ __forceinline__ void begin_kernel() {
+// Programmatic dependent launch (compute capability 9.0), KernelPayload::overlaps: waits for the
+// kernel before this one; lets the next one's blocks come.
+__device__ __forceinline__ void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void let_next_come() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");
 #endif
+}
+__device__ __forceinline__ void begin_kernel() {
+  wait_for_previous();
+  let_next_come();
 }
 struct alignas(64) TensorMap { unsigned long long words[16]; };
 __device__ __forceinline__ float bf16_to_f32(unsigned short h) {

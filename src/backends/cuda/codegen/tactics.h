@@ -4,7 +4,8 @@
 //   loop          a generated kernel for the whole region
 //   cublaslt N    the N-th algorithm that cuBLASLt proposes (and an epilogue kernel, where it is
 //                 none that the library has)
-//   wgmma G C     a generated product in tiles of G x 64 rows and C columns
+//   wgmma G C S   a generated product or convolution in tiles of G x 64 rows and C columns, for
+//                 each of which S blocks share the depth
 //   cudnn N       the N-th plan that cuDNN proposes
 //   depthwise V   a generated depthwise convolution, V channels a thread
 //   tiles N       generated attention in tiles of N queries

@@ -14,11 +14,11 @@ constexpr size_t kMapWords = sizeof(TensorMap) / sizeof(uint64_t);
 Status encode_map(const TensorMapPayload& payload, char* base, const int64_t* sizes, void* map) {
   const int64_t element = dtype_bytes(payload.dtype);
   unsigned long long extents[4], strides[3];
-  unsigned box[4];
-  const unsigned steps[4] = {1, 1, 1, 1};
+  unsigned box[4], steps[4];
   for (size_t i = 0; i < 4; ++i) {
     extents[i] = static_cast<unsigned long long>(std::max<int64_t>(1, sizes[1 + i]));
     box[i] = static_cast<unsigned>(payload.box[i]);
+    steps[i] = static_cast<unsigned>(payload.steps[i]);
   }
   for (size_t i = 0; i < 3; ++i) {
     // Nothing steps along an extent of one: its stride may be anything that a map takes.

@@ -16,8 +16,10 @@ json to_json(const KernelPayload& p) {
             {"sizes", p.sizes}};
   if (p.overlaps) j["overlaps"] = true;
   for (const TensorMapPayload& map : p.maps) {
-    j["maps"].push_back(
-        {{"buffer", map.buffer}, {"dtype", dtype_name(map.dtype)}, {"box", map.box}});
+    j["maps"].push_back({{"buffer", map.buffer},
+                         {"dtype", dtype_name(map.dtype)},
+                         {"box", map.box},
+                         {"steps", map.steps}});
   }
   return j;
 }
@@ -107,11 +109,15 @@ KernelPayload kernel_of(const json& j) {
     throw std::invalid_argument("a launch out of range");
   }
   for (const json& j_map : j.value("maps", json::array())) {
-    TensorMapPayload map{j_map.at("buffer"), dtype_of(j_map, "dtype"), j_map.at("box")};
-    const bool fits = std::all_of(map.box.begin(), map.box.end(),
-                                  [](int extent) { return extent >= 1 && extent <= 256; });
-    if (map.buffer < 0 || map.buffer >= p.buffers || map.box.size() != 4 || !fits ||
-        dtype_bytes(map.dtype) != 2 || p.maps.size() == 8) {
+    TensorMapPayload map{j_map.at("buffer"), dtype_of(j_map, "dtype"), j_map.at("box"),
+                         j_map.at("steps")};
+    const auto within = [](const std::vector<int>& values, int most) {
+      return values.size() == 4 && std::all_of(values.begin(), values.end(), [&](int value) {
+               return value >= 1 && value <= most;
+             });
+    };
+    if (map.buffer < 0 || map.buffer >= p.buffers || !within(map.box, 256) ||
+        !within(map.steps, 8) || dtype_bytes(map.dtype) != 2 || p.maps.size() == 8) {
       throw std::invalid_argument("a tensor map out of range");
     }
     p.maps.push_back(std::move(map));

@@ -21,7 +21,8 @@ namespace stator::cuda {
 struct TensorMapPayload {
   int buffer = 0;
   DType dtype = DType::kFloat16;
-  std::vector<int> box;  // fastest dim first
+  std::vector<int> box;                   // fastest dim first
+  std::vector<int> steps = {1, 1, 1, 1};  // between elements of the box that are taken
 };
 inline constexpr int kMapSizes = 8;  // offset, four extents, three strides, fastest first
 

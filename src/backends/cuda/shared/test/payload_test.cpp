@@ -23,8 +23,8 @@ TEST(Payload, ReadsBackWhatItPrints) {
   conv.buffers = 3;
   for (const Payload& payload :
        {Payload(gemm), Payload(conv),
-        Payload(
-            KernelPayload{"k", 0, 128, 1024, 2, 1, {{1, DType::kBFloat16, {64, 128, 1, 1}}}, true}),
+        Payload(KernelPayload{
+            "k", 0, 128, 1024, 2, 1, {{1, DType::kBFloat16, {64, 128, 1, 1}, {1, 2, 1, 1}}}, true}),
         Payload(AttentionPayload{DType::kFloat16, 0, 1, 2, 3, 0.125, 4}),
         Payload(HostPayload{"1 1 sort {axis = 0, descending = false}"})}) {
     const std::string text = print_payload(payload);

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/cuda/codegen/tile_shapes.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+namespace stator::cuda {
+namespace {
+
+// Of an H100 or H200, measured: what a multiprocessor multiplies and what it gets from the L2
+// cache, and what a block takes besides.
+constexpr double kMultiprocessors = 132;
+constexpr double kFlopsPerUs = 5.0e6;
+constexpr double kBytesPerUs = 5.5e4;
+constexpr double kBlockUs = 1.0, kClusterUs = 1.0;
+constexpr double kSumsPerUs = 6.0e3;  // through an epilogue
+constexpr int64_t kLeastSteps = 2;    // for a block
+constexpr double kUnknownTiles = 1000;
+
+/// Microseconds of a product in `tiles` tiles of `steps` steps.
+double estimate(const TileShape& shape, double tiles, int64_t steps) {
+  const double rows = 64 * shape.groups, columns = shape.columns;
+  const auto share = static_cast<double>((steps + shape.split - 1) / shape.split);
+  const double load = (rows + columns) * 128 * share / kBytesPerUs;
+  const double multiply = rows * columns * 128 * share / kFlopsPerUs;
+  const double finish = rows * columns / shape.split / kSumsPerUs;
+  // Small blocks share a multiprocessor: one ends while another multiplies.
+  const double blocks = tiles * shape.split / kMultiprocessors;
+  const double own = std::max(load, multiply) + kBlockUs + (shape.split > 1 ? kClusterUs : 0);
+  const double rounds = std::max(1.0, blocks);
+  return rounds * std::max(load, multiply) + own - std::max(load, multiply) + rounds * finish;
+}
+
+template <typename Contraction>
+std::vector<TileShape> best(const Contraction& contraction, int64_t columns, bool rows_along_k,
+                            size_t count) {
+  const int64_t steps = tile_steps(contraction);
+  std::vector<std::pair<double, TileShape>> all;
+  for (const int wide : {32, 64, 96, 128, 192, 256}) {
+    if ((rows_along_k && wide % 64 != 0) || (wide > 32 && wide - 32 >= columns)) continue;
+    for (const int groups : {1, 2}) {
+      for (int split = 1; split <= 8; split *= 2) {
+        const TileShape shape{groups, wide, split};
+        const Expr tiles = tile_count(contraction, shape);
+        if (split > 1 && (!tiles.is_constant() || steps / split < kLeastSteps)) break;
+        const double number =
+            tiles.is_constant() ? static_cast<double>(tiles.constant()) : kUnknownTiles;
+        all.emplace_back(estimate(shape, number, steps), shape);
+      }
+    }
+  }
+  std::stable_sort(all.begin(), all.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<TileShape> shapes;
+  for (size_t i = 0; i < all.size() && i < count; ++i) shapes.push_back(all[i].second);
+  return shapes;
+}
+
+}  // namespace
+
+std::string tile_tactic(const TileShape& shape) {
+  return "wgmma " + std::to_string(shape.groups) + " " + std::to_string(shape.columns) + " " +
+         std::to_string(shape.split);
+}
+
+std::optional<TileShape> parse_tile_tactic(const std::string& tactic) {
+  TileShape shape;
+  if (std::sscanf(tactic.c_str(), "wgmma %d %d %d", &shape.groups, &shape.columns, &shape.split) !=
+      3) {
+    return std::nullopt;
+  }
+  return shape;
+}
+
+std::vector<TileShape> tile_shapes(const TiledProduct& product, size_t count) {
+  return best(product, product.n.constant(), !product.b_transposed, count);
+}
+
+std::vector<TileShape> tile_shapes(const ConvolutionContraction& convolution, size_t count) {
+  return best(convolution, convolution.w_shape[0].constant(), false, count);
+}
+
+size_t tile_proposals(int optimization_level) {
+  if (optimization_level < 3) return optimization_level < 1 ? 1 : 2;
+  return optimization_level == 3 ? 4 : 12;
+}
+
+}  // namespace stator::cuda
