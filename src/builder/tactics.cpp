@@ -108,13 +108,15 @@ Status run_contests(const RegionGraph& graph, const std::vector<RegionGroup>& gr
     double best = 1e30;
     for (const Tactic& tactic : contest.candidates) {
       const int index = kernel++;
+      const Clock::time_point start = Clock::now();
       Trial trial(graph, region, backend, tactic, sizes, memory);
       if (!trial.prepare()) {
         continue;
       }
       const double us = trial.time(*code, index, options.timing_iterations);
       ++stats->tactics_timed;
-      STATOR_LOG(kDebug, region.name + ": " + tactic.name + " " + std::to_string(us) + " us");
+      STATOR_LOG(kDebug, region.name + ": " + tactic.name + " " + std::to_string(us) + " us, in " +
+                             std::to_string(1e3 * seconds_since(start)) + " ms");
       if (us < best) {
         best = us;
         (*chosen)[contest.group] = tactic;

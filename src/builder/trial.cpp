@@ -80,6 +80,13 @@ Result<const TensorData*> TrialMemory::unfilled(size_t slot, int64_t bytes) {
   return take(slot, Contents::kAnything, bytes);
 }
 
+Result<int64_t*> TrialMemory::fault() {
+  if (fault_.data == nullptr) {
+    STATOR_TRY(fault_, backend_.executor().allocate_shared(64, &fault_word_));
+  }
+  return static_cast<int64_t*>(fault_word_);
+}
+
 Result<const TensorData*> TrialMemory::constant(const TensorData& source,
                                                 const std::string& recipe) {
   const std::pair<const void*, std::string> key(source.data, recipe);
@@ -131,13 +138,11 @@ bool Trial::prepare() {
   if (!tasks.has_value() || !scratch.has_value()) {
     return false;
   }
-  void* fault = nullptr;
-  Result<TensorData> fault_memory = backend_.executor().allocate_shared(64, &fault);
-  if (!fault_memory.ok()) {
+  Result<int64_t*> fault = memory_.fault();
+  if (!fault.ok()) {
     return false;
   }
-  fault_ = std::move(fault_memory).value();
-  args_ = {pointers_.data(), values_.data(), static_cast<int64_t*>(fault)};
+  args_ = {pointers_.data(), values_.data(), *fault};
   step_.args = &args_;
   step_.task_count = *tasks;
   step_.scratch_bytes = align_up(*scratch);

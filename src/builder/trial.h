@@ -26,6 +26,8 @@ class TrialMemory {
   Result<const TensorData*> unfilled(size_t slot, int64_t bytes);
   /// A constant's bytes, packed by `recipe` ("": as they are), where kernels reach them.
   Result<const TensorData*> constant(const TensorData& source, const std::string& recipe);
+  /// Where kernels report faults; nobody reads it.
+  Result<int64_t*> fault();
   /// Constants of the regions before are needed no more.
   void forget_constants() { constants_.clear(); }
 
@@ -40,6 +42,8 @@ class TrialMemory {
   std::map<std::pair<size_t, Contents>, TensorData> buffers_;
   std::map<std::pair<const void*, std::string>, TensorData> constants_;
   std::map<Contents, std::vector<char>> patterns_;
+  TensorData fault_;
+  void* fault_word_ = nullptr;
 };
 
 /// One candidate made ready to run.
@@ -77,7 +81,6 @@ class Trial {
   std::vector<TensorData> cold_;
   std::vector<void*> pointers_;
   std::vector<int64_t> values_;
-  TensorData fault_;
   KernelArgs args_{};
   BoundStep step_;
   void* scratch_ = nullptr;

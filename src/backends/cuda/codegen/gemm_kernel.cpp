@@ -12,6 +12,7 @@ namespace stator::cuda {
 namespace {
 
 constexpr int kSharedBytes = 224 * 1024;  // of a multiprocessor, less what the system takes
+constexpr int64_t kFewBlocks = 132;
 constexpr int kPadding = 8;  // floats between rows of sums, so that they lie in other banks
 
 std::string num(int64_t v) { return std::to_string(v); }
@@ -21,7 +22,7 @@ struct Occupancy {
   int threads, blocks, stages, stage_bytes, shared_bytes;
 };
 
-Occupancy occupancy(const TileShape& shape, int64_t steps) {
+Occupancy occupancy(const TileShape& shape, int64_t steps, const Expr& grid) {
   Occupancy o{};
   o.threads = 128 * shape.groups + 32;
   const int registers = (shape.columns / 2 + 46 + 7) / 8 * 8;
@@ -29,6 +30,9 @@ Occupancy occupancy(const TileShape& shape, int64_t steps) {
   o.blocks = std::clamp(65536 / (o.threads * registers), 1, 4);
   while (o.blocks > 1 && kSharedBytes / o.blocks / o.stage_bytes < 3) --o.blocks;
   o.stages = std::clamp((kSharedBytes / o.blocks - 2048) / o.stage_bytes, 2, 8);
+  // With a block or two for each multiprocessor there is room for more that is on its way.
+  const bool few = grid.is_constant() && grid.constant() <= kFewBlocks;
+  if (few) o.stages = std::clamp((kSharedBytes / 2 - 2048) / o.stage_bytes, o.stages, 16);
   const int64_t share = (steps + shape.split - 1) / shape.split;
   o.stages = static_cast<int>(std::clamp<int64_t>(share, 2, o.stages));
   o.shared_bytes = o.stages * o.stage_bytes;
@@ -226,7 +230,9 @@ GeneratedKernel generate(const TileOperands& operands, const LoopRequest& reques
                          const KernelScope& scope, const TileShape& shape) {
   STATOR_CHECK(shape.columns % 32 == 0 && shape.columns <= 256 && shape.split <= 8,
                request.name + " is cut into impossible tiles");
-  const Occupancy o = occupancy(shape, operands.steps);
+  const Expr grid = operands.row_tiles *
+                    Expr((operands.columns + shape.columns - 1) / shape.columns * shape.split);
+  const Occupancy o = occupancy(shape, operands.steps, grid);
   const bool shared = shape.split > 1;
   std::string s = "namespace " + request.name + "_space {" + kWgmmaFunctions;
   s += shared ? kClusterFunctions : kTranspose;
@@ -254,8 +260,7 @@ GeneratedKernel generate(const TileOperands& operands, const LoopRequest& reques
   kernel.payload.sizes = static_cast<int>(request.symbols.size());
   kernel.payload.maps = operands.maps;
   kernel.map_sizes = operands.map_sizes;
-  kernel.grid = operands.row_tiles *
-                Expr((operands.columns + shape.columns - 1) / shape.columns * shape.split);
+  kernel.grid = grid;
   return kernel;
 }
 

@@ -8,7 +8,7 @@
 namespace stator::cuda {
 namespace {
 
-constexpr int64_t kFewBlocks = 264;  // twice the multiprocessors of an H100
+constexpr double kLargeFlops = 1e10;
 
 /// A product as the library takes it: one batch dim, each operand with a leading dimension.
 struct LibraryProduct {
@@ -264,12 +264,14 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
   if (target.capability != 90 || (level < 1 && p.has_value())) return tactics;
   const std::optional<TiledProduct> tiled = tiled_product(region);
   if (!tiled.has_value()) return tactics;
-  // Where the library does the epilogue too, it is hard to beat, but for small products.
+  // Where the library does the epilogue too, it is hard to beat at large products.
   const bool complete = p.has_value() && p->epilogue.has_value();
+  const bool small =
+      tiled->m.is_constant() &&
+      2.0 * tiled->m.constant() * tiled->n.constant() * tiled->k.constant() < kLargeFlops;
+  if (complete && !small && level < 4) return tactics;
   for (const TileShape& shape : tile_shapes(*tiled, tile_proposals(level))) {
-    const Expr blocks = tile_count(*tiled, shape) * Expr(shape.split);
-    const bool few = blocks.is_constant() && blocks.constant() <= kFewBlocks;
-    if (!complete || level > 3 || few) tactics.push_back({tile_tactic(shape)});
+    tactics.push_back({tile_tactic(shape)});
   }
   return tactics;
 }

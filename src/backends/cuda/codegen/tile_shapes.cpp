@@ -2,34 +2,40 @@
 #include "backends/cuda/codegen/tile_shapes.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <utility>
 
 namespace stator::cuda {
 namespace {
 
-// Of an H100 or H200, measured: what a multiprocessor multiplies and what it gets from the L2
-// cache, and what a block takes besides.
+// Of an H100 or H200, measured.
 constexpr double kMultiprocessors = 132;
-constexpr double kFlopsPerUs = 5.0e6;
-constexpr double kBytesPerUs = 5.5e4;
-constexpr double kBlockUs = 1.0, kClusterUs = 1.0;
-constexpr double kSumsPerUs = 6.0e3;  // through an epilogue
+constexpr double kFlopsPerUs = 5.0e6;            // of a multiprocessor
+constexpr double kBytesPerUs = 6.4e4;            // into one of them …
+constexpr double kCacheBytesPerUs = 5.5e6;       // … and into all together
+constexpr double kStartUs = 2.0;                 // of a kernel
+constexpr double kClusterUs = 2.0;               // besides, of a round of clusters
+constexpr double kClusterMultiprocessors = 128;  // a block each, and not all find room
+constexpr double kSumsPerUs = 6.0e3;  // through an epilogue, or to a cluster's other blocks
 constexpr int64_t kLeastSteps = 2;    // for a block
 constexpr double kUnknownTiles = 1000;
 
 /// Microseconds of a product in `tiles` tiles of `steps` steps.
 double estimate(const TileShape& shape, double tiles, int64_t steps) {
-  const double rows = 64 * shape.groups, columns = shape.columns;
+  const double rows = 64 * shape.groups, columns = shape.columns, blocks = tiles * shape.split;
   const auto share = static_cast<double>((steps + shape.split - 1) / shape.split);
-  const double load = (rows + columns) * 128 * share / kBytesPerUs;
+  const double rate = std::min(kBytesPerUs, kCacheBytesPerUs / std::min(blocks, kMultiprocessors));
+  const double load = (rows + columns) * 128 * share / rate;
   const double multiply = rows * columns * 128 * share / kFlopsPerUs;
-  const double finish = rows * columns / shape.split / kSumsPerUs;
+  const double sums = rows * columns / kSumsPerUs;
+  if (shape.split > 1) {
+    const double rounds = std::ceil(blocks / kClusterMultiprocessors);
+    return kStartUs + rounds * (kClusterUs + std::max(load, multiply) + sums + sums / shape.split);
+  }
   // Small blocks share a multiprocessor: one ends while another multiplies.
-  const double blocks = tiles * shape.split / kMultiprocessors;
-  const double own = std::max(load, multiply) + kBlockUs + (shape.split > 1 ? kClusterUs : 0);
-  const double rounds = std::max(1.0, blocks);
-  return rounds * std::max(load, multiply) + own - std::max(load, multiply) + rounds * finish;
+  const double rounds = std::max(1.0, blocks / kMultiprocessors);
+  return kStartUs + rounds * (std::max(load, multiply) + sums);
 }
 
 template <typename Contraction>
