@@ -44,17 +44,22 @@ struct TensorInfo {
 class Engine {
  public:
   /// kIo, kInvalidFile, kIncompatible (another version, or instructions that this CPU lacks, by
-  /// name).
-  static Result<std::shared_ptr<const Engine>> load(const std::string& path);
-  static Result<std::shared_ptr<const Engine>> from_bytes(TensorData bytes,
-                                                          const std::string& name);
-  static Result<std::shared_ptr<const Engine>> from_plan(Plan plan);
+  /// name), kInvalidArgument (no such device). `device_index`: which of several GPUs it runs on;
+  /// kCurrentDevice: the calling thread's.
+  static Result<std::shared_ptr<const Engine>> load(const std::string& path,
+                                                    int device_index = kCurrentDevice);
+  static Result<std::shared_ptr<const Engine>> from_bytes(TensorData bytes, const std::string& name,
+                                                          int device_index = kCurrentDevice);
+  static Result<std::shared_ptr<const Engine>> from_plan(Plan plan,
+                                                         int device_index = kCurrentDevice);
+  static constexpr int kCurrentDevice = -1;
   ~Engine();
 
   const std::vector<TensorInfo>& inputs() const;
   const std::vector<TensorInfo>& outputs() const;
   /// "cpu", "cuda", …: where inputs and outputs lie. Host memory unless it is a device of its own.
   const std::string& device() const;
+  int device_index() const;
   bool host_memory() const;
   /// Memory of the engine's device, for inputs and outputs, and copies to and from it.
   Result<TensorData> allocate(int64_t size_bytes, void** writable) const;

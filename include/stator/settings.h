@@ -37,7 +37,7 @@ struct CompilationSettings {
   int64_t cpu_memory_budget = 0;  // bytes for each engine's build: larger parts are split; 0: none
   double build_time_budget = 0;   // seconds; 0: none
   std::string timing_cache_path;  // "": none
-  std::string device = "cpu";     // backend: "cpu", "reference", "cuda"
+  std::string device = "cpu";     // backend: "cpu", "reference", "cuda", "cuda:1"
   std::set<std::string> disabled_passes;     // own
   std::string dump_directory;                // own: every form after every pass; "": none
   std::map<std::string, int64_t> opt_sizes;  // own: symbol → value at which tactics are timed

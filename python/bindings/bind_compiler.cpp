@@ -253,6 +253,7 @@ void bind_compiler(nb::module_& m) {
       .def("fallbacks", &fallback_list)
       .def("value", [](const Compilation& c, ValueId id) { return value_object(c.graph(), id); })
       .def("constant_bytes", &constant_bytes)
+      .def_prop_ro("device", [](const Compilation& c) { return c.graph().engine_device; })
       .def_prop_ro("supported_operators",
                    [](const Compilation& c) { return c.partitions().supported_operators; })
       .def_prop_ro("total_operators",

@@ -27,7 +27,7 @@ class EngineCall {
   explicit EngineCall(std::shared_ptr<Engine> engine)
       : engine_(std::move(engine)), context_(engine_) {
     const size_t inputs = engine_->inputs().size();
-    device_ = {engine_->device() == "cuda" ? dlpack::kCuda : dlpack::kCpu, 0};
+    device_ = {engine_->device() == "cuda" ? dlpack::kCuda : dlpack::kCpu, engine_->device_index()};
     addresses_.resize(inputs);
     kept_.resize(inputs);
     for (const TensorInfo& info : engine_->inputs()) {
@@ -136,9 +136,12 @@ class EngineCall {
 
   void check(const TensorInfo& info, const dlpack::Tensor& view) const {
     if (view.device.type != device_.type || view.device.id != device_.id) {
-      const char* where = device_.type == dlpack::kCuda
-                              ? "' is not on the GPU, where this engine runs; move it with .cuda()"
-                              : "' is not on the CPU, where this engine runs; move it with .cpu()";
+      const std::string gpu = std::to_string(device_.id);
+      const std::string where =
+          device_.type == dlpack::kCuda
+              ? "' is not on cuda:" + gpu + ", where this engine runs; move it with .cuda(" + gpu +
+                    ")"
+              : "' is not on the CPU, where this engine runs; move it with .cpu()";
       throw nb::value_error(("input '" + info.name + where).c_str());
     }
     if (!matches(view.dtype, info.dtype)) {
@@ -201,17 +204,20 @@ void bind_engine(nb::module_& m) {
   nb::class_<Engine>(m, "Engine", "A compiled model: immutable, shared by threads.")
       .def_static(
           "load",
-          [](const std::string& path) { return shared(value_or_raise(Engine::load(path))); },
-          nb::arg("path"))
+          [](const std::string& path, int device_index) {
+            return shared(value_or_raise(Engine::load(path, device_index)));
+          },
+          nb::arg("path"), nb::arg("device_index") = Engine::kCurrentDevice)
       .def_static(
           "from_bytes",
-          [](nb::bytes bytes, const std::string& name) {
+          [](nb::bytes bytes, const std::string& name, int device_index) {
             void* writable = nullptr;
             TensorData data = TensorData::allocate(static_cast<int64_t>(bytes.size()), &writable);
             std::memcpy(writable, bytes.c_str(), bytes.size());
-            return shared(value_or_raise(Engine::from_bytes(std::move(data), name)));
+            return shared(value_or_raise(Engine::from_bytes(std::move(data), name, device_index)));
           },
-          nb::arg("bytes"), nb::arg("name") = "engine")
+          nb::arg("bytes"), nb::arg("name") = "engine",
+          nb::arg("device_index") = Engine::kCurrentDevice)
       .def(
           "save", [](const Engine& e, const std::string& path) { check_or_raise(e.save(path)); },
           nb::arg("path"))
@@ -223,6 +229,8 @@ void bind_engine(nb::module_& m) {
       .def_prop_ro("inputs", [](const Engine& e) { return infos(e.inputs()); })
       .def_prop_ro("outputs", [](const Engine& e) { return infos(e.outputs()); })
       .def_prop_ro("scalar_input_count", &Engine::scalar_input_count)
+      .def_prop_ro("device", &Engine::device)
+      .def_prop_ro("device_index", &Engine::device_index)
       .def_prop_ro("metadata", &Engine::metadata)
       .def_prop_ro("weight_bytes", &Engine::weight_bytes);
   nb::class_<EngineCall>(m, "EngineCall",

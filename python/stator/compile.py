@@ -64,7 +64,7 @@ def build_engines(
         name = segment["name"]
         try:
             key = store.key(compilation, index)
-            if (cached := store.load(key, name)) is not None:
+            if (cached := store.load(key, name, compilation.device)) is not None:
                 engines[name] = EngineModule(cached, name, {"cached": True}, segment["symbols"])
                 continue
             with _progress(name) as progress:

@@ -20,6 +20,12 @@ class _Callers(threading.local):
         self.call = _native.EngineCall(engine)
 
 
+def _index_of(device: Any) -> int:
+    """The number of a GPU; -1, the current one, where `device` names none."""
+    named = None if device is None else torch.device(str(device))
+    return -1 if named is None or named.type != "cuda" or named.index is None else named.index
+
+
 class Engine:
     """A compiled model: immutable, shared by threads.
 
@@ -32,20 +38,24 @@ class Engine:
         self._callers = _Callers(native)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Engine:
+    def load(cls, path: str | PathLike[str], device: Any = None) -> Engine:
         """Map an engine file.
+
+        Args:
+            path: of the file.
+            device: the GPU that it runs on ("cuda:1", a torch.device); None: PyTorch's current one.
 
         Raises:
             OSError: the file cannot be read.
             InvalidFileError: it is damaged or no engine file.
             IncompatibleError: made by another version, or for instructions that this CPU lacks.
         """
-        return cls(_native.Engine.load(fspath(path)))
+        return cls(_native.Engine.load(fspath(path), _index_of(device)))
 
     @classmethod
-    def from_bytes(cls, data: bytes, name: str = "engine") -> Engine:
-        """The engine whose file has these bytes."""
-        return cls(_native.Engine.from_bytes(data, name))
+    def from_bytes(cls, data: bytes, name: str = "engine", device: Any = None) -> Engine:
+        """The engine whose file has these bytes; `device` as in load()."""
+        return cls(_native.Engine.from_bytes(data, name, _index_of(device)))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the engine file (to a temporary name, then renamed)."""

@@ -89,12 +89,12 @@ class DiskEngineCache(BaseEngineCache):
         except OSError as error:
             logger.warning("an engine was not cached in %r: %s", str(self.folder), error)
 
-    def load_engine(self, hash: str) -> Engine | None:
-        """Map the file, and note that it was used."""
+    def load_engine(self, hash: str, device: str) -> Engine | None:
+        """Map the file for a device, and note that it was used."""
         path = self.path(hash)
         if not path.exists():
             return None
-        engine = Engine.load(path)
+        engine = Engine.load(path, device)
         with contextlib.suppress(OSError):
             os.utime(path)
         return engine
@@ -148,16 +148,16 @@ class EngineStore:
         """The engine's key; None when nothing is cached."""
         return engine_key(compilation, index, self.settings) if self.active else None
 
-    def load(self, key: str | None, name: str) -> Engine | None:
-        """The cached engine; a damaged one is a miss, with a warning."""
+    def load(self, key: str | None, name: str, device: str) -> Engine | None:
+        """The cached engine on a device; a damaged one is a miss, with a warning."""
         if key is None or not self.settings.reuse_cached_engines:
             return None
         try:
             if isinstance(self.cache, DiskEngineCache):
-                engine = self.cache.load_engine(key)
+                engine = self.cache.load_engine(key, device)
             else:
                 blob = self.cache.load(key)
-                engine = None if blob is None else Engine.from_bytes(blob, name)
+                engine = None if blob is None else Engine.from_bytes(blob, name, device)
         except (_native.StatorError, ValueError, OSError) as error:
             logger.warning("the cached engine %s is not used: %s", key, error)
             return None

@@ -41,7 +41,7 @@ class HandedOver:
     objects: list[Any] = field(default_factory=list)
     tensors: dict[int, torch.Tensor] = field(default_factory=dict)  # value id → weight or constant
     hints: dict[str, int] = field(default_factory=dict)  # symbol → the size seen while tracing
-    device: str = "cpu"  # "cuda" when an input or weight lies there
+    device: str = "cpu"  # "cuda:0" when an input or weight lies there, the first that does
 
 
 def _expr(value: Any) -> int | str:
@@ -251,8 +251,10 @@ class _HandOver:
                 tensor = None
         else:
             value_spec = _value_spec(node.name, value)
-        if isinstance(value, torch.Tensor) and value.device.type == "cuda":
-            self.out.device = "cuda"
+        for held in (value, spec.tensor):
+            on_gpu = isinstance(held, torch.Tensor) and held.device.type == "cuda"
+            if on_gpu and self.out.device == "cpu":
+                self.out.device = str(held.device)
         value_id = self.out.graph.add_input(spec.kind, value_spec, spec.target, tensor)
         self.values[node] = value_id
         if spec.tensor is not None:

@@ -29,7 +29,8 @@ from stator.program import EngineModule
 
 __all__ = ["load", "save"]
 
-_engines: dict[str, Engine] = {}  # by digest: the operator's calls share them
+# By digest and device: the operator's calls share them.
+_engines: dict[tuple[str, torch.device | None], Engine] = {}
 
 
 @torch.library.custom_op("tensorrt::execute_engine", mutates_args=())
@@ -39,12 +40,14 @@ def execute_engine(
     """Run the engine whose file's bytes are `engine`."""
     described = json.loads(spec)
     digest = described["digest"]
-    loaded = _engines.get(digest)
+    device = inputs[0].device if inputs else None
+    loaded = _engines.get((digest, device))
     if loaded is None:
         data = engine.cpu().numpy().tobytes()
         if hashlib.sha256(data).hexdigest() != digest:
             raise ValueError("the engine in this program is damaged: its bytes have another digest")
-        loaded = _engines[digest] = Engine.from_bytes(data, described["name"])
+        loaded = Engine.from_bytes(data, described["name"], device)
+        _engines[digest, device] = loaded
     return loaded(*inputs, *sizes)
 
 

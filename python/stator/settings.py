@@ -461,7 +461,7 @@ class CompilationSettings:
 
     def backend(self, tensors: str) -> str:
         """The backend's name: `device`, or where the model's tensors are ("cpu", "cuda")."""
-        return tensors if self.device is None else str(self.device).split(":")[0]
+        return (tensors if self.device is None else str(self.device)).split(":")[0]
 
     @property
     def tensor_device(self) -> str | None:
@@ -476,7 +476,7 @@ class CompilationSettings:
             if math.isinf(self.min_block_size)
             else str(self.min_block_size),
             "torch_executed_ops": ",".join(sorted(operator_names(self.torch_executed_ops))),
-            "device": self.backend(tensors),
+            "device": tensors if self.device is None else str(self.device),
             "optimization_level": str(self._level),
             "timing_cache_path": self.timing_cache_path,
             "disabled_passes": ",".join(sorted(self.disabled_passes)),

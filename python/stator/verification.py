@@ -44,7 +44,7 @@ def verify_engines(
     Returns:
         The engines within tolerance; the others are warned of, and run in PyTorch.
     """
-    tf32 = not settings.disable_tf32 and handed.device == "cuda"
+    tf32 = not settings.disable_tf32 and handed.device.startswith("cuda")
     program = build_program(handed, compilation, {})
     seen: dict[str, tuple[Any, Any]] = {}
 

@@ -87,6 +87,16 @@ class ExecutorBackend {
   /// otherwise.
   virtual Result<std::unique_ptr<LoadedCode>> load(const std::vector<PlanKernel>& kernels,
                                                    const std::vector<CodeVariant>& code) const = 0;
+  /// Of an executor with several devices: the one that the calling thread uses, where load() and
+  /// allocate() put things. Its number as the user counts them.
+  virtual int current_device() const { return 0; }
+  /// Makes a device the calling thread's for as long as the result lives. kInvalidArgument: there
+  /// is none of this number.
+  virtual Result<std::shared_ptr<void>> enter_device(int device) const {
+    if (device == 0) return std::shared_ptr<void>();
+    return Error{ErrorCode::kInvalidArgument,
+                 "there is no device " + name() + ":" + std::to_string(device)};
+  }
   /// Memory that this executor's kernels can reach, 64-byte aligned.
   virtual Result<TensorData> allocate(int64_t size_bytes, void** writable) const = 0;
   /// True when kernels work on the host's memory. Otherwise what allocate() gives is the device's,

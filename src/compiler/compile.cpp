@@ -2,6 +2,7 @@
 //
 // The drawing of docs/architecture.md as code: graph → lowering → partition → conversion →
 // optimizer → builder → engine.
+#include <charconv>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -34,8 +35,13 @@ auto guarded(const Body& body) -> decltype(body()) {
   }
 }
 
+/// "cuda" of "cuda:1".
+std::string backend_name(const CompilationSettings& settings) {
+  return settings.device.substr(0, settings.device.find(':'));
+}
+
 Result<CompilerBackend*> backend_of(const CompilationSettings& settings) {
-  if (CompilerBackend* backend = find_compiler_backend(settings.device)) {
+  if (CompilerBackend* backend = find_compiler_backend(backend_name(settings))) {
     return backend;
   }
   std::string names;
@@ -45,6 +51,22 @@ Result<CompilerBackend*> backend_of(const CompilationSettings& settings) {
   return Error{
       ErrorCode::kInvalidArgument,
       "device '" + settings.device + "' has no backend in this build; there are: " + names};
+}
+
+/// The device that the settings name becomes the thread's for as long as the result lives; where
+/// they name none, the thread's stays.
+Result<std::shared_ptr<void>> enter_device(const CompilerBackend& backend,
+                                           const CompilationSettings& settings) {
+  const size_t colon = settings.device.find(':');
+  if (colon == std::string::npos) return std::shared_ptr<void>();
+  int number = -1;
+  const char* const end = settings.device.data() + settings.device.size();
+  const auto read = std::from_chars(settings.device.data() + colon + 1, end, number);
+  if (read.ec != std::errc() || read.ptr != end) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "device '" + settings.device + "' has no number; write for example cuda:0"};
+  }
+  return backend.executor().enter_device(number);
 }
 
 PartitionOptions partition_options(const CompilationSettings& settings) {
@@ -102,6 +124,7 @@ Result<std::shared_ptr<const Engine>> build_engine(
   }
   network = Network();  // its weights live on in the regions only
 
+  STATOR_TRY(const std::shared_ptr<void> entered, enter_device(backend, settings));
   BuilderOptions builder;
   builder.build = build_options(settings);
   builder.time_budget_s = settings.build_time_budget;
@@ -163,6 +186,9 @@ Result<Compilation> Compilation::create(Graph graph, CompilationSettings setting
     STATOR_TRY(impl->backend, backend_of(impl->settings));
     Dump dump(impl->settings.dump_directory);
     graph.engine_device = impl->backend->traits().tensor_device;
+    const size_t colon = impl->settings.device.find(':');
+    if (colon != std::string::npos) graph.engine_device += impl->settings.device.substr(colon);
+    STATOR_TRY(const std::shared_ptr<void> exists, enter_device(*impl->backend, impl->settings));
     STATOR_RETURN_IF_ERROR(verify_graph(graph));
     STATOR_RETURN_IF_ERROR(run_lowering(graph, impl->settings, dump));
     const bool any_dynamic = impl->settings.assume_dynamic_shape_support;
@@ -195,6 +221,7 @@ Status Compilation::describe_segment(int index,
   return guarded([&]() -> Status {
     const Segment& segment = impl_->partitions.segments.at(static_cast<size_t>(index));
     STATOR_CHECK(segment.engine, "segment " + segment.name + " runs in PyTorch");
+    STATOR_TRY(const std::shared_ptr<void> entered, enter_device(*impl_->backend, impl_->settings));
     // By a name that does not depend on the segments around it.
     STATOR_TRY(const Network network,
                convert_segment(impl_->graph, segment.nodes, segment.inputs, segment.symbol_inputs,

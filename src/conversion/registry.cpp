@@ -37,9 +37,12 @@ Support for_each_use(const Node& node, const Visit& visit) {
   return Support::yes();
 }
 
-/// "cuda:0" is on "cuda"; no name at all is anywhere.
+/// "cuda:0" is on "cuda", "cuda" on "cuda:1"; no name at all is anywhere.
 bool is_on(const std::string& device, const std::string& wanted) {
-  return device.empty() || device.substr(0, device.find(':')) == wanted;
+  const auto kind = [](const std::string& name) { return name.substr(0, name.find(':')); };
+  const bool both_numbered =
+      device.size() > kind(device).size() && wanted.size() > kind(wanted).size();
+  return device.empty() || (both_numbered ? device == wanted : kind(device) == kind(wanted));
 }
 
 Support check_value(const Graph& graph, const std::string& what, ValueId id) {

@@ -52,9 +52,14 @@ Error unknown_executor(const std::string& name) {
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
-Result<std::shared_ptr<const Engine>> Engine::from_plan(Plan plan) {
+Result<std::shared_ptr<const Engine>> Engine::from_plan(Plan plan, int device_index) {
   STATOR_RETURN_IF_ERROR(validate_plan(plan));
   auto impl = std::make_unique<Impl>();
+  impl->memory = find_executor_backend(plan.device);
+  if (impl->memory == nullptr) return unknown_executor(plan.device);
+  impl->device_index =
+      device_index == kCurrentDevice ? impl->memory->current_device() : device_index;
+  STATOR_TRY(const std::shared_ptr<void> entered, impl->memory->enter_device(impl->device_index));
   align_weights(&plan);
   impl->plan = std::move(plan);
   STATOR_RETURN_IF_ERROR(load_code(*impl));
@@ -85,8 +90,6 @@ Result<std::vector<const void*>> Engine::place_weights(Impl& impl) {
 /// One LoadedCode for each executor that the kernels name; the steps are cut into spans of one.
 Status Engine::load_code(Impl& impl) {
   const Plan& plan = impl.plan;
-  impl.memory = find_executor_backend(plan.device);
-  if (impl.memory == nullptr) return unknown_executor(plan.device);
   std::map<std::string, std::pair<const ExecutorBackend*, const LoadedCode*>> loaded;
   for (const PlanKernel& kernel : plan.kernels) {
     if (loaded.count(kernel.executor) != 0) continue;
@@ -126,17 +129,17 @@ void Engine::describe_interface(Impl& impl) {
   for (BufferId id : plan.outputs) impl.outputs.push_back(describe(plan, id, slots, bounds));
 }
 
-Result<std::shared_ptr<const Engine>> Engine::load(const std::string& path) {
+Result<std::shared_ptr<const Engine>> Engine::load(const std::string& path, int device_index) {
   STATOR_TRY(Plan plan, read_engine_file(path));
-  Result<std::shared_ptr<const Engine>> engine = from_plan(std::move(plan));
+  Result<std::shared_ptr<const Engine>> engine = from_plan(std::move(plan), device_index);
   if (!engine.ok()) return engine.error().in(path);
   return engine;
 }
 
-Result<std::shared_ptr<const Engine>> Engine::from_bytes(TensorData bytes,
-                                                         const std::string& name) {
+Result<std::shared_ptr<const Engine>> Engine::from_bytes(TensorData bytes, const std::string& name,
+                                                         int device_index) {
   STATOR_TRY(Plan plan, read_engine_bytes(std::move(bytes), name));
-  Result<std::shared_ptr<const Engine>> engine = from_plan(std::move(plan));
+  Result<std::shared_ptr<const Engine>> engine = from_plan(std::move(plan), device_index);
   if (!engine.ok()) return engine.error().in(name);
   return engine;
 }
@@ -144,8 +147,10 @@ Result<std::shared_ptr<const Engine>> Engine::from_bytes(TensorData bytes,
 const std::vector<TensorInfo>& Engine::inputs() const { return impl_->inputs; }
 const std::vector<TensorInfo>& Engine::outputs() const { return impl_->outputs; }
 const std::string& Engine::device() const { return impl_->plan.device; }
+int Engine::device_index() const { return impl_->device_index; }
 bool Engine::host_memory() const { return impl_->memory->host_memory(); }
 Result<TensorData> Engine::allocate(int64_t size_bytes, void** writable) const {
+  STATOR_TRY(const std::shared_ptr<void> entered, impl_->memory->enter_device(impl_->device_index));
   return impl_->memory->allocate(size_bytes, writable);
 }
 Status Engine::copy_to_device(void* device, const void* host, int64_t size_bytes) const {

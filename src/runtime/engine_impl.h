@@ -27,6 +27,7 @@ struct Engine::Impl {
   std::vector<std::unique_ptr<LoadedCode>> loaded;  // what the spans point to
   std::vector<StepSpan> spans;                      // in order, covering all steps
   const ExecutorBackend* memory = nullptr;          // the device's executor: owns the arena
+  int device_index = 0;                             // which of its devices
   std::vector<TensorInfo> inputs, outputs;
   std::vector<TensorData> device_weights;  // where the device does not read the plan's own
   StepLayout layout;

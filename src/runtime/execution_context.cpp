@@ -38,13 +38,13 @@ Status check_position(const char* what, int index, size_t count) {
 
 }  // namespace
 
-Status GrowingBlock::grow(const ExecutorBackend& memory, int64_t size_bytes, const char* what) {
+Status GrowingBlock::grow(const Engine& engine, int64_t size_bytes, const char* what) {
   if (size_bytes <= size_bytes_) return {};
   owner_ = {};  // first, so that both are never held at once
   data_ = nullptr;
   size_bytes_ = 0;
   void* writable = nullptr;
-  Result<TensorData> block = memory.allocate(size_bytes, &writable);
+  Result<TensorData> block = engine.allocate(size_bytes, &writable);
   if (!block.ok()) return block.error().in(what);
   owner_ = std::move(block).value();
   data_ = static_cast<char*>(writable);
@@ -66,6 +66,8 @@ ExecutionContext::ExecutionContext(std::shared_ptr<const Engine> engine)
   impl_->fault_count = plan.steps.size();
   void* faults = nullptr;
   const auto bytes = static_cast<int64_t>(std::max<size_t>(plan.steps.size(), 1) * sizeof(int64_t));
+  const Result<std::shared_ptr<void>> entered =
+      impl_->engine->memory->enter_device(impl_->engine->device_index);
   if (auto memory = impl_->engine->memory->allocate_shared(bytes, &faults); memory.ok()) {
     impl_->fault_memory = std::move(memory).value();
     impl_->faults = static_cast<int64_t*>(faults);
@@ -155,14 +157,13 @@ Status ExecutionContext::Impl::use(ShapeState* chosen) {
 }
 
 Status ExecutionContext::Impl::prepare_memory() {
-  const ExecutorBackend& memory = *engine->memory;
   STATOR_RETURN_IF_ERROR(
-      arena.grow(memory, state->arena_bytes, "the arena of an execution context"));
+      arena.grow(*owner, state->arena_bytes, "the arena of an execution context"));
   int threads = 1;
   for (const StepSpan& span : engine->spans) {
     threads = std::max(threads, span.executor->thread_count());
   }
-  STATOR_RETURN_IF_ERROR(scratch.grow(memory, state->scratch_bytes * threads,
+  STATOR_RETURN_IF_ERROR(scratch.grow(*owner, state->scratch_bytes * threads,
                                       "the scratch memory of an execution context"));
   if (state->bound_arena != arena.data()) bind_arena();
   return {};

@@ -14,7 +14,7 @@ namespace stator {
 class GrowingBlock {
  public:
   /// At least `size_bytes`; the address changes when it grows, and the old content is lost.
-  Status grow(const ExecutorBackend& memory, int64_t size_bytes, const char* what);
+  Status grow(const Engine& engine, int64_t size_bytes, const char* what);
   char* data() const { return data_; }
   int64_t size_bytes() const { return size_bytes_; }
 

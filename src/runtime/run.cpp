@@ -49,8 +49,8 @@ Status ExecutionContext::Impl::bind_call() {
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i] == nullptr && own_outputs.size_bytes() < state->output_bytes) {
-      STATOR_RETURN_IF_ERROR(own_outputs.grow(*engine->memory, state->output_bytes,
-                                              "the outputs of an execution context"));
+      STATOR_RETURN_IF_ERROR(
+          own_outputs.grow(*owner, state->output_bytes, "the outputs of an execution context"));
     }
     void* data = output_address(i);
     if (data == state->bound_outputs[i]) continue;

@@ -150,3 +150,69 @@ def test_attention_without_tf32():
         return (engine(q, k, v).double() - exact).abs().max().item()
 
     assert error(disable_tf32=True) < 1e-5 < error(disable_tf32=False) < 1e-2
+
+
+several = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two NVIDIA GPUs")
+
+
+@several
+@torch.no_grad()
+def test_an_engine_on_each_gpu():
+    """Models on two GPUs in one process, each called while the other's device is current."""
+    modules = [network().to(f"cuda:{i}") for i in (0, 1)]
+    inputs = [torch.randn(8, 64, device=f"cuda:{i}") for i in (0, 1)]
+    engines = [compiled(m, x) for m, x in zip(modules, inputs, strict=True)]
+    for current in (0, 1, 0):
+        with torch.cuda.device(current):
+            for module, x, engine in zip(modules, inputs, engines, strict=True):
+                y = engine(x)
+                assert y.device == x.device
+                torch.testing.assert_close(y, module(x), rtol=2e-3, atol=2e-3)
+    assert torch.cuda.current_device() == 0
+
+
+@several
+@torch.no_grad()
+def test_the_setting_names_the_gpu():
+    module, x = network().to("cuda:1"), torch.randn(8, 64, device="cuda:1")
+    engine = compiled(module, x, device="cuda:1")
+    assert engine(x).device == torch.device("cuda:1")
+    torch.testing.assert_close(engine(x), module(x), rtol=2e-3, atol=2e-3)
+    with pytest.raises(ValueError, match=r"is not on cuda:1, where this engine runs"):
+        engine(x.to("cuda:0"))
+
+
+@several
+@torch.no_grad()
+def test_a_model_on_two_gpus_is_right():
+    """What lies on the second GPU runs in PyTorch, and the report says so."""
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(16, 32).to("cuda:0")
+            self.b = nn.Linear(32, 16).to("cuda:1")
+
+        def forward(self, x):
+            return self.b(torch.relu(self.a(x)).to("cuda:1"))
+
+    module, x = Two().eval(), torch.randn(4, 16, device="cuda:0")
+    expected = module(x)
+    jit = torch.compile(module, backend="stator", options={"min_block_size": 1})
+    torch.testing.assert_close(jit(x), expected, rtol=2e-3, atol=2e-3)
+
+
+@several
+@torch.no_grad()
+def test_convolutions_and_attention_on_the_second_gpu():
+    """The libraries' handles belong to a device."""
+    module = nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 8, 3))
+    module = module.eval().half().to("cuda:1")
+    x = torch.randn(2, 8, 16, 16, device="cuda:1").half()
+    torch.testing.assert_close(compiled(module, x)(x), module(x), rtol=1e-2, atol=1e-2)
+
+
+def test_a_gpu_that_does_not_exist():
+    count = torch.cuda.device_count()
+    with pytest.raises(Exception, match=f"cuda:{count}|invalid device|device ordinal"):
+        compiled(network().cpu(), torch.randn(8, 64), device=f"cuda:{count}")

@@ -69,7 +69,7 @@ std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const T
     } else {
       tactics.push_back({"loop"});
     }
-    if (level > 1) add_numbered(1);
+    if (level > 3) add_numbered(1);  // making its plan takes long, and it was never faster
     return tactics;
   }
   const bool fixed = !constants(c.x_shape, c.x_shape.size()).empty();

@@ -67,7 +67,7 @@ int library_proposals(int optimization_level) {
     case 2:
       return 3;
     case 3:
-      return 5;
+      return 4;
     default:
       return 12;
   }

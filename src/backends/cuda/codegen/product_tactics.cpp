@@ -8,7 +8,7 @@
 namespace stator::cuda {
 namespace {
 
-constexpr double kLargeFlops = 1e10;
+constexpr double kLargeFlops = 3e9;
 
 /// A product as the library takes it: one batch dim, each operand with a leading dimension.
 struct LibraryProduct {

@@ -28,8 +28,8 @@ __device__ __forceinline__ void let_next_come() {
 #endif
 }
 __device__ __forceinline__ void begin_kernel() {
-  wait_for_previous();
   let_next_come();
+  wait_for_previous();
 }
 struct alignas(64) TensorMap { unsigned long long words[16]; };
 __device__ __forceinline__ float bf16_to_f32(unsigned short h) {

@@ -369,6 +369,13 @@ class CudaExecutor : public ExecutorBackend {
     return data;
   }
 
+  int current_device() const override { return current_device_number(); }
+
+  Result<std::shared_ptr<void>> enter_device(int number) const override {
+    STATOR_TRY(const Device* const gpu, device(number));
+    return std::shared_ptr<void>(std::make_shared<CurrentContext>(*gpu));
+  }
+
   bool host_memory() const override { return false; }
   int64_t io_alignment() const override { return 16; }
 

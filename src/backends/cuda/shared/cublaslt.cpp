@@ -35,8 +35,8 @@ Result<const CublasLt*> load() {
 }  // namespace
 
 Result<const CublasLt*> cublaslt() {
-  static const auto& loaded = *new Result<const CublasLt*>(load());
-  return loaded;
+  static auto& loaded = *new PerDevice<const CublasLt*>();
+  return loaded.get(load);
 }
 
 }  // namespace stator::cuda

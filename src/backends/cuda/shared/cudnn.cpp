@@ -46,8 +46,8 @@ Result<Cudnn*> load() {
 }
 
 Result<Cudnn*> cudnn() {
-  static const auto& loaded = *new Result<Cudnn*>(load());
-  return loaded;
+  static auto& loaded = *new PerDevice<Cudnn*>();
+  return loaded.get(load);
 }
 
 Status check_dnn(int result, const std::string& what) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/shared/driver.h"
 
+#include <algorithm>
+#include <memory>
+
 #include "backends/cuda/shared/library.h"
 
 namespace stator::cuda {
@@ -19,10 +22,11 @@ Result<const Driver*> load_driver() {
   return loaded.release();  // for the life of the process
 }
 
-Result<const Device*> open_device() {
+Result<const Device*> open_device(int number) {
   STATOR_TRY(const Driver* const d, driver());
   auto opened = std::make_unique<Device>();
-  STATOR_RETURN_IF_ERROR(check_cuda(d->cuDeviceGet(&opened->handle, 0), "looking for a GPU"));
+  opened->number = number;
+  STATOR_RETURN_IF_ERROR(check_cuda(d->cuDeviceGet(&opened->handle, number), "looking for a GPU"));
   STATOR_RETURN_IF_ERROR(
       check_cuda(d->cuDevicePrimaryCtxRetain(&opened->context, opened->handle), "opening the GPU"));
   char name[256] = {};
@@ -45,10 +49,36 @@ std::string Device::architecture() const {
   return "sm_" + std::to_string(major) + std::to_string(minor);
 }
 
-Result<const Device*> device() {
-  static const auto& opened = *new Result<const Device*>(open_device());
-  return opened;
+Result<const Device*> device(int number) {
+  struct Slot {
+    std::once_flag once;
+    std::optional<Result<const Device*>> device;
+  };
+  static auto& slots = *new std::array<Slot, kMostDevices>();
+  STATOR_TRY(const Driver* const d, driver());
+  int count = 0;
+  d->cuDeviceGetCount(&count);
+  if (number < 0 || number >= std::min<int>(count, kMostDevices)) {
+    return Error{ErrorCode::kInvalidArgument, "there is no GPU cuda:" + std::to_string(number) +
+                                                  "; this process sees " + std::to_string(count)};
+  }
+  Slot& slot = slots[static_cast<size_t>(number)];
+  std::call_once(slot.once, [&] { slot.device.emplace(open_device(number)); });
+  return *slot.device;
 }
+
+int current_device_number() {
+  Result<const Driver*> d = driver();
+  CUcontext current = nullptr;
+  CUdevice handle = 0;
+  if (!d.ok() || (**d).cuCtxGetCurrent(&current) != kCudaSuccess || current == nullptr ||
+      (**d).cuCtxGetDevice(&handle) != kCudaSuccess) {
+    return 0;
+  }
+  return handle;  // the driver's handles are the devices' numbers
+}
+
+Result<const Device*> device() { return device(current_device_number()); }
 
 CurrentContext::CurrentContext(const Device& device) {
   const Driver& d = **driver();

@@ -4,8 +4,11 @@
 // (docs.nvidia.com/cuda/cuda-driver-api). Declared here, so that no CUDA header is needed to build.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
+#include <optional>
 #include <string>
 
 #include "stator/result.h"
@@ -64,6 +67,7 @@ inline constexpr int kAttributeMultiprocessors = 16, kAttributeMajor = 75, kAttr
   X(cuDevicePrimaryCtxRetain, (CUcontext*, CUdevice))                                        \
   X(cuCtxSetCurrent, (CUcontext))                                                            \
   X(cuCtxGetCurrent, (CUcontext*))                                                           \
+  X(cuCtxGetDevice, (CUdevice*))                                                             \
   X(cuModuleLoadData, (CUmodule*, const void*))                                              \
   X(cuModuleUnload, (CUmodule))                                                              \
   X(cuModuleGetFunction, (CUfunction*, CUmodule, const char*))                               \
@@ -115,13 +119,39 @@ Result<const Driver*> driver();
 struct Device {
   CUdevice handle = 0;
   CUcontext context = nullptr;
+  int number = 0;
   std::string name;
   int major = 0, minor = 0;
   int multiprocessors = 0;
   std::string architecture() const;  // "sm_90"
 };
-/// Device 0 (of those that CUDA_VISIBLE_DEVICES leaves).
+/// The device whose number, of those that CUDA_VISIBLE_DEVICES leaves, is given. kInvalidArgument:
+/// there is none.
+Result<const Device*> device(int number);
+/// The device of the calling thread's current context; the first where it has none.
 Result<const Device*> device();
+int current_device_number();
+
+inline constexpr size_t kMostDevices = 64;
+
+/// One value for each device, made at its first use there and kept for the life of the process.
+template <typename T>
+class PerDevice {
+ public:
+  template <typename Make>
+  const Result<T>& get(const Make& make) {
+    Slot& slot = slots_[static_cast<size_t>(current_device_number()) % kMostDevices];
+    std::call_once(slot.once, [&] { slot.value.emplace(make()); });
+    return *slot.value;
+  }
+
+ private:
+  struct Slot {
+    std::once_flag once;
+    std::optional<Result<T>> value;
+  };
+  std::array<Slot, kMostDevices> slots_;
+};
 
 /// Makes the device's context this thread's for a scope.
 class CurrentContext {

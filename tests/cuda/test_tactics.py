@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every tactic that competes for a region gives the right numbers, not only the fastest.
+
+A build that times them all names them in the log; then the timing cache, which decides, is made to
+name each of them in turn. Needs a GPU.
+"""
+
+import json
+import logging
+import re
+
+import pytest
+import stator
+import torch
+from torch import nn
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+TIMED = re.compile(r"^(\S+): (\S+(?: \d+)*) ([\d.e+]+) us")
+
+
+def each_tactic(module, inputs, folder, caplog):
+    """Yield (region, tactic, engine) for all that were timed."""
+    cache = folder / "timing.json"
+    options = {
+        "timing_cache_path": str(cache), "min_block_size": 1, "optimization_level": 5,
+        "pass_through_build_failures": True,
+    }  # fmt: skip
+    log = logging.getLogger("torch_tensorrt")
+    with caplog.at_level(logging.DEBUG, logger="torch_tensorrt"):
+        log.addHandler(caplog.handler)
+        stator.compile(module, inputs=inputs, **options)
+        log.removeHandler(caplog.handler)
+    timed = {}
+    for record in caplog.records:
+        if (found := TIMED.match(record.getMessage())) and float(found[3]) < 1e20:
+            timed.setdefault(found[1], []).append(found[2])
+    winners = json.loads(cache.read_text())
+    (device,) = winners["devices"]
+    keys = list(winners["devices"][device])
+    assert len(keys) == len(timed)
+    for region, tactics in timed.items():
+        for tactic in tactics:
+            for key in keys:  # of its own kind only; the others keep their winner
+                forced = json.loads(json.dumps(winners))
+                if len(keys) > 1 and winners["devices"][device][key]["tactic"] not in tactics:
+                    continue
+                forced["devices"][device][key]["tactic"] = tactic
+                cache.write_text(json.dumps(forced))
+                yield region, tactic, stator.compile(module, inputs=inputs, **options)
+
+
+def check(module, inputs, folder, caplog, tolerance=2e-2):
+    with torch.no_grad():
+        double = module.double()
+        exact = double(*(i.double() for i in inputs)).float()
+        module.to(inputs[0].dtype)
+        tactics = set()
+        for region, tactic, engine in each_tactic(module, inputs, folder, caplog):
+            y = engine(*inputs)
+            message = f"{region} by {tactic}: {{}}"
+            torch.testing.assert_close(
+                y.float(), exact, rtol=tolerance, atol=tolerance, msg=message.format
+            )
+            tactics.add(tactic)
+    return tactics
+
+
+CONVOLUTIONS = [
+    # channels, results, kernel, stride, padding, dilation, size, batch
+    (64, 64, 3, 1, 1, 1, (14, 14), 1),
+    (32, 96, 3, 2, 1, 1, (17, 23), 3),
+    (8, 16, 5, 1, 2, 1, (9, 9), 2),
+    (3, 64, 7, 2, 3, 1, (32, 32), 2),
+    (3, 32, 3, 2, 1, 1, (33, 31), 1),
+    (64, 128, 1, 2, 0, 1, (15, 15), 1),
+    (128, 64, 3, 1, 2, 2, (7, 7), 9),
+    (16, 24, (1, 7), 1, (0, 3), 1, (12, 12), 1),
+    (256, 256, 3, 1, 1, 1, (7, 7), 2),
+    (24, 40, 3, 3, 0, 1, (20, 20), 1),
+]
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+def test_convolutions(case, tmp_path, caplog):
+    channels, out, kernel, stride, padding, dilation, size, batch = case
+    torch.manual_seed(0)
+    dtype = torch.float16 if channels % 3 else torch.bfloat16
+    conv = nn.Conv2d(channels, out, kernel, stride, padding, dilation)
+    module = nn.Sequential(conv, nn.SiLU()).to("cuda", dtype).eval()
+    x = torch.randn(batch, channels, *size, device="cuda", dtype=dtype)
+    tactics = check(module, [x], tmp_path, caplog)
+    if torch.cuda.get_device_capability() == (9, 0):
+        assert any(t.startswith("wgmma") for t in tactics), tactics
+
+
+def test_convolutions_along_one_dim(tmp_path, caplog):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv1d(80, 64, 3, 2, 1), nn.GELU()).to("cuda", torch.float16).eval()
+    check(module, [torch.randn(2, 80, 101, device="cuda").half()], tmp_path, caplog)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns"),
+    [(128, 768, 768), (1, 2048, 1000), (197, 3072, 96), (70, 40, 24), (300, 512, 2048), (7, 64, 8)],
+)
+def test_products(rows, depth, columns, residual, tmp_path, caplog):
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(depth, columns)
+
+        def forward(self, x, y):
+            z = self.layer(x)
+            return z + y if residual else nn.functional.gelu(z) * y
+
+    torch.manual_seed(0)
+    dtype = torch.bfloat16 if residual else torch.float16
+    x, y = torch.randn(rows, depth).to("cuda", dtype), torch.randn(rows, columns).to("cuda", dtype)
+    tactics = check(Product().to("cuda", dtype).eval(), [x, y], tmp_path, caplog, tolerance=3e-2)
+    if torch.cuda.get_device_capability() == (9, 0):
+        assert any(t.startswith("wgmma") for t in tactics), tactics
