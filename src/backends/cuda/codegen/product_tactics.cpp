@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "backends/cuda/codegen/epilogue.h"
 #include "backends/cuda/codegen/op_printer.h"
 #include "backends/cuda/codegen/prepare.h"
@@ -257,18 +259,19 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
   std::vector<Tactic> tactics;
   const int level = target.optimization_level;
   const std::optional<LibraryProduct> p = product_of(graph, region);
+  const std::optional<TiledProduct> tiled =
+      target.capability == 90 ? tiled_product(region) : std::nullopt;
+  const bool small =
+      tiled.has_value() && tiled->m.is_constant() &&
+      2.0 * tiled->m.constant() * tiled->n.constant() * tiled->k.constant() < kLargeFlops;
   if (p.has_value()) {
-    const int count = constants(p->sizes, 4).empty() ? 1 : library_proposals(level);
+    int count = constants(p->sizes, 4).empty() ? 1 : library_proposals(level);
+    if (small && level < 4) count = std::min(count, 2);  // tiles are mostly faster
     for (int i = 0; i < count; ++i) tactics.push_back({"cublaslt " + std::to_string(i)});
   }
-  if (target.capability != 90 || (level < 1 && p.has_value())) return tactics;
-  const std::optional<TiledProduct> tiled = tiled_product(region);
-  if (!tiled.has_value()) return tactics;
+  if (!tiled.has_value() || (level < 1 && p.has_value())) return tactics;
   // Where the library does the epilogue too, it is hard to beat at large products.
   const bool complete = p.has_value() && p->epilogue.has_value();
-  const bool small =
-      tiled->m.is_constant() &&
-      2.0 * tiled->m.constant() * tiled->n.constant() * tiled->k.constant() < kLargeFlops;
   if (complete && !small && level < 4) return tactics;
   for (const TileShape& shape : tile_shapes(*tiled, tile_proposals(level))) {
     tactics.push_back({tile_tactic(shape)});

@@ -89,7 +89,7 @@ std::vector<TileShape> tile_shapes(const ConvolutionContraction& convolution, si
 
 size_t tile_proposals(int optimization_level) {
   if (optimization_level < 3) return optimization_level < 1 ? 1 : 2;
-  return optimization_level == 3 ? 4 : 12;
+  return optimization_level == 3 ? 3 : 12;
 }
 
 }  // namespace stator::cuda
