@@ -120,6 +120,9 @@ class ExecutionContext {
   /// One run with the time of every step.
   Result<std::vector<StepTime>> profile(void* stream = nullptr);
   int64_t arena_bytes() const;
+  /// Gives back the memory of intermediates and of its own outputs, which later calls allocate
+  /// again; set_shapes must come before the next run. On a GPU this waits for work under way.
+  void release_memory();
 
  private:
   struct Impl;

@@ -33,6 +33,8 @@ struct CompilationSettings {
   bool disable_tf32 = false;  // float32 products on NVIDIA GPUs round nothing
   int64_t workspace_size = 0;
   int num_avg_timing_iters = 1;
+  std::string tiling_optimization_level = "none";  // "none", "fast", "moderate", "full"
+  int64_t l2_limit_for_tiling = -1;                // bytes; -1: none
   bool hardware_compatible = false;
   int64_t cpu_memory_budget = 0;  // bytes for each engine's build: larger parts are split; 0: none
   double build_time_budget = 0;   // seconds; 0: none
@@ -44,6 +46,8 @@ struct CompilationSettings {
   std::string printed;                       // how Python prints the settings ("" : print these)
 };
 
+/// 0 to 3 for a tiling_optimization_level; -1 when it is none.
+int tiling_level(const std::string& name);
 /// "CompilationSettings(min_block_size=5, …)".
 std::string print_settings(const CompilationSettings& settings);
 /// Every field's name and value as text.

@@ -86,6 +86,7 @@ class EngineCall {
   }
 
   int64_t arena_bytes() const { return context_.arena_bytes(); }
+  void release_memory() { context_.release_memory(); }
 
  private:
   void take_inputs(const nb::args& args) {
@@ -238,6 +239,8 @@ void bind_engine(nb::module_& m) {
       .def(nb::init<std::shared_ptr<Engine>>(), nb::arg("engine"))
       .def("__call__", &EngineCall::call)
       .def("profile", &EngineCall::profile, "One call; (step, kernel, nanoseconds) of every step.")
+      .def("release_memory", &EngineCall::release_memory,
+           "Gives back the memory of intermediates; the next call allocates it again.")
       .def_prop_ro("arena_bytes", &EngineCall::arena_bytes);
   m.def("set_thread_count", &set_thread_count, nb::arg("threads"));
   m.def("thread_count", &thread_count);

@@ -19,6 +19,7 @@ from stator.compile import build_engines, plan_compilation
 from stator.doubles import double_outputs, has_doubles, restore, single, truncate
 from stator.fx_graphs import returned
 from stator.hand_over import Placeholder, hand_over
+from stator.lowering_passes import lower
 from stator.program import build_program
 from stator.reports import print_report
 from stator.settings import CompilationSettings, make_settings
@@ -166,8 +167,13 @@ class _Graph:
     ) -> Callable[..., Any]:
         """The inference graph of ATen operators → a function of its flat inputs."""
         whole = graph
-        if self.settings.enable_autocast or self.settings.truncate_double:
-            graph = fx.GraphModule(graph, copy.deepcopy(graph.graph))
+        graph = fx.GraphModule(graph, copy.deepcopy(graph.graph))
+        nodes = [n for n in graph.graph.nodes if n.op == "placeholder"]
+        mutated = _mutated_inputs(len(nodes))
+        watched = {w[0] for w in self.watched}
+        if len(nodes) == len(args):  # as Dynamo passes them; else all stay inputs
+            self.frozen = {i for i in watched if weights[i] and i not in mutated}
+        graph = lower(graph, self.settings, {nodes[i]: args[i] for i in self.frozen})
         autocast(graph, self.settings)
         doubles: list[bool] = []
         if self.settings.truncate_double and has_doubles(graph):
@@ -175,13 +181,9 @@ class _Graph:
             doubles = which if truncate(graph) else []
         nodes = [n for n in graph.graph.nodes if n.op == "placeholder"]
         placeholders = [Placeholder() for _ in nodes]
-        mutated = _mutated_inputs(len(nodes))
-        if len(nodes) == len(args):  # as Dynamo passes them; else all stay inputs
-            for i, value in enumerate(args):
-                if weights[i] and i not in mutated and i in {w[0] for w in self.watched}:
-                    kept_as = single([value])[0] if doubles else value
-                    placeholders[i] = Placeholder("parameter", nodes[i].name, kept_as)
-                    self.frozen.add(i)
+        for i in self.frozen:
+            kept_as = single([args[i]])[0] if doubles else args[i]
+            placeholders[i] = Placeholder("parameter", nodes[i].name, kept_as)
         results = [("user_output", value, "") for value in returned(graph)]
         handed = hand_over(graph, placeholders, results)
         compilation = plan_compilation(handed, self.settings)

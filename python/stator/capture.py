@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sympy
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import (
     ConstantArgument,
@@ -21,11 +23,13 @@ from torch.export.graph_signature import (
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.numbers import int_oo
 
+from stator import _native
 from stator.autocast import autocast, observe
 from stator.doubles import double_outputs, has_doubles, single, truncate
 from stator.fx_graphs import returned
 from stator.hand_over import HandedOver, Placeholder, hand_over
 from stator.input import Input
+from stator.lowering_passes import lower
 from stator.settings import CompilationSettings
 
 __all__ = ["Captured", "capture", "export_module"]
@@ -95,11 +99,26 @@ def export_module(
             )
         except torch._dynamo.exc.UserError as error:
             if shapes is None:
+                _add_hint(error)
                 raise
             raise ValueError(
                 "the model fixes a size that an Input declares as a range; give that dimension "
                 f"one size, or change the model. torch.export says: {error}"
             ) from error
+        except Exception as error:
+            _add_hint(error)
+            raise
+
+
+def _add_hint(error: Exception) -> None:
+    """What may help where torch.export cannot follow a model; Python 3.11 shows it."""
+    if hasattr(error, "add_note"):
+        error.add_note(
+            "torch.export could not follow the model (with strict=False, as stator traces it). "
+            "torch.compile(model, backend='stator') breaks the graph there instead; for attention "
+            "kernels with autograd functions of their own, use "
+            "torch.nn.functional.scaled_dot_product_attention."
+        )
 
 
 @dataclass
@@ -113,6 +132,22 @@ class Captured:
     state: list[torch.Tensor]  # buffers that the model changes, passed before the user's inputs
     finish: Callable[[list[Any], list[Any]], list[Any]]
     doubles: list[bool]  # user outputs to give as float64; empty where nothing was truncated
+
+
+def _is_functional(program: ExportedProgram) -> bool:
+    """Whether a graph mutates nothing and has operators with converters alone.
+
+    Then there is nothing to make explicit, which takes torch.export as long as exporting.
+    """
+    return all(
+        node.target is torch.ops.aten._assert_tensor_metadata.default
+        or (_native.has_converter(str(node.target)) and not node.target._schema.is_mutable)
+        if isinstance(node.target, torch._ops.OpOverload)
+        else node.target in (operator.getitem, torch.sym_min, torch.sym_max)
+        or getattr(node.target, "__module__", "") in ("_operator", "math")
+        for node in program.graph.nodes
+        if node.op not in ("placeholder", "output")
+    )
 
 
 def _ranges_of(
@@ -166,17 +201,24 @@ def capture(
         inputs: flat user inputs as the caller described them; Inputs give ranges and opt sizes.
         settings: the autocast settings are acted on here, where nodes have the user's names.
     """
-    program = program.run_decompositions({})
+    if _is_functional(program):
+        graph_module = fx.GraphModule(program.graph_module, copy.deepcopy(program.graph))
+    else:
+        program = program.run_decompositions({})
+        graph_module = program.graph_module
+    if settings is not None:
+        weights = _weights_by_node(program, graph_module)
+        graph_module = lower(graph_module, settings, weights)
     if settings is not None and settings.enable_autocast:
         low, loader = settings.autocast_low_precision_type, settings.autocast_calibration_dataloader
         observed = None if loader is None or low is None else observe(program.module(), loader)
-        autocast(program.graph_module, settings, observed)
-    results = returned(program.graph_module)
+        autocast(graph_module, settings, observed)
+    results = returned(graph_module)
     doubles: list[bool] = []
-    if settings is not None and settings.truncate_double and has_doubles(program.graph_module):
+    if settings is not None and settings.truncate_double and has_doubles(graph_module):
         kinds = [spec.kind for spec in program.graph_signature.output_specs]
         which = double_outputs(results)
-        if truncate(program.graph_module):
+        if truncate(graph_module):
             doubles = [d for d, k in zip(which, kinds, strict=True) if k is OutputKind.USER_OUTPUT]
     signature = program.graph_signature
     mutated = set(signature.buffers_to_mutate.values())
@@ -204,7 +246,7 @@ def capture(
             raise TypeError(f"output {spec.arg} of the exported program cannot be compiled")
         outputs.append((_OUTPUT_KINDS[spec.kind], value, spec.target or ""))
     handed = hand_over(
-        program.graph_module,
+        graph_module,
         placeholders,
         outputs,
         ranges=_ranges_of(program, inputs),
@@ -225,6 +267,21 @@ _OUTPUT_KINDS = {
     OutputKind.BUFFER_MUTATION: "buffer_mutation",
     OutputKind.USER_INPUT_MUTATION: "user_input_mutation",
 }
+
+
+def _weights_by_node(
+    program: ExportedProgram, graph_module: fx.GraphModule
+) -> dict[fx.Node, torch.Tensor]:
+    """The tensors of the placeholders that are weights, but for buffers that the model changes."""
+    signature = program.graph_signature
+    mutated = set(signature.buffers_to_mutate.values())
+    nodes = {n.name: n for n in graph_module.graph.nodes if n.op == "placeholder"}
+    return {
+        nodes[spec.arg.name]: tensor
+        for spec in signature.input_specs
+        if spec.kind is not InputKind.USER_INPUT and spec.target not in mutated
+        if isinstance(tensor := _weight(program, spec).tensor, torch.Tensor)
+    }
 
 
 def _weight(program: ExportedProgram, spec: Any) -> Placeholder:

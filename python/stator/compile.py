@@ -22,7 +22,7 @@ from stator.engine_cache import EngineStore
 from stator.hand_over import HandedOver
 from stator.input import Input
 from stator.module import CompilationReport, CompiledModule
-from stator.program import EngineModule, build_program
+from stator.program import EngineModule, PythonEngineModule, build_program
 from stator.reports import log_report, print_report
 from stator.settings import CompilationSettings, make_settings
 from stator.verification import verify_engines
@@ -59,13 +59,22 @@ def build_engines(
     engines: dict[str, EngineModule] = {}
     log_report(compilation)
     store = EngineStore(settings)
+    waiting: list[tuple[str, bytes]] = []  # lazy_engine_init: loaded when all are built
     segments = [(i, s) for i, s in enumerate(compilation.segments()) if s["engine"]]
+
+    def module_of(engine: Engine | None, segment: dict[str, Any], stats: dict[str, Any]) -> Any:
+        kind = PythonEngineModule if settings.use_python_runtime else EngineModule
+        return kind(
+            engine, segment["name"], stats, segment["symbols"],
+            settings.dynamically_allocate_resources,
+        )  # fmt: skip
+
     for index, segment in segments:
         name = segment["name"]
         try:
             key = store.key(compilation, index)
             if (cached := store.load(key, name, compilation.device)) is not None:
-                engines[name] = EngineModule(cached, name, {"cached": True}, segment["symbols"])
+                engines[name] = module_of(cached, segment, {"cached": True})
                 continue
             with _progress(name) as progress:
                 native, stats = compilation.build(index, progress)
@@ -74,11 +83,18 @@ def build_engines(
                 raise
             logger.warning("%s was not built and runs in PyTorch: %s", name, error)
             continue
-        engines[name] = EngineModule(Engine(native), name, stats, segment["symbols"])
+        engines[name] = module_of(Engine(native), segment, stats)
         if (debugger := active_debugger()) is not None:
             debugger.note(engines[name])
         store.save(key, engines[name].engine)
         logger.info("%s: %d operators, %s", name, segment["operator_count"], stats)
+        if settings.lazy_engine_init:
+            waiting.append((name, engines[name].engine.bytes()))
+            del native
+            engines[name].engine = None
+    for name, data in waiting:
+        engines[name].engine = Engine.from_bytes(data, name, compilation.device)
+        logger.info("%s: loaded", name)
     return engines
 
 

@@ -79,6 +79,10 @@ class Engine:
         """Run the engine."""
         return self._callers.call(*args)
 
+    def release_memory(self) -> None:
+        """Give back this thread's memory of intermediates; the next call allocates it again."""
+        self._callers.call.release_memory()
+
     def profile(self, *args: torch.Tensor | int) -> list[tuple[str, str, int]]:
         """One call with the nanoseconds of each step: (step, kernel, ns)."""
         return self._callers.call.profile(*args)

@@ -92,7 +92,9 @@ class CompiledModule(nn.Module):
         module = program.get_submodule(calls[0].target)
         plain = pytree.tree_structure((tuple([0] * len(inputs)), {}))
         gives = [pytree.tree_structure(0), pytree.tree_structure((0,)), pytree.tree_structure([0])]
-        whole = isinstance(module, EngineModule) and list(calls[0].args) == inputs
+        whole = (
+            isinstance(module, EngineModule) and module.is_plain and list(calls[0].args) == inputs
+        )
         outputs = nodes[-1].args[0]
         if whole and self._in_spec == plain and len(outputs) == 1 and self._out_spec == gives[0]:
             return module.engine

@@ -15,13 +15,14 @@ from stator.compile import plan_compilation
 from stator.converters import DYNAMO_CONVERTERS
 from stator.fx_graphs import returned
 from stator.hand_over import HandedOver, Placeholder, hand_over
+from stator.lowering_passes import lower
 from stator.program import build_program
 from stator.settings import CompilationSettings, operator_names
 
-__all__ = ["fast_partition", "get_graph_converter_support", "global_partition"]
+__all__ = ["fast_partition", "get_graph_converter_support", "global_partition", "handed_over"]
 
 
-def _handed(gm: fx.GraphModule) -> HandedOver | None:
+def handed_over(gm: fx.GraphModule, settings: CompilationSettings) -> HandedOver | None:
     """The graph in C++; None where it lacks the shapes and types that torch.export notes."""
     graph = copy.deepcopy(gm.graph)
     for node in reversed(list(graph.nodes)):
@@ -32,12 +33,13 @@ def _handed(gm: fx.GraphModule) -> HandedOver | None:
     computed = [n for n in nodes if n.op in ("placeholder", "call_function")]
     if any("val" not in n.meta for n in computed) or any(n.op == "call_module" for n in nodes):
         return None
-    placeholders = [Placeholder() for n in nodes if n.op == "placeholder"]
+    plain = lower(plain, settings)
+    placeholders = [Placeholder() for n in plain.graph.nodes if n.op == "placeholder"]
     return hand_over(plain, placeholders, [("user_output", v, "") for v in returned(plain)])
 
 
 def _compilation(gm: fx.GraphModule, settings: CompilationSettings) -> Any:
-    handed = _handed(gm)
+    handed = handed_over(gm, settings)
     if handed is None:
         return None, None
     return handed, plan_compilation(handed, settings)

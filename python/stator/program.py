@@ -18,7 +18,7 @@ from stator import _native
 from stator.engine import Engine
 from stator.hand_over import HandedOver
 
-__all__ = ["EngineModule", "build_program"]
+__all__ = ["EngineModule", "PythonEngineModule", "build_program"]
 
 
 class EngineModule(nn.Module):
@@ -30,9 +30,17 @@ class EngineModule(nn.Module):
         name: str,
         build_stats: dict[str, Any],
         symbols: Iterable[str] = (),
+        releases_memory: bool = False,
     ) -> None:
-        """Wrap an engine; `symbols` are the sizes that it takes after its tensors."""
+        """Wrap an engine.
+
+        Args:
+            engine, name, build_stats: as they were built.
+            symbols: the sizes that it takes after its tensors.
+            releases_memory: intermediates have memory during calls alone.
+        """
         super().__init__()
+        self.releases_memory = releases_memory
         self.symbols = tuple(symbols)
         self.engine = engine
         self.name = name
@@ -40,7 +48,15 @@ class EngineModule(nn.Module):
 
     def forward(self, *args: Any) -> list[torch.Tensor]:
         """Run the engine."""
-        return self.engine(*args)
+        results = self.engine(*args)
+        if self.releases_memory:
+            self.engine.release_memory()
+        return results
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether calling the engine is all that it does."""
+        return type(self) is EngineModule and not self.releases_memory
 
     def extra_repr(self) -> str:
         """Inputs and outputs, for print(module)."""
@@ -49,6 +65,29 @@ class EngineModule(nn.Module):
             return ", ".join(f"{i['dtype']}[{', '.join(i['symbolic_shape'])}]" for i in infos)
 
         return f"{text(self.engine.inputs)} -> {text(self.engine.outputs)}"
+
+
+class PythonEngineModule(EngineModule):
+    """An engine that is called from Python to be looked at; it is not saved."""
+
+    profiling = False
+
+    def enable_profiling(self) -> None:
+        """From now on each call measures its steps, which makes it slower."""
+        self.profiling = True
+
+    def disable_profiling(self) -> None:
+        """Calls measure nothing."""
+        self.profiling = False
+
+    def forward(self, *args: Any) -> list[torch.Tensor]:
+        """Run the engine; with profiling, `step_times` is (step, kernel, nanoseconds) of each."""
+        results = super().forward(*args)
+        if self.profiling:
+            if any(isinstance(a, torch.Tensor) and a.is_cuda for a in args):
+                torch.cuda.synchronize()
+            self.step_times = self.engine.profile(*args)
+        return results
 
 
 _OPERATORS: dict[str, Callable[..., Any]] = {

@@ -25,7 +25,7 @@ from torch.export import Dim, ExportedProgram
 from stator._log import logger
 from stator.engine import Engine
 from stator.module import CompiledModule
-from stator.program import EngineModule
+from stator.program import EngineModule, PythonEngineModule
 
 __all__ = ["load", "save"]
 
@@ -163,15 +163,27 @@ def save(
     if isinstance(module, ExportedProgram):
         program = module
     elif isinstance(module, CompiledModule):
+        if any(isinstance(m, PythonEngineModule) for m in module.modules()):
+            raise ValueError(
+                "a module that was compiled with use_python_runtime=True is not saved; compile it "
+                "without"
+            )
         args = tuple(arg_inputs if arg_inputs is not None else inputs or ())
         kwargs = dict(kwarg_inputs or {})
         if not args and not kwargs:
             raise ValueError("a compiled module is traced to be saved; give arg_inputs=[...]")
         program = _export(module, args, kwargs, dynamic_shapes)
     else:
+        hint = ""
+        if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
+            hint = (
+                "; what torch.compile made is kept by the engine cache alone "
+                "(cache_built_engines), "
+                "compile ahead of time with stator.compile to save it"
+            )
         raise TypeError(
             f"save takes what stator.compile gives, or an ExportedProgram, "
-            f"got {type(module).__name__}"
+            f"got {type(module).__name__}{hint}"
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r}")

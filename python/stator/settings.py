@@ -112,8 +112,8 @@ class CompilationSettings:
     use_python_runtime: bool | None = _setting(
         False,
         allow.optional_flag,
-        "The runtime is one, in C++; kept for scripts.",
-        "there is one runtime, in C++",
+        "True: modules that can be profiled call by call and are not saved; else, and with None, "
+        "plain calls into C++.",
     )
     pass_through_build_failures: bool = _setting(
         False,
@@ -144,14 +144,14 @@ class CompilationSettings:
     tiling_optimization_level: str = _setting(
         "none",
         allow.one_of("none", "fast", "moderate", "full"),
-        'How wide tiles are searched: "none", "fast", "moderate", "full".',
-        _NOT_YET,
+        'How many more tile shapes compete: "none", "fast", "moderate", "full".',
+        {"reference": "it has no tiles"},
     )
     l2_limit_for_tiling: int = _setting(
         -1,
         allow.integer(-1),
-        "Bytes of L2 cache that tiles may plan for; -1: no limit.",
-        _NOT_YET,
+        "Bytes that a tile's operands may take; -1: no limit.",
+        {"reference": "it has no tiles"},
     )
     sparse_weights: bool = _setting(
         False,
@@ -281,8 +281,7 @@ class CompilationSettings:
     dynamically_allocate_resources: bool = _setting(
         False,
         allow.flag,
-        "Allocate intermediate memory at each call.",
-        _NOT_YET,
+        "Intermediates have memory during calls alone: less between them, each call slower.",
     )
     use_fast_partitioner: bool = _setting(
         True,
@@ -297,8 +296,7 @@ class CompilationSettings:
     enable_experimental_decompositions: bool = _setting(
         False,
         allow.flag,
-        "All core ATen decompositions instead of those that engines want.",
-        _NOT_YET,
+        "All decompositions of PyTorch for operators without a converter, not the core ones alone.",
     )
     use_distributed_mode_trace: bool = _setting(
         False,
@@ -315,7 +313,6 @@ class CompilationSettings:
         False,
         allow.flag,
         "Load engines after all of them are built.",
-        _NOT_YET,
     )
     debug: bool = _setting(
         False,
@@ -486,7 +483,10 @@ class CompilationSettings:
         if self.enable_resource_partitioning:
             budget = self.cpu_memory_budget
             fields["cpu_memory_budget"] = str(available_memory() if budget is None else budget)
-        for name in ("workspace_size", "num_avg_timing_iters"):
+        for name in (
+            "workspace_size", "num_avg_timing_iters", "tiling_optimization_level",
+            "l2_limit_for_tiling",
+        ):  # fmt: skip
             fields[name] = str(getattr(self, name))
         for name in (
             "require_full_compilation",

@@ -9,91 +9,10 @@ Ids are those of docs/requirements.md, group X.
 import logging
 import subprocess
 import sys
-import textwrap
 
 import pytest
 import torch
-import torch_tensorrt
-from torch import nn
-
-CUDA = torch.cuda.is_available()
-
-
-class MyModel(nn.Module):
-    """Embedding, convolution-free: linear layers, a subtraction, normalizations, softmax."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(16, 32), nn.GELU(), nn.LayerNorm(32), nn.Linear(32, 32), nn.ReLU(),
-            nn.Linear(32, 8),
-        )  # fmt: skip
-
-    def forward(self, x):
-        y = self.layers(x)
-        return torch.softmax(y - y.mean(-1, keepdim=True), -1)
-
-
-class ImageModel(nn.Module):
-    """A small convolutional network for images of 224 by 224."""
-
-    def __init__(self):
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 8, 7, 4, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1),
-            nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        )  # fmt: skip
-        self.head = nn.Linear(8, 10)
-
-    def forward(self, x):
-        return self.head(self.features(x))
-
-
-def run(snippet, **names):
-    """Execute a document's text with the reader's names in place; give the names after it."""
-    text = textwrap.dedent(snippet).replace("    ...\n", "").replace("...\n", "")
-    if not CUDA:
-        text = text.replace(".cuda()", "")
-    scope = {"torch": torch, "torch_tensorrt": torch_tensorrt, **names}
-    exec(compile(text, "<document>", "exec"), scope)
-    return scope
-
-
-def place(value):
-    return value.cuda() if CUDA else value
-
-
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return place(MyModel().eval())
-
-
-@pytest.fixture
-def inputs():
-    return [place(torch.randn(4, 16))]
-
-
-@pytest.fixture
-def exp_program(model, inputs):
-    return torch.export.export(model, tuple(inputs))
-
-
-@pytest.fixture(autouse=True)
-def quiet_logger():
-    logger = logging.getLogger("torch_tensorrt")
-    level = logger.level
-    yield
-    logger.setLevel(level)
-
-
-def close(a, b):
-    tolerance = {"rtol": 5e-3, "atol": 5e-3} if CUDA else {"rtol": 1e-4, "atol": 1e-5}
-    torch.testing.assert_close(a, b, **tolerance)
-
-
-TITLE = "++++++++++++++++++++++++++ Dry-Run Results for Graph ++++++++++++++++++++++++++"
-
+from document_helpers import CUDA, TITLE, ImageModel, close, place, run
 
 # ------------------------------------------------------------------ 000: dry run
 
@@ -484,3 +403,8 @@ with torch.no_grad():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "True\n", done.stderr
+
+
+# ------------------------------------------------------------------ 004: unsupported operators
+
+from unsupported_operators import *  # noqa: E402, F403

@@ -7,7 +7,9 @@ from stator import *  # noqa: F403
 from stator import __all__ as _names
 from stator import compile, load, save  # noqa: F401
 
-from torch_tensorrt import dynamo, logging, runtime
+from torch_tensorrt import _tensorrt, dynamo, logging, runtime
 from torch_tensorrt._features import ENABLED_FEATURES
+
+_tensorrt.install()
 
 __all__ = [*_names, "ENABLED_FEATURES", "dynamo", "logging", "runtime"]

@@ -56,6 +56,8 @@ struct BuildOptions {
   bool hardware_compatible = false;
   int threads = 0;   // 0: all
   bool tf32 = true;  // float32 products may round their operands to 10 bits, where the device gains
+  int tiling_level = 0;          // 0 to 3: how many more tile shapes compete
+  int64_t tiling_l2_limit = -1;  // bytes that one tile's operands may take; -1: any number
 };
 
 class CompilerBackend {

@@ -150,7 +150,12 @@ Result<std::vector<Tactic>> choose_tactics(const RegionGraph& graph,
                                            const BuilderOptions& options, BuildStats* stats) {
   const Clock::time_point begin = Clock::now();
   const std::map<std::string, int64_t> sizes = timing_sizes(graph, options.opt_symbols);
-  const std::string device = backend.device_key(options.build);
+  std::string device = backend.device_key(options.build);
+  if (options.build.tiling_level > 0 || options.build.tiling_l2_limit >= 0) {
+    // Another search has other winners.
+    device += " tiling " + std::to_string(options.build.tiling_level) + " within " +
+              std::to_string(options.build.tiling_l2_limit);
+  }
   std::vector<Tactic> chosen(groups.size());
   std::vector<Contest> contests;
   for (size_t g = 0; g < groups.size(); ++g) {

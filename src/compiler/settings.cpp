@@ -124,6 +124,18 @@ const Field kFields[] = {
     {"workspace_size",
      [](S& s, Text n, Text v) { return parse_integer(n, v, 0, INT64_MAX, s.workspace_size); },
      [](const S& s) { return std::to_string(s.workspace_size); }},
+    {"tiling_optimization_level",
+     [](S& s, Text n, Text v) -> Status {
+       if (tiling_level(std::string(v)) < 0) {
+         return bad_value(n, v, "none, fast, moderate or full");
+       }
+       s.tiling_optimization_level = v;
+       return {};
+     },
+     [](const S& s) { return s.tiling_optimization_level; }},
+    {"l2_limit_for_tiling",
+     [](S& s, Text n, Text v) { return parse_integer(n, v, -1, INT64_MAX, s.l2_limit_for_tiling); },
+     [](const S& s) { return std::to_string(s.l2_limit_for_tiling); }},
     {"num_avg_timing_iters",
      [](S& s, Text n, Text v) { return parse_int_field(n, v, 1, 1000, s.num_avg_timing_iters); },
      [](const S& s) { return std::to_string(s.num_avg_timing_iters); }},
@@ -167,6 +179,12 @@ const Field kFields[] = {
 };
 
 }  // namespace
+
+int tiling_level(const std::string& name) {
+  constexpr std::string_view kLevels[] = {"none", "fast", "moderate", "full"};
+  const auto* const found = std::find(std::begin(kLevels), std::end(kLevels), name);
+  return found == std::end(kLevels) ? -1 : static_cast<int>(found - kLevels);
+}
 
 std::string print_settings(const CompilationSettings& settings) {
   if (!settings.printed.empty()) {

@@ -169,6 +169,13 @@ Status ExecutionContext::Impl::prepare_memory() {
   return {};
 }
 
+void ExecutionContext::release_memory() {
+  for (GrowingBlock* block : {&impl_->arena, &impl_->scratch, &impl_->own_outputs}) {
+    block->release();
+  }
+  impl_->state = nullptr;  // so that the next set_shapes sees to memory again
+}
+
 void ExecutionContext::Impl::bind_arena() {
   const std::vector<int32_t>& buffers = engine->layout.buffers;
   for (size_t i = 0; i < buffers.size(); ++i) {

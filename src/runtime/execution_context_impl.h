@@ -15,6 +15,7 @@ class GrowingBlock {
  public:
   /// At least `size_bytes`; the address changes when it grows, and the old content is lost.
   Status grow(const Engine& engine, int64_t size_bytes, const char* what);
+  void release() { *this = GrowingBlock(); }
   char* data() const { return data_; }
   int64_t size_bytes() const { return size_bytes_; }
 

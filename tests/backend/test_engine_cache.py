@@ -220,7 +220,7 @@ def test_mutations_of_one_attribute_share_no_key():
     numbers = random.Random(0)
     seen = {key(): None}
     tried = set()
-    while len(tried) < 600:
+    while len(tried) < 10_000:
         node, i = numbers.choice(sites)
         before = node.args[i]
         value = numbers.choice([before + 2.0**-20, -before, numbers.uniform(0.1, 9.0)])

@@ -17,3 +17,15 @@ def test_engine_caching(tmp_path):
     made = re.findall(r"ahead of time, (\w+): (built|from the cache)", done.stdout)
     assert made == [("first", "built"), ("again", "from the cache"), ("other", "built")]
     assert len(list((tmp_path / "engines").glob("*.engine"))) >= 2
+
+
+def test_custom_converters():
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "custom_converters.py"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert re.findall(r"(.*): (\d) engines hold (\d) of (\d)", done.stdout) == [
+        ("no converter", "2", "3", "4"), ("generated converter", "1", "5", "5"),
+        ("own converter", "1", "5", "5"),
+    ]  # fmt: skip
+    assert "off by 1" not in done.stdout

@@ -28,8 +28,10 @@ def each_tactic(module, inputs, folder, caplog):
     log = logging.getLogger("torch_tensorrt")
     with caplog.at_level(logging.DEBUG, logger="torch_tensorrt"):
         log.addHandler(caplog.handler)
-        stator.compile(module, inputs=inputs, **options)
-        log.removeHandler(caplog.handler)
+        try:
+            stator.compile(module, inputs=inputs, **options)
+        finally:
+            log.removeHandler(caplog.handler)
     timed = {}
     for record in caplog.records:
         if (found := TIMED.match(record.getMessage())) and float(found[3]) < 1e20:

@@ -53,6 +53,16 @@ const std::vector<Explanation>& explanations() {
        }},
       {"num_avg_timing_iters",
        [](const std::string& v, const Plan&) { return "each timing is the mean of " + v; }},
+      {"tiling_optimization_level",
+       [](const std::string& v, const Plan&) {
+         return v == "none" ? std::string("no more tile shapes competed than the level has")
+                            : "more tile shapes competed: " + v;
+       }},
+      {"l2_limit_for_tiling",
+       [](const std::string& v, const Plan&) {
+         return v == "-1" ? std::string("no limit")
+                          : "tiles whose operands take more than " + v + " bytes were left out";
+       }},
       {"build_time_budget",
        [](const std::string& v, const Plan&) {
          return v == "0" ? std::string("no limit") : "after " + v + " s first guesses were taken";

@@ -2,13 +2,14 @@
 
 from stator import CompilationSettings, Debugger, compile, trace
 
-from torch_tensorrt.dynamo import conversion, partitioning, runtime
+from torch_tensorrt.dynamo import conversion, lowering, partitioning, runtime
 
 __all__ = [
     "CompilationSettings",
     "Debugger",
     "compile",
     "conversion",
+    "lowering",
     "partitioning",
     "runtime",
     "trace",

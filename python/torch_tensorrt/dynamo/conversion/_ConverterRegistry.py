@@ -1,6 +1,17 @@
-"""The converter registry under the path that Torch-TensorRT's documents import it from."""
+"""The converter registry under Torch-TensorRT's path."""
 
 from stator import DYNAMO_CONVERTERS
-from stator.converters import ConverterRegistry
+from stator.converters import (
+    ConverterPriority,
+    ConverterRegistry,
+    ConverterSupport,
+    dynamo_tensorrt_converter,
+)
 
-__all__ = ["DYNAMO_CONVERTERS", "ConverterRegistry"]
+__all__ = [
+    "DYNAMO_CONVERTERS",
+    "ConverterPriority",
+    "ConverterRegistry",
+    "ConverterSupport",
+    "dynamo_tensorrt_converter",
+]

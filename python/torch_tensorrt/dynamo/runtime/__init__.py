@@ -1,7 +1,9 @@
 """Engines as modules, under Torch-TensorRT's names."""
 
 from stator import EngineModule
+from stator.program import PythonEngineModule
 
-TorchTensorRTModule = TorchTRTModule = PythonTorchTensorRTModule = EngineModule
+TorchTensorRTModule = TorchTRTModule = EngineModule
+PythonTorchTensorRTModule = PythonEngineModule
 
 __all__ = ["PythonTorchTensorRTModule", "TorchTRTModule", "TorchTensorRTModule"]

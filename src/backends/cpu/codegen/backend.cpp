@@ -15,6 +15,7 @@
 #include "backends/cpu/codegen/object.h"
 #include "backends/cpu/codegen/op_emitter.h"
 #include "backends/cpu/codegen/register.h"
+#include "backends/cpu/codegen/tile_search.h"
 #include "backends/cpu/codegen/vector_math.h"
 #include "base/check.h"
 #include "layer/call_payload.h"
@@ -264,6 +265,7 @@ class CpuBackend : public CompilerBackend {
     if (names.empty()) {
       names.push_back(Tactic{std::holds_alternative<CallRegion>(region.body) ? "call" : "plain"});
     }
+    search_tiles(region, options.tiling_level, options.tiling_l2_limit, &names);
     return names;
   }
 

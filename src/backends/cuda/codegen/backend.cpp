@@ -124,7 +124,8 @@ class CudaBackend : public CompilerBackend {
   std::vector<Tactic> candidates(const RegionGraph& graph, const Region& region,
                                  const BuildOptions& options) const override {
     return region_tactics(graph, region,
-                          {capability(options), options.optimization_level, options.tf32});
+                          {capability(options), options.optimization_level, options.tf32,
+                           options.tiling_level, options.tiling_l2_limit});
   }
 
   KernelLaunch launch(const RegionGraph& graph, const Region& region,

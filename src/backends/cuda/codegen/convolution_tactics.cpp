@@ -79,8 +79,7 @@ std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const T
   if (sure || level > 0) add_numbered(fixed ? library_proposals(level) : 1);
   const bool tiled = target.capability == 90 && tile_steps(c) > 0;
   if (tiled && level > 0) {
-    for (const TileShape& shape : tile_shapes(c, tile_proposals(level)))
-      tactics.push_back({tile_tactic(shape)});
+    for (const TileShape& shape : tile_shapes(c, target)) tactics.push_back({tile_tactic(shape)});
   }
   if (sure && level > (tiled ? 3 : 0)) tactics.push_back({"loop"});
   return tactics;

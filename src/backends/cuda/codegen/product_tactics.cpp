@@ -273,7 +273,7 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
   // Where the library does the epilogue too, it is hard to beat at large products.
   const bool complete = p.has_value() && p->epilogue.has_value();
   if (complete && !small && level < 4) return tactics;
-  for (const TileShape& shape : tile_shapes(*tiled, tile_proposals(level))) {
+  for (const TileShape& shape : tile_shapes(*tiled, target)) {
     tactics.push_back({tile_tactic(shape)});
   }
   return tactics;

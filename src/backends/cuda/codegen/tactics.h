@@ -36,6 +36,8 @@ struct Target {
   int capability = 80;  // of the architecture: 80 for sm_80
   int optimization_level = 3;
   bool tf32 = true;
+  int tiling_level = 0;  // as in BuildOptions
+  int64_t tiling_l2_limit = -1;
 };
 
 /// Best guess first.

@@ -38,9 +38,29 @@ double estimate(const TileShape& shape, double tiles, int64_t steps) {
   return kStartUs + rounds * (std::max(load, multiply) + sums);
 }
 
+/// How many shapes are timed.
+size_t proposals(const Target& target) {
+  const size_t more = target.tiling_level == 0 ? 0 : size_t{1} << target.tiling_level;
+  if (target.optimization_level < 3) return (target.optimization_level < 1 ? 1 : 2) + more;
+  return (target.optimization_level == 3 ? 3 : 12) + more;
+}
+
+/// Drops shapes whose operands take more than `limit` bytes (-1: none); the leanest stays.
+void keep_within(int64_t limit, int64_t steps, std::vector<std::pair<double, TileShape>>* shapes) {
+  if (limit < 0 || shapes->empty()) return;
+  const auto bytes = [&](const std::pair<double, TileShape>& shape) {
+    return (64 * shape.second.groups + shape.second.columns) * 128 * steps / shape.second.split;
+  };
+  const std::pair<double, TileShape> leanest =
+      *std::min_element(shapes->begin(), shapes->end(),
+                        [&](const auto& a, const auto& b) { return bytes(a) < bytes(b); });
+  std::erase_if(*shapes, [&](const auto& shape) { return bytes(shape) > limit; });
+  if (shapes->empty()) shapes->push_back(leanest);
+}
+
 template <typename Contraction>
 std::vector<TileShape> best(const Contraction& contraction, int64_t columns, bool rows_along_k,
-                            size_t count) {
+                            const Target& target) {
   const int64_t steps = tile_steps(contraction);
   std::vector<std::pair<double, TileShape>> all;
   for (const int wide : {32, 64, 96, 128, 192, 256}) {
@@ -58,7 +78,9 @@ std::vector<TileShape> best(const Contraction& contraction, int64_t columns, boo
   }
   std::stable_sort(all.begin(), all.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
+  keep_within(target.tiling_l2_limit, steps, &all);
   std::vector<TileShape> shapes;
+  const size_t count = proposals(target);
   for (size_t i = 0; i < all.size() && i < count; ++i) shapes.push_back(all[i].second);
   return shapes;
 }
@@ -79,17 +101,13 @@ std::optional<TileShape> parse_tile_tactic(const std::string& tactic) {
   return shape;
 }
 
-std::vector<TileShape> tile_shapes(const TiledProduct& product, size_t count) {
-  return best(product, product.n.constant(), !product.b_transposed, count);
+std::vector<TileShape> tile_shapes(const TiledProduct& product, const Target& target) {
+  return best(product, product.n.constant(), !product.b_transposed, target);
 }
 
-std::vector<TileShape> tile_shapes(const ConvolutionContraction& convolution, size_t count) {
-  return best(convolution, convolution.w_shape[0].constant(), false, count);
-}
-
-size_t tile_proposals(int optimization_level) {
-  if (optimization_level < 3) return optimization_level < 1 ? 1 : 2;
-  return optimization_level == 3 ? 3 : 12;
+std::vector<TileShape> tile_shapes(const ConvolutionContraction& convolution,
+                                   const Target& target) {
+  return best(convolution, convolution.w_shape[0].constant(), false, target);
 }
 
 }  // namespace stator::cuda

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backends/cuda/codegen/gemm_kernel.h"
+#include "backends/cuda/codegen/tactics.h"
 
 namespace stator::cuda {
 
@@ -15,10 +16,8 @@ std::string tile_tactic(const TileShape& shape);
 /// nullopt when it is another tactic.
 std::optional<TileShape> parse_tile_tactic(const std::string& tactic);
 
-/// The shapes that an estimate of their time puts first, at most `count`.
-std::vector<TileShape> tile_shapes(const TiledProduct& product, size_t count);
-std::vector<TileShape> tile_shapes(const ConvolutionContraction& convolution, size_t count);
-/// How many are timed.
-size_t tile_proposals(int optimization_level);
+/// The shapes worth timing for a target, those first that an estimate of their time puts first.
+std::vector<TileShape> tile_shapes(const TiledProduct& product, const Target& target);
+std::vector<TileShape> tile_shapes(const ConvolutionContraction& convolution, const Target& target);
 
 }  // namespace stator::cuda
