@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "backends/cuda/codegen/kernel_frame.h"
 #include "backends/cuda/codegen/op_printer.h"
 #include "backends/cuda/codegen/wgmma.h"
 
@@ -125,10 +126,6 @@ __device__ __forceinline__ void copy_tile(unsigned to, const unsigned short* fro
 }
 )";
 
-}  // namespace
-
-namespace {
-
 /// Dense channels, widths up to `most`, rows at multiples of `vector` elements.
 bool lies_in_vectors(const AttentionRegion& a, int64_t vector, int64_t most) {
   if (!a.qk_dim.is_constant() || !a.v_dim.is_constant()) return false;
@@ -143,6 +140,12 @@ bool lies_in_vectors(const AttentionRegion& a, int64_t vector, int64_t most) {
     }
   }
   return true;
+}
+
+GeneratedKernel finish(const AttentionRegion& a, int buffers, const std::string& name,
+                       std::string source, int threads, int64_t shared_bytes, const Expr& grid) {
+  return finish_kernel(name, static_cast<size_t>(buffers), attention_sizes(a).size(),
+                       std::move(source), threads, shared_bytes, grid);
 }
 
 }  // namespace
@@ -201,16 +204,9 @@ GeneratedKernel generate_tiled_attention(const AttentionRegion& a, int buffers, 
   s += "  const float scale = " + real(a.scale * 1.4426950408889634) + ";\n";
   s += mask_function(a, "BM");
   s += kTiledAttentionBody;
-  GeneratedKernel kernel;
-  kernel.source = s;
-  kernel.payload.function = name;
-  kernel.payload.threads = kThreads;
   const int64_t rows = query_tile + 2 * 64;  // of the queries, and of two stages of keys
-  kernel.payload.shared_bytes = static_cast<int>(2 * (rows * (qk + 8) + 2 * 64 * (channels + 8)));
-  kernel.payload.buffers = buffers;
-  kernel.payload.sizes = static_cast<int>(attention_sizes(a).size());
-  kernel.grid = ceil_div(a.q_length, Expr(query_tile)) * a.batch * a.heads;
-  return kernel;
+  return finish(a, buffers, name, s, kThreads, 2 * (rows * (qk + 8) + 2 * 64 * (channels + 8)),
+                ceil_div(a.q_length, Expr(query_tile)) * a.batch * a.heads);
 }
 
 GeneratedKernel generate_wgmma_attention(const AttentionRegion& a, int buffers, int groups,
@@ -238,15 +234,10 @@ GeneratedKernel generate_wgmma_attention(const AttentionRegion& a, int buffers, 
        ", RAW = " + (mask == 0 && a.scale > 0 ? "true" : "false") + ";\n";
   s += "  const float scale = " + real(a.scale * 1.4426950408889634) + ";\n";
   s += mask_function(a, "GROUPS * 64") + kWgmmaAttentionBody;
-  GeneratedKernel kernel;
-  kernel.source = s;
-  kernel.payload.function = name;
-  kernel.payload.threads = 128 * groups;
-  kernel.payload.shared_bytes =
-      static_cast<int>(1024 + 2 * (64 * groups * qk + kStages * key_tile * (qk + channels)));
-  kernel.payload.buffers = buffers;
-  kernel.payload.sizes = static_cast<int>(attention_sizes(a).size());
-  kernel.grid = ceil_div(a.q_length, Expr(64 * groups)) * a.batch * a.heads;
+  GeneratedKernel kernel =
+      finish(a, buffers, name, s, 128 * groups,
+             1024 + 2 * (64 * groups * qk + kStages * key_tile * (qk + channels)),
+             ceil_div(a.q_length, Expr(64 * groups)) * a.batch * a.heads);
   const auto map = [&](const StridedView& view, const Expr& heads, const Expr& length,
                        const Expr& width, int rows) {
     kernel.payload.maps.push_back({view.buffer, a.dtype, {64, rows, 1, 1}});
@@ -273,15 +264,8 @@ GeneratedKernel generate_float_attention(const AttentionRegion& a, int buffers, 
   s += std::string("  constexpr bool CAUSAL = ") + (a.causal ? "true" : "false") + ";\n";
   s += "  const float scale = " + real(a.scale * 1.4426950408889634) + ";\n";
   s += mask_function(a, "64") + kFloatAttentionBody;
-  GeneratedKernel kernel;
-  kernel.source = s;
-  kernel.payload.function = name;
-  kernel.payload.threads = kThreads;
-  kernel.payload.shared_bytes = static_cast<int>(4 * 2 * 64 * (qk + 4 + channels + 4));
-  kernel.payload.buffers = buffers;
-  kernel.payload.sizes = static_cast<int>(attention_sizes(a).size());
-  kernel.grid = ceil_div(a.q_length, Expr(64)) * a.batch * a.heads;
-  return kernel;
+  return finish(a, buffers, name, s, kThreads, 4 * 2 * 64 * (qk + 4 + channels + 4),
+                ceil_div(a.q_length, Expr(64)) * a.batch * a.heads);
 }
 
 GeneratedKernel generate_plain_attention(const AttentionRegion& a, int buffers,
@@ -329,14 +313,8 @@ GeneratedKernel generate_plain_attention(const AttentionRegion& a, int buffers,
   s += "  for (int i = 0; i < PER; ++i) {\n    const int e = i * 32 + lane;\n";
   s += "    if (e < E) o_base[b * o_b + h * o_h + row * o_s + e * o_d] = " +
        to_memory(a.dtype, "out[i] * scaled") + ";\n  }\n}\n";
-  GeneratedKernel kernel;
-  kernel.source = s;
-  kernel.payload.function = name;
-  kernel.payload.threads = kThreads;
-  kernel.payload.buffers = buffers;
-  kernel.payload.sizes = static_cast<int>(attention_sizes(a).size());
-  kernel.grid = ceil_div(a.batch * a.heads * a.q_length, Expr(4));
-  return kernel;
+  return finish(a, buffers, name, s, kThreads, 0,
+                ceil_div(a.batch * a.heads * a.q_length, Expr(4)));
 }
 
 }  // namespace stator::cuda

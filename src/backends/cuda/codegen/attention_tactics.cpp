@@ -35,8 +35,8 @@ std::vector<Tactic> attention_tactics(const AttentionRegion& a, const Target& ta
 
 PreparedRegion prepare_attention(const Region& region, const AttentionRegion& a,
                                  const std::string& tactic, const std::string& name, bool tf32) {
-  PreparedRegion prepared;
   if (tactic == "cudnn") {
+    PreparedRegion prepared;
     AttentionPayload p;
     p.dtype = a.dtype;
     p.q = a.q.buffer;
@@ -56,22 +56,19 @@ PreparedRegion prepare_attention(const Region& region, const AttentionRegion& a,
     }
     return prepared;
   }
+  const int buffers = buffer_count(region);
   int groups = 0, key_tile = 0;
+  GeneratedKernel kernel;
   if (std::sscanf(tactic.c_str(), "wgmma %d %d", &groups, &key_tile) == 2) {
-    prepared.kernel = generate_wgmma_attention(a, buffer_count(region), groups, key_tile, name);
+    kernel = generate_wgmma_attention(a, buffers, groups, key_tile, name);
   } else if (a.dtype == DType::kFloat32 && tactic != "plain") {
-    prepared.kernel = generate_float_attention(a, buffer_count(region), !tf32, name);
+    kernel = generate_float_attention(a, buffers, !tf32, name);
   } else if (tactic != "plain") {
-    prepared.kernel =
-        generate_tiled_attention(a, buffer_count(region), trailing_number(tactic), name);
+    kernel = generate_tiled_attention(a, buffers, trailing_number(tactic), name);
   } else {
-    prepared.kernel = generate_plain_attention(a, buffer_count(region), name);
+    kernel = generate_plain_attention(a, buffers, name);
   }
-  prepared.payload = prepared.kernel->payload;
-  prepared.launch.task_count = prepared.kernel->grid;
-  prepared.launch.sizes = attention_sizes(a);
-  add_sizes(prepared.kernel->map_sizes, &prepared.launch.sizes);
-  return prepared;
+  return prepare_kernel(std::move(kernel), attention_sizes(a));
 }
 
 }  // namespace stator::cuda

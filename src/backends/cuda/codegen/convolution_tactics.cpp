@@ -129,11 +129,8 @@ PreparedRegion prepare_convolution(const RegionGraph& graph, const Region& regio
   prepared.launch.scratch_bytes = kLibraryWorkspace;
   pack_weights(c, false, &prepared.launch);
   std::optional<LibraryEpilogue> e = match_epilogue(graph, region, c.epilogue, c.dtype);
-  Expr dense = 0;
-  for (size_t k = 0; k < c.epilogue.dims.size(); ++k) {
-    dense = dense * c.epilogue.dims[k].extent + Expr::symbol(index_symbol(static_cast<int>(k)));
-  }
-  const bool fits = e.has_value() && e->alpha == 1 && e->store_index == dense &&
+  const bool fits = e.has_value() && e->alpha == 1 &&
+                    e->store_index == dense_index(c.epilogue.dims) &&
                     (!e->activation.has_value() || *e->activation == UnaryOp::kRelu);
   if (fits) {
     p.y = c.epilogue.stores[0].buffer;

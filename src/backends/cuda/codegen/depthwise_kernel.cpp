@@ -80,11 +80,7 @@ std::string print_epilogue(const LoopRequest& request, const KernelScope& scope,
   point.lane_dim = 3;
   point.lanes = channels;
   OpPrinter ops(scope, out, "v");
-  for (size_t id = 0; id < request.program->ops.size(); ++id) {
-    if (request.program->ops[id].kind == LoopOpKind::kAccumulator) {
-      ops.set(static_cast<OpId>(id), {channels > 1 ? "acc[o]" : "acc[o][0]", channels > 1});
-    }
-  }
+  ops.set_accumulators({channels > 1 ? "acc[o]" : "acc[o][0]", channels > 1});
   for (const LoopStore& store : request.program->stores) ops.store(store, point);
   out.line("}");
   return out.text();
@@ -124,16 +120,9 @@ GeneratedKernel generate_depthwise(const ConvolutionContraction& c, const LoopRe
        ";\n";
   s += "  const auto to_float = [](T h) { return float(" + from_memory(c.dtype, "h") + "); };\n";
   s += kBody + print_epilogue(request, scope, channels) + "}\n";
-  GeneratedKernel kernel;
-  kernel.source = s;
-  kernel.payload.function = request.name;
-  kernel.payload.threads = kThreads;
-  kernel.payload.buffers = static_cast<int>(request.buffer_types.size());
-  kernel.payload.sizes = static_cast<int>(request.symbols.size());
-  kernel.grid = ceil_div(c.y_shape[0] * c.y_shape[1] * ceil_div(c.y_shape[2], Expr(strip)) *
-                             Expr(c.w_shape[0].constant() / channels),
-                         Expr(kThreads));
-  return kernel;
+  const Expr points = c.y_shape[0] * c.y_shape[1] * ceil_div(c.y_shape[2], Expr(strip)) *
+                      Expr(c.w_shape[0].constant() / channels);
+  return finish_kernel(request, s, kThreads, 0, ceil_div(points, Expr(kThreads)));
 }
 
 }  // namespace stator::cuda

@@ -216,11 +216,7 @@ std::string epilogue(const TileOperands& operands, const LoopRequest& request,
   point.lane_dim = static_cast<int>(point.index.size()) - 1;
   point.lanes = 8;
   OpPrinter ops(scope, out, "v");
-  for (size_t id = 0; id < request.program->ops.size(); ++id) {
-    if (request.program->ops[id].kind == LoopOpKind::kAccumulator) {
-      ops.set(static_cast<OpId>(id), {"sums", true});
-    }
-  }
+  ops.set_accumulators({"sums", true});
   for (const LoopStore& store : request.program->stores) ops.store(store, point);
   out.line("}");
   return operands.place + out.text();
@@ -251,16 +247,9 @@ GeneratedKernel generate(const TileOperands& operands, const LoopRequest& reques
   s += operands.constants + main_loop(operands) + (shared ? kSharedSums : kOwnSums);
   s += epilogue(operands, request, scope) + "    }\n  }\n";
   if (shared) s += "  cluster_barrier();\n";
-  GeneratedKernel kernel;
-  kernel.source = s + "}\n";
-  kernel.payload.function = request.name;
-  kernel.payload.threads = o.threads;
-  kernel.payload.shared_bytes = o.shared_bytes;
-  kernel.payload.buffers = static_cast<int>(request.buffer_types.size());
-  kernel.payload.sizes = static_cast<int>(request.symbols.size());
+  GeneratedKernel kernel = finish_kernel(request, s + "}\n", o.threads, o.shared_bytes, grid);
   kernel.payload.maps = operands.maps;
   kernel.map_sizes = operands.map_sizes;
-  kernel.grid = grid;
   return kernel;
 }
 

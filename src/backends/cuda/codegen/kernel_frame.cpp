@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/codegen/kernel_frame.h"
 
+#include <utility>
+
 namespace stator::cuda {
 namespace {
 
@@ -55,6 +57,26 @@ std::string kernel_head(const LoopRequest& request, const KernelScope& scope,
          num(i) + "];\n";
   }
   return s + "  i64* fault = a.fault;\n";
+}
+
+GeneratedKernel finish_kernel(const LoopRequest& request, std::string source, int threads,
+                              int64_t shared_bytes, const Expr& grid) {
+  return finish_kernel(request.name, request.buffer_types.size(), request.symbols.size(),
+                       std::move(source), threads, shared_bytes, grid);
+}
+
+GeneratedKernel finish_kernel(const std::string& function, size_t buffers, size_t sizes,
+                              std::string source, int threads, int64_t shared_bytes,
+                              const Expr& grid) {
+  GeneratedKernel kernel;
+  kernel.source = std::move(source);
+  kernel.payload.function = function;
+  kernel.payload.threads = threads;
+  kernel.payload.shared_bytes = static_cast<int>(shared_bytes);
+  kernel.payload.buffers = static_cast<int>(buffers);
+  kernel.payload.sizes = static_cast<int>(sizes);
+  kernel.grid = grid;
+  return kernel;
 }
 
 }  // namespace stator::cuda

@@ -15,5 +15,11 @@ KernelScope make_scope(const LoopRequest& request);
 /// a kernel with such calls begin_kernel() itself. `cluster`: blocks that share memory.
 std::string kernel_head(const LoopRequest& request, const KernelScope& scope,
                         const std::string& bounds, int maps = 0, int cluster = 1);
+/// A kernel whose source is complete, with what its launch needs.
+GeneratedKernel finish_kernel(const LoopRequest& request, std::string source, int threads,
+                              int64_t shared_bytes, const Expr& grid);
+GeneratedKernel finish_kernel(const std::string& function, size_t buffers, size_t sizes,
+                              std::string source, int threads, int64_t shared_bytes,
+                              const Expr& grid);
 
 }  // namespace stator::cuda

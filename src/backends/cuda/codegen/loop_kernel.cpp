@@ -37,14 +37,8 @@ class LoopGenerator {
     } else {
       emit_columns();
     }
-    GeneratedKernel result;
-    result.source = kernel_head(r_, scope_, num(threads_)) + body_.text() + "}\n";
-    result.payload.function = r_.name;
-    result.payload.threads = threads_;
-    result.payload.buffers = static_cast<int>(r_.buffer_types.size());
-    result.payload.sizes = static_cast<int>(r_.symbols.size());
-    result.grid = grid_;
-    return result;
+    return finish_kernel(r_, kernel_head(r_, scope_, num(threads_)) + body_.text() + "}\n",
+                         threads_, 0, grid_);
   }
 
  private:

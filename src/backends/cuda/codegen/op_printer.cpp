@@ -212,6 +212,14 @@ bool OpPrinter::is_vector_access(const Expr& index, DType dtype, const PrintPoin
 
 std::string OpPrinter::operand(OpId op, const std::string& lane) { return values_.at(op).at(lane); }
 
+void OpPrinter::set_accumulators(const Value& value) {
+  for (size_t id = 0; id < scope_.program->ops.size(); ++id) {
+    if (scope_.program->ops[id].kind == LoopOpKind::kAccumulator) {
+      set(static_cast<OpId>(id), value);
+    }
+  }
+}
+
 OpPrinter::Value OpPrinter::get(OpId id, const PrintPoint& point) {
   const auto found = values_.find(id);
   if (found != values_.end()) {

@@ -48,6 +48,8 @@ class OpPrinter {
     }
   };
   void set(OpId op, Value value) { values_[op] = std::move(value); }
+  /// What an epilogue's accumulators are.
+  void set_accumulators(const Value& value);
   void take(const OpPrinter& outer) { values_.insert(outer.values_.begin(), outer.values_.end()); }
   bool knows(OpId op) const { return values_.count(op) != 0; }
   Value get(OpId op, const PrintPoint& point);

@@ -40,10 +40,22 @@ std::vector<Expr> symbol_sizes(const LoopRequest& request) {
 }
 
 PreparedRegion prepare_kernel(GeneratedKernel kernel, const LoopRequest& request) {
+  return prepare_kernel(std::move(kernel), symbol_sizes(request));
+}
+
+Expr dense_index(const std::vector<LoopDim>& dims) {
+  Expr dense = 0;
+  for (size_t k = 0; k < dims.size(); ++k) {
+    dense = dense * dims[k].extent + Expr::symbol(index_symbol(static_cast<int>(k)));
+  }
+  return dense;
+}
+
+PreparedRegion prepare_kernel(GeneratedKernel kernel, std::vector<Expr> sizes) {
   PreparedRegion prepared;
   prepared.payload = kernel.payload;
   prepared.launch.task_count = kernel.grid;
-  prepared.launch.sizes = symbol_sizes(request);
+  prepared.launch.sizes = std::move(sizes);
   add_sizes(kernel.map_sizes, &prepared.launch.sizes);
   prepared.kernel = std::move(kernel);
   return prepared;

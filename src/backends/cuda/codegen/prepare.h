@@ -18,8 +18,11 @@ int buffer_count(const Region& region);
 LoopRequest loop_request(const RegionGraph& graph, const Region& region, const LoopProgram& program,
                          const std::string& name);
 std::vector<Expr> symbol_sizes(const LoopRequest& request);
-/// A region that is one generated kernel.
+/// A region that is one generated kernel with these sizes.
+PreparedRegion prepare_kernel(GeneratedKernel kernel, std::vector<Expr> sizes);
 PreparedRegion prepare_kernel(GeneratedKernel kernel, const LoopRequest& request);
+/// The place of a point of these dims in a dense tensor.
+Expr dense_index(const std::vector<LoopDim>& dims);
 PreparedRegion prepare_loop(const RegionGraph& graph, const Region& region,
                             const LoopProgram& program, const std::string& name);
 void add_sizes(const std::vector<Expr>& more, std::vector<Expr>* sizes);

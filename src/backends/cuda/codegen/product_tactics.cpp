@@ -95,6 +95,22 @@ Expr padded_columns(const MatmulContraction& m) {
   return (m.n.constant() + multiple - 1) / multiple * multiple;
 }
 
+/// Where the product writes, and what the library does to it on the way.
+void take_epilogue(const Region& region, const LoopProgram& program, LibraryProduct* p) {
+  if (!p->epilogue.has_value()) {
+    p->payload.d = buffer_count(region) - 1;  // not written by the product
+    return;
+  }
+  const LibraryEpilogue& e = *p->epilogue;
+  p->payload.d = program.stores[0].buffer;
+  p->payload.bias = e.bias;
+  p->payload.residual = e.residual;
+  p->payload.alpha = e.alpha;
+  if (e.activation.has_value()) {
+    p->payload.activation = *e.activation == UnaryOp::kRelu ? "relu" : "gelu_tanh";
+  }
+}
+
 std::optional<LibraryProduct> library_product(const RegionGraph& graph, const Region& region,
                                               const MatmulContraction& m) {
   if (!is_library_dtype(m.dtype) || m.k.is_constant(0)) return std::nullopt;
@@ -148,17 +164,7 @@ std::optional<LibraryProduct> library_product(const RegionGraph& graph, const Re
   p.payload.b = m.b.buffer;
   p.payload.buffers = buffer_count(region);
   p.sizes = {m.m, n, m.k, j[0], m.a.offset, lda, j[1], m.b.offset, ldb, j[2], d_offset, ldd, j[3]};
-  if (p.epilogue.has_value()) {
-    p.payload.d = m.epilogue.stores[0].buffer;
-    p.payload.bias = p.epilogue->bias;
-    p.payload.residual = p.epilogue->residual;
-    p.payload.alpha = p.epilogue->alpha;
-    if (p.epilogue->activation.has_value()) {
-      p.payload.activation = *p.epilogue->activation == UnaryOp::kRelu ? "relu" : "gelu_tanh";
-    }
-  } else {
-    p.payload.d = buffer_count(region) - 1;  // not written by the product
-  }
+  take_epilogue(region, m.epilogue, &p);
   return p;
 }
 
@@ -195,26 +201,16 @@ std::optional<LibraryProduct> product_of(const RegionGraph& graph, const Region&
   if (!m.has_value() || !is_library_dtype(m->dtype)) return std::nullopt;
   LibraryProduct p;
   p.epilogue = library_epilogue(graph, region, conv->epilogue, conv->dtype);
-  Expr dense = 0;
-  for (size_t k = 0; k < conv->epilogue.dims.size(); ++k) {
-    dense = dense * conv->epilogue.dims[k].extent + Expr::symbol(index_symbol(static_cast<int>(k)));
+  if (p.epilogue.has_value() && !(p.epilogue->store_index == dense_index(conv->epilogue.dims))) {
+    p.epilogue.reset();
   }
-  if (p.epilogue.has_value() && !(p.epilogue->store_index == dense)) p.epilogue.reset();
   p.payload.dtype = p.payload.out = m->dtype;
   p.payload.a = m->a.buffer;
   p.payload.b = m->b.buffer;
   p.payload.b_transposed = true;
   p.payload.buffers = buffer_count(region);
   p.sizes = {m->m, m->n, m->k, 1, 0, m->k, 0, 0, m->k, 0, 0, m->n, 0};
-  p.payload.d = p.epilogue.has_value() ? conv->epilogue.stores[0].buffer : buffer_count(region) - 1;
-  if (p.epilogue.has_value()) {
-    p.payload.bias = p.epilogue->bias;
-    p.payload.residual = p.epilogue->residual;
-    p.payload.alpha = p.epilogue->alpha;
-    if (p.epilogue->activation.has_value()) {
-      p.payload.activation = *p.epilogue->activation == UnaryOp::kRelu ? "relu" : "gelu_tanh";
-    }
-  }
+  take_epilogue(region, conv->epilogue, &p);
   return p;
 }
 
