@@ -39,6 +39,8 @@ int64_t dtype_bytes(DType dtype);
 bool is_floating_point(DType dtype);  // f64, f32, f16, bf16, f8*
 bool is_integral(DType dtype);        // i8 … i64, u8; not bool
 bool is_complex(DType dtype);
+/// f32, f64, i8 … i64, u8 and bool: what every backend's loops compute in.
+bool is_plain_number(DType dtype);
 /// PyTorch's promotion for two tensors of dimension >= 1 (torch.promote_types).
 DType promote_types(DType a, DType b);
 

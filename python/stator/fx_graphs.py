@@ -42,9 +42,9 @@ def fake_mode_of(gm: fx.GraphModule) -> FakeTensorMode:
     return FakeTensorMode(allow_non_fake_inputs=True)
 
 
-def noted(value: Any) -> Any:
+def noted(gm: fx.GraphModule, value: Any) -> Any:
     """What a node's argument stands for: the noted value of a node, else the argument itself."""
-    return fx.map_arg(value, lambda node: node.meta["val"])
+    return fx.map_arg(value, lambda node: _value(gm, node))
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ def inline(
     mode = fake_mode_of(gm)
     with _real_tensors_allowed(mode), enable_python_dispatcher(), torch.no_grad():
         traced = make_fx(run, dict(decompositions or {}), pre_dispatch=True)(
-            *(n.meta["val"] for n in inputs)
+            *(_value(gm, n) for n in inputs)
         )
     if not accept(traced.graph):
         return False
@@ -111,6 +111,13 @@ def inline(
                 places[inner] = copied
     replace(node, fx.map_arg(returned(traced), places.__getitem__))
     return True
+
+
+def _value(gm: fx.GraphModule, node: fx.Node) -> Any:
+    """What a node stands for; an attribute without a note is itself."""
+    if node.op == "get_attr" and "val" not in node.meta:
+        return operator.attrgetter(node.target)(gm)
+    return node.meta["val"]
 
 
 def _constant(gm: fx.GraphModule, tensor: torch.Tensor, known: dict[int, fx.Node]) -> fx.Node:

@@ -153,7 +153,7 @@ def _note_values(gm: fx.GraphModule) -> None:
             inline(gm, node, node.target)
         elif "val" not in node.meta:
             with mode, torch.no_grad():
-                node.meta["val"] = node.target(*noted(node.args), **noted(node.kwargs))
+                node.meta["val"] = node.target(*noted(gm, node.args), **noted(gm, node.kwargs))
 
 
 def _run_passes(gm: fx.GraphModule, settings: CompilationSettings) -> fx.GraphModule:
@@ -168,6 +168,7 @@ def _run_passes(gm: fx.GraphModule, settings: CompilationSettings) -> fx.GraphMo
             raise ValueError(f"the lowering pass {name} changed the graph's inputs or outputs")
         _note_values(gm)
         gm.graph.lint()
+        gm.recompile()
         logger.debug("lowering pass %s:\n%s", name, gm.graph)
     return gm
 
@@ -229,5 +230,5 @@ def lower(
     if _decompose(gm, table, kept) or changed:
         gm.graph.eliminate_dead_code()
         gm.graph.lint()
-    gm.recompile()
+        gm.recompile()
     return gm

@@ -71,6 +71,10 @@ int64_t dtype_bytes(DType dtype) { return facts(dtype).bytes; }
 bool is_floating_point(DType dtype) { return facts(dtype).category == Category::kFloating; }
 bool is_integral(DType dtype) { return facts(dtype).category == Category::kIntegral; }
 bool is_complex(DType dtype) { return facts(dtype).category == Category::kComplex; }
+bool is_plain_number(DType dtype) {
+  return dtype == DType::kFloat32 || dtype == DType::kFloat64 || dtype == DType::kBool ||
+         is_integral(dtype);
+}
 
 std::optional<DType> parse_dtype(std::string_view name) {
   for (size_t i = 0; i < kFacts.size(); ++i) {

@@ -525,3 +525,34 @@ def test_the_interpreter_gives_an_engines_bytes():
 def test_every_pair_of_names_is_known():
     for name, other in itertools.pairwise(trt.__all__):
         assert getattr(trt, name) is not None and getattr(trt, other) is not None
+
+
+DECOMPOSED = {
+    "hinge": lambda x: nn.functional.hinge_embedding_loss(x, torch.sign(x)),
+    "triplet": lambda x: nn.functional.triplet_margin_loss(x, x.flip(0), x * 2),
+    "row stack": lambda x: torch.row_stack([x, x]),
+    "gradient": lambda x: torch.gradient(x, dim=1)[0],
+    "multi margin": lambda x: nn.functional.multilabel_soft_margin_loss(x, (x > 0).float()),
+    "cosine": lambda x: nn.functional.cosine_embedding_loss(x, x.flip(1), torch.ones(4)),
+    "isreal": lambda x: torch.isreal(x),
+    "chain": lambda x: torch.chain_matmul(x, x.mT, x),
+    "diagonal": lambda x: torch.diagflat(x[0]),
+    "sinc": lambda x: torch.sinc(x),
+    "renorm": lambda x: torch.renorm(x, 2, 0, 1.0),
+    "logaddexp": lambda x: torch.logaddexp2(x, x.flip(0)),
+    "huber": lambda x: nn.functional.huber_loss(x, x.flip(0)),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", DECOMPOSED)
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_decomposed_or_not_results_are_right(name, all_of_them):
+    class Module(nn.Module):
+        def forward(self, x):
+            return DECOMPOSED[name](torch.tanh(x))
+
+    x = torch.randn(4, 6)
+    settings = {"enable_experimental_decompositions": all_of_them}
+    for call in doors(Module(), [x], **settings):
+        torch.testing.assert_close(call(x), Module()(x), rtol=1e-4, atol=1e-5)

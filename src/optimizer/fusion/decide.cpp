@@ -11,22 +11,6 @@ constexpr int kMostOps = 40;       // of an expression that is computed where it
 constexpr size_t kMostJoined = 4;  // parts of a concat that a loop reads under guards
 constexpr int64_t kMostRank = 8;
 
-bool is_loop_dtype(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-    case DType::kFloat64:
-    case DType::kInt8:
-    case DType::kUInt8:
-    case DType::kInt16:
-    case DType::kInt32:
-    case DType::kInt64:
-    case DType::kBool:
-      return true;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
 std::optional<float> simple_exponent(const Network& network, const NetworkLayer& layer) {
@@ -69,7 +53,7 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
     for (const TensorId id : *list) {
       const DType dtype = network_.type(id).dtype;
       const bool known =
-          traits_.loop_dtype != nullptr ? traits_.loop_dtype(dtype) : is_loop_dtype(dtype);
+          traits_.loop_dtype != nullptr ? traits_.loop_dtype(dtype) : is_plain_number(dtype);
       if (!known || network_.type(id).rank() > kMostRank) {
         return LayerRole::kCall;
       }

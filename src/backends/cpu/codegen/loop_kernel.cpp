@@ -42,22 +42,6 @@ struct Cut {
   Expr tasks() const { return ceil_div(rows, row_block) * column_blocks; }
 };
 
-bool is_supported_dtype(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat32:
-    case DType::kFloat64:
-    case DType::kInt8:
-    case DType::kUInt8:
-    case DType::kInt16:
-    case DType::kInt32:
-    case DType::kInt64:
-    case DType::kBool:
-      return true;
-    default:
-      return false;
-  }
-}
-
 class LoopEmitter : Emit {
  public:
   LoopEmitter(KernelHost& host, const LoopProgram& program, const std::vector<DType>& dtypes,
@@ -433,7 +417,7 @@ class LoopEmitter : Emit {
 
 Support loop_supports(const LoopProgram& program) {
   for (const LoopOp& op : program.ops) {
-    if (!is_supported_dtype(op.dtype)) {
+    if (!is_plain_number(op.dtype)) {
       return Support::no(std::string(dtype_name(op.dtype)) + " is not generated in loops");
     }
     const DType from = op.a == kNoOp ? op.dtype : program.ops[static_cast<size_t>(op.a)].dtype;

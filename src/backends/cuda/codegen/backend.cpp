@@ -20,21 +20,7 @@ namespace {
 constexpr size_t kKernelsPerUnit = 4;
 
 bool is_loop_dtype(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat16:
-    case DType::kBFloat16:
-    case DType::kFloat32:
-    case DType::kFloat64:
-    case DType::kInt8:
-    case DType::kUInt8:
-    case DType::kInt16:
-    case DType::kInt32:
-    case DType::kInt64:
-    case DType::kBool:
-      return true;
-    default:
-      return false;
-  }
+  return is_plain_number(dtype) || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
 }
 
 bool is_math_dtype(DType dtype) {
