@@ -438,6 +438,12 @@ class CompilationSettings:
             value = getattr(self, f.name)
             if reason and value != getattr(defaults, f.name):
                 logger.warning("%s=%r has no effect on %s: %s", f.name, value, backend, reason)
+        for precision in sorted({dtype.i8, dtype.f8} & self.enabled_precisions, key=str):
+            logger.warning(
+                "%r in enabled_precisions quantizes nothing: the model must be quantized first, "
+                "with quantize and dequantize operators in it",
+                precision,
+            )
         if self.cpu_memory_budget is not None and not self.enable_resource_partitioning:
             logger.warning("cpu_memory_budget is used by enable_resource_partitioning=True alone")
 

@@ -178,3 +178,15 @@ def test_program_explains_an_engine(tmp_path):
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert lines["optimization_level"].endswith("was taken, none was timed")
     assert lines["device"].endswith("built for cpu") and len(lines) >= 12
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("precision", [torch.int8, torch.float8_e4m3fn])
+def test_precisions_that_need_a_quantized_model(precision, caplog):
+    module, x = nn.Sequential(nn.Linear(8, 8), nn.ReLU()).eval(), torch.randn(3, 8)
+    engine = stator.compile(
+        module, inputs=[x], enabled_precisions={torch.float32, precision}, min_block_size=1,
+        timing_cache_path="",
+    )  # fmt: skip
+    assert "quantizes nothing: the model must be quantized first" in caplog.text
+    torch.testing.assert_close(engine(x), module(x), rtol=1e-5, atol=1e-6)
