@@ -235,16 +235,33 @@ def _matmul(a: Any, b: Any, op0: Any, op1: Any) -> Any:
     return result.squeeze(-1) if op1 is MatrixOperation.VECTOR else result
 
 
+def _given_padding(window: Sequence[int], layer: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """Before and after, as the layer's attributes say."""
+    before, after = layer["pre_padding"], layer["post_padding"]
+    if layer["padding_nd"] is not None:
+        before = after = layer["padding_nd"]
+    return list(before or [0] * len(window)), list(after or [0] * len(window))
+
+
+def _symmetric_padding(window: Sequence[int], layer: dict[str, Any]) -> list[int]:
+    """Of layers that know no other."""
+    before, after = _given_padding(window, layer)
+    if layer["padding_mode"] is not PaddingMode.EXPLICIT_ROUND_DOWN or before != after:
+        raise NotImplementedError(
+            f"{layer['padding_mode']} with padding {before} before and {after} after is not "
+            "available; EXPLICIT_ROUND_DOWN with the same on both sides is"
+        )
+    return before
+
+
 def _spatial_padding(
     x: Any, window: Sequence[int], layer: dict[str, Any]
 ) -> tuple[torch.Tensor, list[int]]:
     """The input padded where before and after differ, and the symmetric rest."""
-    before, after = layer["pre_padding"], layer["post_padding"]
-    if layer["padding_nd"] is not None:
-        before = after = layer["padding_nd"]
+    before, after = _given_padding(window, layer)
     mode = layer["padding_mode"]
-    before = list(before or [0] * len(window))
-    after = list(after or [0] * len(window))
+    if mode is PaddingMode.EXPLICIT_ROUND_UP:
+        raise NotImplementedError(f"{mode} is not available; EXPLICIT_ROUND_DOWN is")
     if mode in (PaddingMode.SAME_UPPER, PaddingMode.SAME_LOWER):
         for i, kernel in enumerate(window):
             stride, dilation = layer["stride_nd"][i], layer.get("dilation_nd", [1] * 9)[i]
@@ -274,7 +291,7 @@ def _convolution(x: Any, kernel_in: Any = None, bias_in: Any = None, **layer: An
              "dilation_nd": list(layer["dilation_nd"] or [1] * len(window))}  # fmt: skip
     bias = None if bias is None or bias.numel() == 0 else bias.reshape(-1).to(x.dtype)
     if layer["transposed"]:
-        padding = list(layer["padding_nd"] or layer["pre_padding"] or [0] * len(window))
+        padding = _symmetric_padding(window, layer)
     else:
         x, padding = _spatial_padding(x, window, layer)
     return torch.ops.aten.convolution.default(
@@ -289,15 +306,18 @@ def _pooling(x: Any, **layer: Any) -> Any:
     kind, functional = layer["type"], torch.nn.functional
     suffix = {1: "1d", 2: "2d", 3: "3d"}[len(window)]
     if kind is PoolingType.MAX:
-        padded, padding = x, list(layer["padding_nd"] or layer["pre_padding"] or [0] * len(window))
-        return getattr(functional, "max_pool" + suffix)(padded, window, layer["stride_nd"], padding)
+        padding = _symmetric_padding(window, layer)
+        return getattr(functional, "max_pool" + suffix)(x, window, layer["stride_nd"], padding)
     if kind is not PoolingType.AVERAGE:
         raise NotImplementedError(f"pooling of type {kind} is not available; MAX and AVERAGE are")
-    x, padding = _spatial_padding(x, window, layer)
+    excludes = layer["average_count_excludes_padding"]
+    if excludes:  # zeros that are put in beforehand would be counted
+        padding = _symmetric_padding(window, layer)
+    else:
+        x, padding = _spatial_padding(x, window, layer)
     return getattr(functional, "avg_pool" + suffix)(
-        x, window, layer["stride_nd"], padding,
-        count_include_pad=not layer["average_count_excludes_padding"],
-    )  # fmt: skip
+        x, window, layer["stride_nd"], padding, count_include_pad=not excludes
+    )
 
 
 def _normalization(x: Any, scale: Any, bias: Any, **layer: Any) -> Any:
@@ -320,14 +340,10 @@ def _gather(data: Any, indices: Any, axis: int, mode: Any, num_elementwise_dims:
     return picked.reshape(*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :])
 
 
-def _top_k(x: Any, k_in: Any = None, *, op: Any, k: int, axes: int) -> Any:
+def _top_k(x: Any, op: Any, k: int, axes: int) -> Any:
     (dim,) = axes_of(axes)
     values, indices = torch.topk(x, k, dim, largest=op is TopKOperation.MAX)
     return values, indices.to(torch.int32)
-
-
-def _fill(*_: Any, shape: Any, value: Any, dtype: Any) -> Any:
-    return torch.full(list(shape), value, dtype=dtype.torch)
 
 
 def _resize(x: Any, size: Any = None, *, shape: Any, scales: Any, mode: str) -> Any:
@@ -545,10 +561,6 @@ class INetworkDefinition:
             "Shape",
             lambda x: torch.stack([torch.full((), s, dtype=torch.int64) for s in x.shape]), input,
         )  # fmt: skip
-
-    def add_fill(self, shape: Any, value: float, dtype: DataType = DataType.FLOAT) -> ILayer:
-        """A tensor of one value."""
-        return self._add("Fill", _fill, shape=shape, value=value, dtype=dtype)
 
     def add_resize(self, input: Any) -> ILayer:
         """Other spatial sizes: `shape` or `scales`, `mode` "nearest" or "linear"."""

@@ -386,6 +386,20 @@ def test_what_the_layer_api_lacks_is_named():
     layer = net.add_activation(np.zeros(3, np.float32), trt.ActivationType.RELU)
     with pytest.raises(AttributeError, match="Activation has no attribute 'axes'; it has: type"):
         layer.axes = 3
+    x = torch.zeros(1, 3, 8, 8)
+    for kind in (trt.PoolingType.MAX, trt.PoolingType.AVERAGE):
+        for changes in (
+            {"padding_mode": trt.PaddingMode.EXPLICIT_ROUND_UP},
+            {"padding_mode": trt.PaddingMode.SAME_UPPER},
+            {"pre_padding": (1, 1)},
+        ):
+            layer = set_(net.add_pooling_nd(x, kind, (3, 3)), **changes)
+            with pytest.raises(ValueError, match="is not available; EXPLICIT_ROUND_DOWN"):
+                layer.get_output(0).value  # noqa: B018
+    weights = np.ones((3, 2, 2, 2), np.float32)
+    layer = set_(net.add_deconvolution_nd(x, 2, (2, 2), weights), pre_padding=(1, 1))
+    with pytest.raises(ValueError, match="the same on both sides"):
+        layer.get_output(0).value  # noqa: B018
     with pytest.raises(AttributeError, match=r"no tensorrt.Builder; it has: .*ActivationType"):
         trt.Builder  # noqa: B018
 
