@@ -22,7 +22,7 @@ from stator import _native
 from stator._log import logger
 from stator.fx_graphs import inline
 from stator.layers import ConversionContext, as_tensor, from_graph
-from stator.settings import CompilationSettings, operator_names
+from stator.settings import CompilationSettings, names_operator, operator_names
 
 __all__ = [
     "DYNAMO_CONVERTERS",
@@ -200,7 +200,7 @@ def convert_in_python(
     for node in list(gm.graph.nodes):
         if node.op != "call_function" or not DYNAMO_CONVERTERS.in_python(node.target):
             continue
-        if operator_names([node.target, node.target.overloadpacket]) & excluded:
+        if names_operator(excluded, node.target):
             continue
         support = _chosen(node, settings)
         if support is None:

@@ -20,7 +20,7 @@ from torch._decomp import core_aten_decompositions, decomposition_table
 from stator._log import logger
 from stator.converters import DYNAMO_CONVERTERS, convert_in_python
 from stator.fx_graphs import fake_mode_of, inline, noted
-from stator.settings import CompilationSettings, operator_names
+from stator.settings import CompilationSettings, names_operator, operator_names
 
 __all__ = ["TORCH_TRT_DECOMPOSITIONS", "add_pass", "lower", "passes", "remove_pass"]
 
@@ -106,14 +106,10 @@ def _is_operator(target: Any) -> bool:
     if isinstance(target, torch._ops.OpOverload | torch._ops.HigherOrderOperator):
         return True
     module = getattr(target, "__module__", "") or ""
-    symbolic = target in (
-        torch.sym_min,
-        torch.sym_max,
-        torch.sym_float,
-        torch.sym_not,
-        torch.sym_ite,
-    )
-    return module in ("_operator", "math", "builtins") or symbolic or target is torch.sym_int
+    symbolic = (
+        torch.sym_min, torch.sym_max, torch.sym_float, torch.sym_int, torch.sym_not, torch.sym_ite
+    )  # fmt: skip
+    return module in ("_operator", "math", "builtins") or target in symbolic
 
 
 def _take_apart(gm: fx.GraphModule, node: fx.Node) -> bool:
@@ -185,10 +181,10 @@ def _decompose(gm: fx.GraphModule, table: Mapping[Any, Callable[..., Any]], kept
     done = False
     for node in list(gm.graph.nodes):
         named = node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload)
-        if not named or operator_names([node.target, node.target.overloadpacket]) & kept:
+        if not named or "val" not in node.meta or node.target in DYNAMO_CONVERTERS:
             continue
-        function = None if node.target in DYNAMO_CONVERTERS else table.get(node.target)
-        if function is None or "val" not in node.meta:
+        function = table.get(node.target)
+        if function is None or names_operator(kept, node.target):
             continue
         try:
             done |= inline(gm, node, function, accept=_all_convertible, decompositions=table)

@@ -23,6 +23,7 @@ __all__ = [
     "INVALIDATING_SETTINGS",
     "CompilationSettings",
     "make_settings",
+    "names_operator",
     "no_effect_on",
     "operator_names",
     "settings_table",
@@ -559,6 +560,11 @@ def digest_of_batches(loader: Any) -> str:
 def operator_names(ops: Collection[Any]) -> set[str]:
     """Name OpOverloads "aten.add.Tensor", packets "aten.add"; names lose "torch.ops."."""
     return {str(op).removeprefix("torch.ops.").replace("::", ".") for op in ops}
+
+
+def names_operator(names: set[str], op: torch._ops.OpOverload) -> bool:
+    """Whether names, as operator_names gives them, have an operator or all of its overloads."""
+    return not names.isdisjoint(operator_names([op, op.overloadpacket]))
 
 
 _OLD_NAMES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <optional>
 
+#include "base/keep_within.h"
 #include "base/log.h"
 #include "builder/trial.h"
 
@@ -37,26 +38,13 @@ void keep_within_workspace(const RegionGraph& graph, const Region& region,
   if (limit <= 0) {
     return;
   }
-  std::vector<Tactic> fitting;
-  std::optional<Tactic> leanest;
-  int64_t least = 0;
-  for (const Tactic& tactic : *candidates) {
-    const KernelLaunch launch = backend.launch(graph, region, tactic);
-    const int64_t bytes = launch.scratch_bytes.evaluate(sizes).value_or(0);
-    if (bytes <= limit) {
-      fitting.push_back(tactic);
-    }
-    if (!leanest.has_value() || bytes < least) {
-      leanest = tactic;
-      least = bytes;
-    }
-  }
-  if (fitting.empty()) {
-    STATOR_LOG(kWarning, "region " + region.name + " needs " + std::to_string(least) +
+  const auto scratch = [&](const Tactic& tactic) {
+    return backend.launch(graph, region, tactic).scratch_bytes.evaluate(sizes).value_or(0);
+  };
+  if (const std::optional<int64_t> least = keep_within(limit, scratch, candidates)) {
+    STATOR_LOG(kWarning, "region " + region.name + " needs " + std::to_string(*least) +
                              " bytes of workspace, workspace_size allows " + std::to_string(limit));
-    fitting.push_back(*leanest);
   }
-  *candidates = std::move(fitting);
 }
 
 std::string cache_key(const RegionGraph& graph, const RegionGroup& group,

@@ -187,9 +187,8 @@ Result<Compilation> Compilation::create(Graph graph, CompilationSettings setting
     impl->settings = std::move(settings);
     STATOR_TRY(impl->backend, backend_of(impl->settings));
     Dump dump(impl->settings.dump_directory);
-    graph.engine_device = impl->backend->traits().tensor_device;
-    const size_t colon = impl->settings.device.find(':');
-    if (colon != std::string::npos) graph.engine_device += impl->settings.device.substr(colon);
+    graph.engine_device = impl->backend->traits().tensor_device +
+                          impl->settings.device.substr(backend_name(impl->settings).size());
     STATOR_TRY(const std::shared_ptr<void> exists, enter_device(*impl->backend, impl->settings));
     STATOR_RETURN_IF_ERROR(verify_graph(graph));
     STATOR_RETURN_IF_ERROR(run_lowering(graph, impl->settings, dump));

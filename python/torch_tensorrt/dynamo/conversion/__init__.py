@@ -1,25 +1,15 @@
 """Converters under the path that Torch-TensorRT's documents import them from."""
 
-from stator import DYNAMO_CONVERTERS
-from stator.converters import (
-    ConverterPriority,
-    ConverterRegistry,
-    ConverterSupport,
-    dynamo_tensorrt_converter,
-)
 from stator.interpreter import TRTInterpreter, TRTInterpreterResult
 from stator.layers import ConversionContext
 
-from torch_tensorrt.dynamo.conversion import converter_utils
+from torch_tensorrt.dynamo.conversion import _ConverterRegistry, converter_utils
+from torch_tensorrt.dynamo.conversion._ConverterRegistry import *  # noqa: F403
 
 __all__ = [
-    "DYNAMO_CONVERTERS",
+    *_ConverterRegistry.__all__,
     "ConversionContext",
-    "ConverterPriority",
-    "ConverterRegistry",
-    "ConverterSupport",
     "TRTInterpreter",
     "TRTInterpreterResult",
     "converter_utils",
-    "dynamo_tensorrt_converter",
 ]

@@ -8,6 +8,7 @@
 #include "backends/cpu/codegen/conv_tactic.h"
 #include "backends/cpu/codegen/depthwise_kernel.h"
 #include "backends/cpu/codegen/gemm_tactic.h"
+#include "base/keep_within.h"
 
 namespace stator::cpu {
 namespace {
@@ -121,12 +122,8 @@ void search_tiles(const Region& region, int level, int64_t l2_limit, std::vector
            add_variations<AttentionTactic>(name, level, tactics));
   }
   if (l2_limit < 0) return;
-  const auto bytes = [&](const Tactic& t) { return footprint(region, t.name); };
-  const Tactic leanest =
-      *std::min_element(tactics->begin(), tactics->end(),
-                        [&](const Tactic& a, const Tactic& b) { return bytes(a) < bytes(b); });
-  std::erase_if(*tactics, [&](const Tactic& t) { return bytes(t) > l2_limit; });
-  if (tactics->empty()) tactics->push_back(leanest);
+  keep_within(
+      l2_limit, [&](const Tactic& t) { return footprint(region, t.name); }, tactics);
 }
 
 }  // namespace stator::cpu

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/keep_within.h"
+
 namespace stator::cuda {
 namespace {
 
@@ -45,19 +47,6 @@ size_t proposals(const Target& target) {
   return (target.optimization_level == 3 ? 3 : 12) + more;
 }
 
-/// Drops shapes whose operands take more than `limit` bytes (-1: none); the leanest stays.
-void keep_within(int64_t limit, int64_t steps, std::vector<std::pair<double, TileShape>>* shapes) {
-  if (limit < 0 || shapes->empty()) return;
-  const auto bytes = [&](const std::pair<double, TileShape>& shape) {
-    return (64 * shape.second.groups + shape.second.columns) * 128 * steps / shape.second.split;
-  };
-  const std::pair<double, TileShape> leanest =
-      *std::min_element(shapes->begin(), shapes->end(),
-                        [&](const auto& a, const auto& b) { return bytes(a) < bytes(b); });
-  std::erase_if(*shapes, [&](const auto& shape) { return bytes(shape) > limit; });
-  if (shapes->empty()) shapes->push_back(leanest);
-}
-
 template <typename Contraction>
 std::vector<TileShape> best(const Contraction& contraction, int64_t columns, bool rows_along_k,
                             const Target& target) {
@@ -78,7 +67,10 @@ std::vector<TileShape> best(const Contraction& contraction, int64_t columns, boo
   }
   std::stable_sort(all.begin(), all.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
-  keep_within(target.tiling_l2_limit, steps, &all);
+  const auto operand_bytes = [&](const std::pair<double, TileShape>& shape) {
+    return (64 * shape.second.groups + shape.second.columns) * 128 * steps / shape.second.split;
+  };
+  if (target.tiling_l2_limit >= 0) keep_within(target.tiling_l2_limit, operand_bytes, &all);
   std::vector<TileShape> shapes;
   const size_t count = proposals(target);
   for (size_t i = 0; i < all.size() && i < count; ++i) shapes.push_back(all[i].second);

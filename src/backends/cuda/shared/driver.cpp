@@ -25,7 +25,6 @@ Result<const Driver*> load_driver() {
 Result<const Device*> open_device(int number) {
   STATOR_TRY(const Driver* const d, driver());
   auto opened = std::make_unique<Device>();
-  opened->number = number;
   STATOR_RETURN_IF_ERROR(check_cuda(d->cuDeviceGet(&opened->handle, number), "looking for a GPU"));
   STATOR_RETURN_IF_ERROR(
       check_cuda(d->cuDevicePrimaryCtxRetain(&opened->context, opened->handle), "opening the GPU"));
@@ -50,11 +49,7 @@ std::string Device::architecture() const {
 }
 
 Result<const Device*> device(int number) {
-  struct Slot {
-    std::once_flag once;
-    std::optional<Result<const Device*>> device;
-  };
-  static auto& slots = *new std::array<Slot, kMostDevices>();
+  static auto& devices = *new PerDevice<const Device*>();
   STATOR_TRY(const Driver* const d, driver());
   int count = 0;
   d->cuDeviceGetCount(&count);
@@ -62,9 +57,7 @@ Result<const Device*> device(int number) {
     return Error{ErrorCode::kInvalidArgument, "there is no GPU cuda:" + std::to_string(number) +
                                                   "; this process sees " + std::to_string(count)};
   }
-  Slot& slot = slots[static_cast<size_t>(number)];
-  std::call_once(slot.once, [&] { slot.device.emplace(open_device(number)); });
-  return *slot.device;
+  return devices.get(number, [&] { return open_device(number); });
 }
 
 int current_device_number() {

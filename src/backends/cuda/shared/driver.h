@@ -119,7 +119,6 @@ Result<const Driver*> driver();
 struct Device {
   CUdevice handle = 0;
   CUcontext context = nullptr;
-  int number = 0;
   std::string name;
   int major = 0, minor = 0;
   int multiprocessors = 0;
@@ -138,9 +137,14 @@ inline constexpr size_t kMostDevices = 64;
 template <typename T>
 class PerDevice {
  public:
+  /// Of the calling thread's current device.
   template <typename Make>
   const Result<T>& get(const Make& make) {
-    Slot& slot = slots_[static_cast<size_t>(current_device_number()) % kMostDevices];
+    return get(current_device_number(), make);
+  }
+  template <typename Make>
+  const Result<T>& get(int number, const Make& make) {
+    Slot& slot = slots_.at(static_cast<size_t>(number));
     std::call_once(slot.once, [&] { slot.value.emplace(make()); });
     return *slot.value;
   }
