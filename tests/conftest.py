@@ -9,6 +9,14 @@ def _fixed_seed():
     torch._dynamo.reset()
 
 
+@pytest.fixture(autouse=True)
+def _needs_the_cpu_backend(request):
+    """Tests that choose no device run on the CPU, which a build for GPUs alone may lack."""
+    chosen = "device" in request.fixturenames or "cuda" in request.path.parts
+    if not chosen and "cpu" not in request.config.getoption("--devices").split(","):
+        pytest.skip("runs on the CPU backend, which --devices leaves out")
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--devices",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +22,9 @@ from torch.export.graph_signature import (
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.numbers import int_oo
 
-from stator import _native
 from stator.autocast import autocast, observe
 from stator.doubles import double_outputs, has_doubles, single, truncate
+from stator.functionalize import make_functional, without_dropout
 from stator.fx_graphs import returned
 from stator.hand_over import HandedOver, Placeholder, hand_over
 from stator.input import Input
@@ -134,22 +133,6 @@ class Captured:
     doubles: list[bool]  # user outputs to give as float64; empty where nothing was truncated
 
 
-def _is_functional(program: ExportedProgram) -> bool:
-    """Whether a graph mutates nothing and has operators with converters alone.
-
-    Then there is nothing to make explicit, which takes torch.export as long as exporting.
-    """
-    return all(
-        node.target is torch.ops.aten._assert_tensor_metadata.default
-        or (_native.has_converter(str(node.target)) and not node.target._schema.is_mutable)
-        if isinstance(node.target, torch._ops.OpOverload)
-        else node.target in (operator.getitem, torch.sym_min, torch.sym_max)
-        or getattr(node.target, "__module__", "") in ("_operator", "math")
-        for node in program.graph.nodes
-        if node.op not in ("placeholder", "output")
-    )
-
-
 def _ranges_of(
     program: ExportedProgram, inputs: Sequence[Any]
 ) -> dict[str, tuple[int, int | None]]:
@@ -201,10 +184,11 @@ def capture(
         inputs: flat user inputs as the caller described them; Inputs give ranges and opt sizes.
         settings: the autocast settings are acted on here, where nodes have the user's names.
     """
-    if _is_functional(program):
-        graph_module = fx.GraphModule(program.graph_module, copy.deepcopy(program.graph))
+    graph = copy.deepcopy(program.graph)
+    if make_functional(graph):
+        graph_module = fx.GraphModule(program.graph_module, graph)
     else:
-        program = program.run_decompositions({})
+        program = without_dropout(program).run_decompositions({})
         graph_module = program.graph_module
     if settings is not None:
         weights = _weights_by_node(program, graph_module)

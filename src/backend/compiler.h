@@ -43,6 +43,8 @@ struct KernelRequest {
   const Region* region = nullptr;
   Tactic tactic;
   std::string symbol;  // unique entry name wanted
+  std::string name;    // what tools may show for it: letters, digits and underscores; the same for
+                       // all candidates of a region
 };
 
 /// Code for a set of kernels, in the order of the requests.
@@ -75,6 +77,12 @@ class CompilerBackend {
                                          const BuildOptions& options) const = 0;
   virtual KernelLaunch launch(const RegionGraph& graph, const Region& region,
                               const Tactic& tactic) const = 0;
+  /// Whether compile() makes machine code for a tactic; what a library runs needs none.
+  virtual bool is_generated(const RegionGraph& graph, const Region& region,
+                            const Tactic& tactic) const {
+    (void)graph, (void)region, (void)tactic;
+    return true;
+  }
   /// Compiles all requests (in parallel where it can) into one code image.
   virtual Result<CompiledCode> compile(const std::vector<KernelRequest>& requests,
                                        const BuildOptions& options) const = 0;

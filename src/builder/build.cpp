@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "builder/build.h"
 
-#include <cctype>
 #include <chrono>
 
 #include "builder/layout.h"
@@ -28,15 +27,6 @@ Status check_support(const RegionGraph& graph, const CompilerBackend& backend) {
   return {};
 }
 
-/// Letters, digits and underscores of a region's name.
-std::string symbol_name(const std::string& name, size_t index) {
-  std::string symbol = "k" + std::to_string(index) + "_";
-  for (const char c : name.substr(0, 40)) {
-    symbol += std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
-  }
-  return symbol;
-}
-
 }  // namespace
 
 Result<Plan> build(const RegionGraph& graph, CompilerBackend& backend,
@@ -59,7 +49,8 @@ Result<Plan> build(const RegionGraph& graph, CompilerBackend& backend,
   std::vector<int32_t> kernel_of(graph.regions.size(), -1);
   for (size_t g = 0; g < groups.size(); ++g) {
     const Region& region = graph.regions[static_cast<size_t>(groups[g].regions.front())];
-    requests.push_back({&graph, &region, tactics[g], symbol_name(region.name, g)});
+    const std::string name = kernel_name(region.name, g);
+    requests.push_back({&graph, &region, tactics[g], name, name});
     for (const int r : groups[g].regions) {
       kernel_of[static_cast<size_t>(r)] = static_cast<int32_t>(g);
     }

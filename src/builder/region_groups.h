@@ -15,6 +15,9 @@ struct RegionGroup {
   std::vector<int> regions;  // indices into RegionGraph::regions; the first stands for all
 };
 
+/// Letters, digits and underscores of a region's name, and its group.
+std::string kernel_name(const std::string& region_name, size_t group);
+
 /// In order of first occurrence.
 std::vector<RegionGroup> group_regions(const RegionGraph& graph);
 

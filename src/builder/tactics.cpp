@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <optional>
 
 #include "base/keep_within.h"
@@ -59,6 +60,32 @@ std::string cache_key(const RegionGraph& graph, const RegionGroup& group,
   return key;
 }
 
+/// Runs the candidates that are libraries' once, while the others are compiled: libraries load
+/// their kernels when they first run, which takes as long as compiling ours.
+void warm_libraries(const std::vector<KernelRequest>& requests, const CompilerBackend& backend,
+                    const BuilderOptions& options, const std::map<std::string, int64_t>& sizes,
+                    TrialMemory* memory) {
+  std::vector<KernelRequest> ready;
+  for (const KernelRequest& request : requests) {
+    if (!backend.is_generated(*request.graph, *request.region, request.tactic)) {
+      ready.push_back(request);
+    }
+  }
+  if (ready.empty()) return;
+  Result<CompiledCode> compiled = backend.compile(ready, options.build);
+  if (!compiled.ok()) return;  // timing will say so
+  Result<std::unique_ptr<LoadedCode>> code =
+      backend.executor().load(compiled->kernels, {compiled->variant});
+  if (!code.ok()) return;
+  const Region* last = nullptr;
+  for (size_t i = 0; i < ready.size(); ++i) {
+    if (ready[i].region != last) memory->forget_constants();
+    last = ready[i].region;
+    Trial trial(*ready[i].graph, *ready[i].region, backend, ready[i].tactic, sizes, *memory);
+    if (trial.prepare()) trial.run_once(**code, static_cast<int>(i));
+  }
+}
+
 /// Times the candidates of contests [first, end) and notes the winners.
 Status run_contests(const RegionGraph& graph, const std::vector<RegionGroup>& groups,
                     const CompilerBackend& backend, const BuilderOptions& options,
@@ -72,17 +99,23 @@ Status run_contests(const RegionGraph& graph, const std::vector<RegionGroup>& gr
     const Region& region =
         graph.regions[static_cast<size_t>(groups[contest.group].regions.front())];
     for (const Tactic& tactic : contest.candidates) {
-      requests.push_back({&graph, &region, tactic, "candidate_" + std::to_string(requests.size())});
+      requests.push_back({&graph, &region, tactic, "candidate_" + std::to_string(requests.size()),
+                          kernel_name(region.name, contest.group)});
     }
   }
-  STATOR_TRY(CompiledCode compiled, backend.compile(requests, options.build));
+  TrialMemory memory(backend);
+  std::future<Result<CompiledCode>> compiling =
+      std::async(std::launch::async, [&] { return backend.compile(requests, options.build); });
+  warm_libraries(requests, backend, options, sizes, &memory);
+  const double warm_s = seconds_since(begin);
+  STATOR_TRY(CompiledCode compiled, compiling.get());
   std::vector<CodeVariant> variants;
   variants.push_back(compiled.variant);
   STATOR_TRY(const std::unique_ptr<LoadedCode> code,
              backend.executor().load(compiled.kernels, variants));
   STATOR_LOG(kDebug, std::to_string(requests.size()) + " candidates compiled in " +
-                         std::to_string(seconds_since(begin)) + " s");
-  TrialMemory memory(backend);
+                         std::to_string(seconds_since(begin)) + " s, libraries warm in " +
+                         std::to_string(warm_s) + " s");
   int kernel = 0;
   for (size_t c = first; c < end; ++c) {
     const Contest& contest = contests[c];

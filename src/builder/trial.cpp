@@ -195,6 +195,14 @@ void Trial::find_cold_weights() {
   }
 }
 
+void Trial::run_once(const LoadedCode& code, int kernel) {
+  step_.kernel = kernel;
+  const std::unique_ptr<RunState> state = code.new_state();
+  RunOptions options{scratch_, step_.scratch_bytes, nullptr, nullptr};
+  options.state = state.get();
+  (void)code.run(&step_, 1, options);
+}
+
 double Trial::time(const LoadedCode& code, int kernel, int rounds) {
   step_.kernel = kernel;
   const std::unique_ptr<RunState> state = code.new_state();

@@ -64,6 +64,8 @@ class Trial {
   /// Microseconds of one run: the least of some, until about two milliseconds are spent; 1e30 when
   /// it fails.
   double time(const LoadedCode& code, int kernel, int rounds);
+  /// Runs it without timing; errors are left to time().
+  void run_once(const LoadedCode& code, int kernel);
 
  private:
   bool add_buffer(size_t index, const KernelLaunch& launch, int64_t bytes);

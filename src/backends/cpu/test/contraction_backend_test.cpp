@@ -72,7 +72,7 @@ class OneRegion {
     std::vector<KernelRequest> requests;
     for (const Tactic& tactic : backend.candidates(graph, region, options))
       requests.push_back(
-          {&graph, &graph.regions[0], tactic, "k" + std::to_string(requests.size())});
+          {&graph, &graph.regions[0], tactic, "k" + std::to_string(requests.size()), "k"});
     ASSERT_FALSE(requests.empty());
     Result<CompiledCode> code = backend.compile(requests, options);
     ASSERT_TRUE(code.ok()) << code.error().message;

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <thread>
 
+#include "backends/cuda/codegen/compiled_units.h"
 #include "backends/cuda/codegen/op_printer.h"
 #include "backends/cuda/codegen/register.h"
 #include "backends/cuda/codegen/tactics.h"
@@ -16,8 +14,6 @@
 namespace stator {
 namespace cuda {
 namespace {
-
-constexpr size_t kKernelsPerUnit = 4;
 
 bool is_loop_dtype(DType dtype) {
   return is_plain_number(dtype) || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
@@ -119,6 +115,11 @@ class CudaBackend : public CompilerBackend {
     return prepare_region(graph, region, tactic.name, "k", true).launch;
   }
 
+  bool is_generated(const RegionGraph& graph, const Region& region,
+                    const Tactic& tactic) const override {
+    return prepare_region(graph, region, tactic.name, "k", true).kernel.has_value();
+  }
+
   Result<CompiledCode> compile(const std::vector<KernelRequest>& requests,
                                const BuildOptions& options) const override;
 
@@ -132,32 +133,6 @@ class CudaBackend : public CompilerBackend {
     return *executor;
   }
 };
-
-/// Compiles the units on all cores.
-Result<std::vector<std::string>> compile_units(const std::vector<std::string>& units,
-                                               const std::string& architecture) {
-  std::vector<Result<std::string>> results(units.size(), std::string());
-  std::atomic<size_t> next{0};
-  const auto work = [&] {
-    for (size_t i = next++; i < units.size(); i = next++) {
-      const std::string name = "unit_" + std::to_string(i);
-      if (const char* folder = std::getenv("STATOR_CUDA_SOURCES")) {  // to look at them
-        std::ofstream(std::string(folder) + "/" + name + ".cu") << units[i];
-      }
-      results[i] = compile_cubin(units[i], name, architecture);
-    }
-  };
-  std::vector<std::thread> threads;
-  const size_t count = std::min<size_t>(units.size(), std::thread::hardware_concurrency());
-  for (size_t i = 0; i < count; ++i) threads.emplace_back(work);
-  for (std::thread& thread : threads) thread.join();
-  std::vector<std::string> cubins;
-  for (Result<std::string>& result : results) {
-    STATOR_TRY(std::string cubin, std::move(result));
-    cubins.push_back(std::move(cubin));
-  }
-  return cubins;
-}
 
 KernelPayload* kernel_of(Payload& payload) {
   if (auto* kernel = std::get_if<KernelPayload>(&payload)) return kernel;
@@ -173,19 +148,16 @@ Result<CompiledCode> CudaBackend::compile(const std::vector<KernelRequest>& requ
   CompiledCode code;
   code.variant.executor = "cuda";
   STATOR_TRY(code.variant.target, target_architecture(options));
-  std::vector<std::string> units;
+  UnitList units;
   std::vector<Payload> payloads;
-  size_t kernels = 0;
   try {
     for (const KernelRequest& request : requests) {
       PreparedRegion prepared = prepare_region(*request.graph, *request.region, request.tactic.name,
-                                               request.symbol, options.tf32);
+                                               request.name, options.tf32);
       if (prepared.kernel.has_value()) {
-        if (kernels++ % kKernelsPerUnit == 0) units.emplace_back(kPrelude);
-        units.back() += prepared.kernel->source;
         KernelPayload* kernel = kernel_of(prepared.payload);
         STATOR_CHECK(kernel != nullptr, "a kernel that no payload launches");
-        kernel->module = static_cast<int>(units.size()) - 1;
+        kernel->module = units.add(kPrelude + prepared.kernel->source);
         kernel->overlaps = capability(options) >= 90;
       }
       payloads.push_back(std::move(prepared.payload));
@@ -194,7 +166,7 @@ Result<CompiledCode> CudaBackend::compile(const std::vector<KernelRequest>& requ
     return Error{ErrorCode::kInternal, e.what()};
   }
   STATOR_TRY(const std::vector<std::string> cubins,
-             compile_units(units, compiler_architecture(code.variant.target)));
+             compile_units(units.sources(), compiler_architecture(code.variant.target)));
   if (!cubins.empty()) {
     const std::string image = join_cubins(cubins);
     void* writable = nullptr;

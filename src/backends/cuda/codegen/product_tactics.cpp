@@ -252,26 +252,27 @@ bool is_product_tactic(const Region& region, const std::string& tactic) {
 
 std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& region,
                                     const Target& target) {
-  std::vector<Tactic> tactics;
   const int level = target.optimization_level;
   const std::optional<LibraryProduct> p = product_of(graph, region);
-  const std::optional<TiledProduct> tiled =
-      target.capability == 90 ? tiled_product(region) : std::nullopt;
-  const bool small =
-      tiled.has_value() && tiled->m.is_constant() &&
-      2.0 * tiled->m.constant() * tiled->n.constant() * tiled->k.constant() < kLargeFlops;
+  // Where the library does the epilogue too, it is hard to beat at large products. Tiles are mostly
+  // faster at small ones, and always where the epilogue would be a kernel of its own.
+  const bool complete = p.has_value() && p->epilogue.has_value();
+  bool small = false;
+  std::vector<TileShape> shapes;
+  if (target.capability == 90 && (level > 0 || !p.has_value())) {
+    if (const std::optional<TiledProduct> tiled = tiled_product(region)) {
+      small = tiled->m.is_constant() &&
+              2.0 * tiled->m.constant() * tiled->n.constant() * tiled->k.constant() < kLargeFlops;
+      if (small || !complete || level > 3) shapes = tile_shapes(*tiled, target);
+    }
+  }
+  std::vector<Tactic> tactics;
   if (p.has_value()) {
     int count = constants(p->sizes, 4).empty() ? 1 : library_proposals(level);
-    if (small && level < 4) count = std::min(count, 2);  // tiles are mostly faster
+    if (small && !shapes.empty() && level < 4) count = std::min(count, complete ? 2 : 0);
     for (int i = 0; i < count; ++i) tactics.push_back({"cublaslt " + std::to_string(i)});
   }
-  if (!tiled.has_value() || (level < 1 && p.has_value())) return tactics;
-  // Where the library does the epilogue too, it is hard to beat at large products.
-  const bool complete = p.has_value() && p->epilogue.has_value();
-  if (complete && !small && level < 4) return tactics;
-  for (const TileShape& shape : tile_shapes(*tiled, target)) {
-    tactics.push_back({tile_tactic(shape)});
-  }
+  for (const TileShape& shape : shapes) tactics.push_back({tile_tactic(shape)});
   return tactics;
 }
 
