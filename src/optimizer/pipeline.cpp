@@ -7,6 +7,7 @@ namespace stator {
 const std::vector<NetworkPass>& network_passes() {
   static const auto& passes = *new std::vector<NetworkPass>{
       {"narrow_contractions", narrow_contractions, "products of widened halves, on the halves"},
+      {"keep_sums_wide", keep_sums_wide, "residual sums between halves stay in float32"},
       {"fold_constant_layers", fold_constant_layers, "layers of constants are computed now"},
       {"transposed_convolutions", transposed_convolutions, "as direct ones of the spread input"},
       {"patches_as_products", patches_as_products, "windows side by side, as one product"},

@@ -122,3 +122,46 @@ def test_products(rows, depth, columns, residual, tmp_path, caplog):
     tactics = check(Product().to("cuda", dtype).eval(), [x, y], tmp_path, caplog, tolerance=3e-2)
     if torch.cuda.get_device_capability() == (9, 0):
         assert any(t.startswith("wgmma") for t in tactics), tactics
+
+
+def test_residual_sums_in_float32(tmp_path, caplog):
+    """Halves whose sums stay wide: products with a widened bias that add to float32."""
+
+    class Stream(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(96, 96, bias=i != 1) for i in range(4))
+            self.norms = nn.ModuleList(nn.LayerNorm(96) for _ in range(4))
+
+        def forward(self, x):
+            for norm, layer in zip(self.norms, self.layers, strict=True):
+                x = x + layer(norm(x))
+            return x
+
+    torch.manual_seed(0)
+    x = torch.randn(140, 96, device="cuda").bfloat16()
+    tactics = check(Stream().to(x).eval(), [x], tmp_path, caplog, tolerance=3e-2)
+    assert any(t.startswith("cublaslt") for t in tactics), tactics
+
+
+def test_streams_are_more_precise_than_in_eager():
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 64)) for _ in range(24)]
+
+    class Stream(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList(blocks)
+
+        def forward(self, x):
+            for block in self.blocks:
+                x = x + block(x)
+            return nn.functional.layer_norm(x, (64,))
+
+    module = Stream().cuda().bfloat16().eval()
+    x = (8 * torch.randn(128, 64, device="cuda")).bfloat16()
+    with torch.no_grad():
+        eager = module(x)
+        ours = stator.compile(module, inputs=[x], min_block_size=1)(x)
+        exact = module.double()(x.double())
+    assert (ours - exact).norm() < 0.7 * (eager - exact).norm()

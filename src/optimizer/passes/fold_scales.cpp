@@ -1,65 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <optional>
 #include <set>
 
+#include "base/float_element.h"
 #include "optimizer/passes/passes.h"
 #include "optimizer/passes/rewrite.h"
 
 namespace stator {
 namespace {
-
-float from_half(uint16_t h) {
-  const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;
-  const uint32_t exponent = (h >> 10) & 31, mantissa = h & 1023;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000 | mantissa << 13);
-  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
-                                        : std::ldexp(static_cast<float>(mantissa | 1024),
-                                                     static_cast<int>(exponent) - 25);
-  return sign != 0 ? -magnitude : magnitude;
-}
-
-uint16_t to_half(float f) {
-  const uint32_t bits = std::bit_cast<uint32_t>(f);
-  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
-  if (std::isnan(f)) return static_cast<uint16_t>(sign | 0x7e00);
-  const float a = std::abs(f);
-  if (a >= 65520.0F) return static_cast<uint16_t>(sign | 0x7c00);
-  int exponent = 0;
-  std::frexp(a, &exponent);
-  // The spacing of halves at this size; denormals share the least normal's.
-  const int step = std::max(exponent - 11, -24);
-  const float rounded = std::nearbyint(std::ldexp(a, -step));
-  if (step == -24) return static_cast<uint16_t>(sign | static_cast<uint16_t>(rounded));
-  auto mantissa = static_cast<uint32_t>(rounded);
-  int biased = step + 25;
-  if (mantissa == 2048) {
-    mantissa = 1024;
-    ++biased;
-  }
-  return static_cast<uint16_t>(sign | biased << 10 | (mantissa & 1023));
-}
-
-float load(const TensorData& data, DType dtype, int64_t i) {
-  if (dtype == DType::kFloat32) return data.as<float>()[i];
-  const uint16_t h = data.as<uint16_t>()[i];
-  return dtype == DType::kBFloat16 ? std::bit_cast<float>(static_cast<uint32_t>(h) << 16)
-                                   : from_half(h);
-}
-
-void store(void* to, DType dtype, int64_t i, float value) {
-  if (dtype == DType::kFloat32) {
-    static_cast<float*>(to)[i] = value;
-  } else if (dtype == DType::kFloat16) {
-    static_cast<uint16_t*>(to)[i] = to_half(value);
-  } else {
-    uint32_t bits = std::bit_cast<uint32_t>(value);
-    bits = std::isnan(value) ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1);
-    static_cast<uint16_t*>(to)[i] = static_cast<uint16_t>(bits >> 16);
-  }
-}
 
 /// A convolution, the scale and shift of its channels behind it, and what they end in.
 struct Chain {
@@ -122,7 +72,7 @@ class FoldScales {
     const int64_t channels = shape[axis].constant();
     std::vector<float> values;
     for (int64_t c = 0; c < channels; ++c) {
-      values.push_back(load(t.data, t.type.dtype, varies ? c : 0));
+      values.push_back(load_float(t.data.data, t.type.dtype, varies ? c : 0));
     }
     return values;
   }
@@ -147,7 +97,7 @@ class FoldScales {
       const NetworkTensor& bias = old_.tensor(layer.inputs[2]);
       if (bias.role != TensorRole::kConstant || !is_real(bias.type.dtype)) return std::nullopt;
       for (size_t c = 0; c < channels; ++c) {
-        chain.shift[c] = load(bias.data, bias.type.dtype, static_cast<int64_t>(c));
+        chain.shift[c] = load_float(bias.data.data, bias.type.dtype, static_cast<int64_t>(c));
       }
     }
     bool scaled = false;
@@ -208,12 +158,13 @@ class FoldScales {
     TensorData scaled = TensorData::allocate(weight.data.size_bytes, &memory);
     for (int64_t c = 0; c < channels; ++c) {
       for (int64_t k = c * each; k < (c + 1) * each; ++k) {
-        store(memory, dtype, k, load(weight.data, dtype, k) * chain.scale[static_cast<size_t>(c)]);
+        store_float(memory, dtype, k,
+                    load_float(weight.data.data, dtype, k) * chain.scale[static_cast<size_t>(c)]);
       }
     }
     TensorData shift = TensorData::allocate(channels * dtype_bytes(dtype), &memory);
     for (int64_t c = 0; c < channels; ++c) {
-      store(memory, dtype, c, chain.shift[static_cast<size_t>(c)]);
+      store_float(memory, dtype, c, chain.shift[static_cast<size_t>(c)]);
     }
     const TensorId w = to.add_constant(weight.name + ".scaled", weight.type, scaled);
     const TensorId b =

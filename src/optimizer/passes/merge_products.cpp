@@ -21,14 +21,7 @@ struct Product {
 class MergeProducts {
  public:
   MergeProducts(const Network& network, const BackendTraits& traits)
-      : old_(network), traits_(traits), rewriter_(network) {
-    readers_.resize(network.tensors.size());
-    for (size_t i = 0; i < network.layers.size(); ++i) {
-      for (const TensorId id : network.layers[i].inputs) {
-        readers_[static_cast<size_t>(id)].push_back(i);
-      }
-    }
-  }
+      : old_(network), traits_(traits), rewriter_(network), readers_(layer_readers(network)) {}
 
   int run(Network* result) {
     find_groups();

@@ -31,6 +31,12 @@ int channels_last(Network& network, const OptimizerOptions& options);
 /// What an inference batch norm becomes. The weights are rounded to their own type.
 int fold_scales(Network& network, const OptimizerOptions& options);
 
+/// Residual sums stay in float32 from one to the next, where halves are rounded at each:
+///   %y = to_half(%x + %a) ; to_float(%y) + %b   →   (%x + %a) + %b
+/// What norms read is not rounded either. Only sums of at most 8 MiB (or of dynamic sizes): larger
+/// ones would leave the caches.
+int keep_sums_wide(Network& network, const OptimizerOptions& options);
+
 /// Queries, keys and values as one product: products of one tensor with constant weights whose
 /// results go to attention become one with the weights side by side; attention reads its slices.
 int merge_products(Network& network, const OptimizerOptions& options);

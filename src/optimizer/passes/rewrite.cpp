@@ -51,6 +51,16 @@ Network Rewriter::finish() {
   return std::move(result_);
 }
 
+std::vector<std::vector<size_t>> layer_readers(const Network& network) {
+  std::vector<std::vector<size_t>> readers(network.tensors.size());
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    for (const TensorId id : network.layers[i].inputs) {
+      readers[static_cast<size_t>(id)].push_back(i);
+    }
+  }
+  return readers;
+}
+
 std::vector<int> count_readers(const Network& network) {
   std::vector<int> readers(network.tensors.size(), 0);
   for (const NetworkLayer& layer : network.layers) {

@@ -30,6 +30,9 @@ class Rewriter {
   std::vector<TensorId> map_;
 };
 
+/// The layers that read each tensor, in order; one that reads it twice is there twice.
+std::vector<std::vector<size_t>> layer_readers(const Network& network);
+
 /// How many layers read each tensor, outputs counted too.
 std::vector<int> count_readers(const Network& network);
 

@@ -129,7 +129,7 @@ PreparedRegion prepare_convolution(const RegionGraph& graph, const Region& regio
   prepared.launch.scratch_bytes = kLibraryWorkspace;
   pack_weights(c, false, &prepared.launch);
   std::optional<LibraryEpilogue> e = match_epilogue(graph, region, c.epilogue, c.dtype);
-  const bool fits = e.has_value() && e->alpha == 1 &&
+  const bool fits = e.has_value() && e->out == c.dtype && e->alpha == 1 &&
                     e->store_index == dense_index(c.epilogue.dims) &&
                     (!e->activation.has_value() || *e->activation == UnaryOp::kRelu);
   if (fits) {

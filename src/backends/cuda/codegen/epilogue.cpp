@@ -16,9 +16,9 @@ class Matcher {
       : graph_(graph), region_(region), p_(program), dtype_(dtype) {}
 
   std::optional<LibraryEpilogue> match() {
-    if (p_.stores.size() != 1 || buffer_type(p_.stores[0].buffer) != dtype_) {
-      return std::nullopt;
-    }
+    if (p_.stores.size() != 1) return std::nullopt;
+    e_.out = buffer_type(p_.stores[0].buffer);
+    if (e_.out != dtype_ && e_.out != DType::kFloat32) return std::nullopt;
     e_.store_index = p_.stores[0].index;
     OpId at = through_casts(p_.stores[0].value);
     if (const LoopOp& op = this->op(at); op.kind == LoopOpKind::kUnary) {
@@ -86,15 +86,14 @@ class Matcher {
   }
 
   bool take_operand(const LoopOp& load) {
-    if (load.guard != kNoOp || !load.indirect.empty() || buffer_type(load.buffer) != dtype_) {
-      return false;
-    }
+    if (load.guard != kNoOp || !load.indirect.empty()) return false;
+    const DType type = buffer_type(load.buffer);
     const std::string last = index_symbol(static_cast<int>(p_.dims.size()) - 1);
-    if (e_.bias < 0 && load.index == Expr::symbol(last)) {
+    if (e_.bias < 0 && type == dtype_ && load.index == Expr::symbol(last)) {
       e_.bias = load.buffer;
       return true;
     }
-    if (e_.residual < 0 && load.index == e_.store_index) {
+    if (e_.residual < 0 && type == e_.out && load.index == e_.store_index) {
       e_.residual = load.buffer;
       return true;
     }

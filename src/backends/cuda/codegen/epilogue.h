@@ -14,13 +14,14 @@ namespace stator::cuda {
 /// alpha * acc [+ bias along the last dim] [+ residual at the store's place] [activation], stored
 /// dense with the last dim fastest.
 struct LibraryEpilogue {
+  DType out = DType::kFloat32;  // of the store and the residual: the product's type, or float32
   double alpha = 1;
-  int bias = -1, residual = -1;  // buffers
+  int bias = -1, residual = -1;  // buffers; the bias has the product's type
   std::optional<UnaryOp> activation;
   Expr store_index;
 };
 
-/// nullopt when the epilogue is something else, or needs other types than `dtype`.
+/// nullopt when the epilogue is something else. `dtype`: of the product's operands.
 std::optional<LibraryEpilogue> match_epilogue(const RegionGraph& graph, const Region& region,
                                               const LoopProgram& epilogue, DType dtype);
 

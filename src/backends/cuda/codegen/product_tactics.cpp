@@ -16,7 +16,7 @@ constexpr double kLargeFlops = 3e9;
 struct LibraryProduct {
   GemmPayload payload;
   std::vector<Expr> sizes;
-  std::string pack_b;  // recipe of the weights, where their rows are padded
+  std::vector<PackedInput> packed;  // weights with padded rows, a bias in the result's type
   std::optional<LibraryEpilogue> epilogue;
 };
 
@@ -68,15 +68,25 @@ std::optional<std::vector<Expr>> strides_of(const Expr& index, size_t rank, Expr
   return strides;
 }
 
-/// What the library can apply in this region's epilogue, by the activation too.
+/// The type, and whether it is a constant, of a region's input.
+const RegionTensor& input_of(const RegionGraph& graph, const Region& region, int buffer) {
+  return graph.tensors[static_cast<size_t>(region.inputs[static_cast<size_t>(buffer)])];
+}
+
+/// What the library can apply in this region's epilogue, by the activation and the types too.
 std::optional<LibraryEpilogue> library_epilogue(const RegionGraph& graph, const Region& region,
                                                 const LoopProgram& epilogue, DType dtype) {
   std::optional<LibraryEpilogue> e = match_epilogue(graph, region, epilogue, dtype);
   if (!e.has_value()) return e;
+  // A bias has the result's type: the widened copy of a constant one.
+  if (e->out != dtype && e->bias >= 0 &&
+      input_of(graph, region, e->bias).role != RegionTensorRole::kConstant) {
+    return std::nullopt;
+  }
   // Its gelu is the one through tanh, for halves alone.
   const bool known =
       !e->activation.has_value() || *e->activation == UnaryOp::kRelu ||
-      (*e->activation == UnaryOp::kGeluTanh && dtype != DType::kFloat32 && e->residual < 0);
+      (*e->activation == UnaryOp::kGeluTanh && e->out != DType::kFloat32 && e->residual < 0);
   return known ? e : std::nullopt;
 }
 
@@ -96,12 +106,21 @@ Expr padded_columns(const MatmulContraction& m) {
 }
 
 /// Where the product writes, and what the library does to it on the way.
-void take_epilogue(const Region& region, const LoopProgram& program, LibraryProduct* p) {
+void take_epilogue(const RegionGraph& graph, const Region& region, const LoopProgram& program,
+                   LibraryProduct* p) {
   if (!p->epilogue.has_value()) {
     p->payload.d = buffer_count(region) - 1;  // not written by the product
     return;
   }
   const LibraryEpilogue& e = *p->epilogue;
+  if (e.out != p->payload.dtype && e.bias >= 0) {
+    const int64_t bytes = input_of(graph, region, e.bias).data.size_bytes;
+    p->packed.push_back({e.bias,
+                         std::string("widen ") + dtype_name(p->payload.dtype) + " " +
+                             std::to_string(bytes / dtype_bytes(p->payload.dtype)),
+                         bytes / dtype_bytes(p->payload.dtype) * dtype_bytes(e.out)});
+  }
+  p->payload.out = e.out;
   p->payload.d = program.stores[0].buffer;
   p->payload.bias = e.bias;
   p->payload.residual = e.residual;
@@ -120,8 +139,11 @@ std::optional<LibraryProduct> library_product(const RegionGraph& graph, const Re
   const Expr n = padded_columns(m);
   if (!(n == m.n)) {
     p.epilogue.reset();
-    p.pack_b = "pad_rows " + std::to_string(m.n.constant()) + " " + std::to_string(n.constant()) +
-               " " + std::to_string(m.k.constant() * dtype_bytes(m.dtype));
+    const int64_t row_bytes = m.k.constant() * dtype_bytes(m.dtype);
+    p.packed.push_back({m.b.buffer,
+                        "pad_rows " + std::to_string(m.n.constant()) + " " +
+                            std::to_string(n.constant()) + " " + std::to_string(row_bytes),
+                        n.constant() * row_bytes});
   }
   Expr d_offset = 0, ldd = n;
   std::vector<Expr> d_strides(batch + 2, Expr(0));
@@ -164,7 +186,7 @@ std::optional<LibraryProduct> library_product(const RegionGraph& graph, const Re
   p.payload.b = m.b.buffer;
   p.payload.buffers = buffer_count(region);
   p.sizes = {m.m, n, m.k, j[0], m.a.offset, lda, j[1], m.b.offset, ldb, j[2], d_offset, ldd, j[3]};
-  take_epilogue(region, m.epilogue, &p);
+  take_epilogue(graph, region, m.epilogue, &p);
   return p;
 }
 
@@ -210,7 +232,7 @@ std::optional<LibraryProduct> product_of(const RegionGraph& graph, const Region&
   p.payload.b_transposed = true;
   p.payload.buffers = buffer_count(region);
   p.sizes = {m->m, m->n, m->k, 1, 0, m->k, 0, 0, m->k, 0, 0, m->n, 0};
-  take_epilogue(region, conv->epilogue, &p);
+  take_epilogue(graph, region, conv->epilogue, &p);
   return p;
 }
 
@@ -292,11 +314,7 @@ PreparedRegion prepare_product(const RegionGraph& graph, const Region& region,
   p->payload.index = trailing_number(tactic);
   p->payload.tf32 = tf32 && p->payload.dtype == DType::kFloat32;
   p->payload.tuned = constants(p->sizes, 4);
-  if (!p->pack_b.empty()) {
-    const int64_t bytes =
-        p->sizes[1].constant() * p->sizes[2].constant() * dtype_bytes(p->payload.dtype);
-    prepared.launch.packed.push_back({p->payload.b, p->pack_b, bytes});
-  }
+  prepared.launch.packed = p->packed;
   if (!p->epilogue.has_value()) {
     add_epilogue_kernel(graph, region, p->payload.dtype, p->sizes[0] * p->sizes[1] * p->sizes[3],
                         p->sizes[1], name, &prepared, &p->payload.epilogue);

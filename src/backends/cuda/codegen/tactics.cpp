@@ -7,6 +7,7 @@
 #include "backends/cuda/codegen/epilogue.h"
 #include "backends/cuda/codegen/prepare.h"
 #include "base/check.h"
+#include "base/float_element.h"
 #include "layer/call_payload.h"
 #include "layer/expr_fields.h"
 
@@ -55,6 +56,16 @@ PreparedRegion prepare_region(const RegionGraph& graph, const Region& region,
   return prepare_loop(graph, region, std::get<LoopProgram>(region.body), name);
 }
 
+/// float32 of halves.
+static TensorData widened(const TensorData& source, DType dtype, int64_t count) {
+  void* writable = nullptr;
+  TensorData wide = TensorData::allocate(count * dtype_bytes(DType::kFloat32), &writable);
+  for (int64_t i = 0; i < count; ++i) {
+    static_cast<float*>(writable)[i] = load_float(source.data, dtype, i);
+  }
+  return wide;
+}
+
 Result<TensorData> pack_constant(const std::string& recipe, const TensorData& source) {
   int64_t rows = 0, padded_rows = 0, row_bytes = 0;
   if (std::sscanf(recipe.c_str(), "pad_rows %ld %ld %ld", &rows, &padded_rows, &row_bytes) == 3 &&
@@ -64,6 +75,14 @@ Result<TensorData> pack_constant(const std::string& recipe, const TensorData& so
     std::memset(writable, 0, static_cast<size_t>(packed.size_bytes));
     std::memcpy(writable, source.data, static_cast<size_t>(source.size_bytes));
     return packed;
+  }
+  char name[16] = "";
+  int64_t count = 0;
+  if (std::sscanf(recipe.c_str(), "widen %15s %ld", name, &count) == 2) {
+    const std::optional<DType> dtype = parse_dtype(name);
+    if (dtype.has_value() && count * dtype_bytes(*dtype) == source.size_bytes) {
+      return widened(source, *dtype, count);
+    }
   }
   int64_t out = 0, channels = 0, taps = 0, element = 0;
   if (std::sscanf(recipe.c_str(), "channels_last %ld %ld %ld %ld", &out, &channels, &taps,
