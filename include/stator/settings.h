@@ -29,6 +29,8 @@ struct CompilationSettings {
   bool require_full_compilation = false;
   bool use_fast_partitioner = true;
   bool assume_dynamic_shape_support = false;
+  bool use_explicit_typing = true;                         // the model's types are kept
+  std::set<std::string> enabled_precisions = {"float32"};  // else products may run in these
   int optimization_level = 3;
   bool disable_tf32 = false;  // float32 products on NVIDIA GPUs round nothing
   int64_t workspace_size = 0;
@@ -46,6 +48,9 @@ struct CompilationSettings {
   std::string printed;                       // how Python prints the settings ("" : print these)
 };
 
+/// The half that products of float32 may run in: bfloat16, which has float32's range, before
+/// float16; nullopt where types are kept, or no half is enabled.
+std::optional<DType> low_precision(const CompilationSettings& settings);
 /// 0 to 3 for a tiling_optimization_level; -1 when it is none.
 int tiling_level(const std::string& name);
 /// "CompilationSettings(min_block_size=5, …)".

@@ -18,7 +18,8 @@ from torch import fx
 
 from stator._log import logger
 from stator.fx_graphs import cast_value
-from stator.settings import CompilationSettings, operator_names
+from stator.setting_values import operator_names
+from stator.settings import CompilationSettings
 
 __all__ = ["autocast", "observe"]
 

@@ -18,7 +18,7 @@ from stator.autocast import autocast
 from stator.compile import build_engines, plan_compilation
 from stator.doubles import double_outputs, has_doubles, restore, single, truncate
 from stator.fx_graphs import returned
-from stator.hand_over import Placeholder, hand_over
+from stator.hand_over import Placeholder, hand_over, offloaded
 from stator.lowering_passes import lower
 from stator.program import build_program
 from stator.reports import print_report
@@ -190,7 +190,8 @@ class _Graph:
         if self.settings.dryrun:
             self.report = lambda: print_report(compilation, self.settings, self.call)
             return _boxed(fx.Interpreter(whole).run)
-        engines = build_engines(compilation, self.settings)
+        with offloaded(handed, self.settings.offload_module_to_cpu):
+            engines = build_engines(compilation, self.settings)
         kept = [i for i in range(len(nodes)) if i not in self.frozen]
         if self.settings.verify and len(nodes) == len(args):
             inputs = [args[i] for i in kept]

@@ -19,7 +19,7 @@ from stator.debugger import active_debugger
 from stator.doubles import single
 from stator.engine import Engine
 from stator.engine_cache import EngineStore
-from stator.hand_over import HandedOver
+from stator.hand_over import HandedOver, offloaded
 from stator.input import Input
 from stator.module import CompilationReport, CompiledModule
 from stator.program import EngineModule, PythonEngineModule, build_program
@@ -192,7 +192,8 @@ def _compile_program(
     if chosen.dryrun:
         print_report(compilation, chosen)
         return program.module()
-    engines = build_engines(compilation, chosen)
+    with offloaded(captured.handed, chosen.offload_module_to_cpu):
+        engines = build_engines(compilation, chosen)
     if chosen.verify:
         flat = [v for i, v in enumerate(_examples(program)) if i not in captured.constant_inputs]
         engines = verify_engines(

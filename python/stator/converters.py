@@ -22,7 +22,8 @@ from stator import _native
 from stator._log import logger
 from stator.fx_graphs import inline
 from stator.layers import ConversionContext, as_tensor, from_graph
-from stator.settings import CompilationSettings, names_operator, operator_names
+from stator.setting_values import names_operator, operator_names
+from stator.settings import CompilationSettings
 
 __all__ = [
     "DYNAMO_CONVERTERS",

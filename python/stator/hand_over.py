@@ -7,9 +7,10 @@ cannot hold (callables, unknown arguments).
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch.utils._sympy.numbers import int_oo
 
 from stator import _native
 
-__all__ = ["HandedOver", "Placeholder", "hand_over"]
+__all__ = ["HandedOver", "Placeholder", "hand_over", "offloaded"]
 
 
 @dataclass
@@ -319,6 +320,28 @@ class _HandOver:
 
 def _is_expr(value: Any) -> bool:
     return isinstance(value, tuple) and value[0] == "expr"
+
+
+@contextlib.contextmanager
+def offloaded(handed: HandedOver, wanted: bool) -> Iterator[None]:
+    """Weights on GPUs in host memory, where that is wanted; afterwards back where they were.
+
+    The same tensors, so that the user's module and the parts in PyTorch see nothing of it.
+    """
+    moved: list[tuple[torch.Tensor, torch.device]] = []
+    seen: set[int] = set()
+    try:
+        for tensor in handed.tensors.values() if wanted else ():
+            if tensor.device.type == "cuda" and id(tensor) not in seen:
+                seen.add(id(tensor))
+                moved.append((tensor, tensor.device))
+                tensor.data = tensor.data.cpu()
+        if moved:
+            torch.cuda.empty_cache()
+        yield
+    finally:
+        for tensor, device in moved:
+            tensor.data = tensor.data.to(device)
 
 
 def hand_over(

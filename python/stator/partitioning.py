@@ -17,7 +17,8 @@ from stator.fx_graphs import returned
 from stator.hand_over import HandedOver, Placeholder, hand_over
 from stator.lowering_passes import lower
 from stator.program import build_program
-from stator.settings import CompilationSettings, operator_names
+from stator.setting_values import operator_names
+from stator.settings import CompilationSettings
 
 __all__ = ["fast_partition", "get_graph_converter_support", "global_partition", "handed_over"]
 

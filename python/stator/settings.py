@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
 import math
 import os
 import tempfile
@@ -13,19 +12,17 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
 from stator import setting_checks as allow
 from stator._log import logger
+from stator.setting_values import available_memory, digest_of_batches, operator_names
 from stator.types import EngineCapability, dtype
 
 __all__ = [
     "INVALIDATING_SETTINGS",
     "CompilationSettings",
     "make_settings",
-    "names_operator",
     "no_effect_on",
-    "operator_names",
     "settings_table",
 ]
 
@@ -86,7 +83,8 @@ class CompilationSettings:
     enabled_precisions: set[Any] = _setting(
         {dtype.f32},
         allow.precisions,
-        "Deprecated: dtypes are the model's own; cast the model, or use enable_autocast.",
+        "Deprecated: what products of float32 may run in where use_explicit_typing is False; "
+        "bfloat16, which has float32's range, goes before float16.",
     )
     min_block_size: int | float = _setting(
         5,
@@ -178,7 +176,9 @@ class CompilationSettings:
     use_explicit_typing: bool = _setting(
         True,
         allow.flag,
-        "The model's dtypes are kept: always so. enable_autocast switches it on.",
+        "The model's dtypes are kept. False: products, convolutions and attention of float32 run "
+        "in a half of enabled_precisions. enable_autocast switches it on.",
+        {"cpu": "products of halves are not faster there", "reference": "it keeps all dtypes"},
     )
     enable_autocast: bool = _setting(
         False,
@@ -277,7 +277,7 @@ class CompilationSettings:
         False,
         allow.flag,
         "Move the model's weights to host memory during the build.",
-        {"cpu": "the model is on the CPU already", "": _NOT_YET},
+        {"cuda": "", "": "the model is on the CPU already"},
     )
     dynamically_allocate_resources: bool = _setting(
         False,
@@ -482,6 +482,7 @@ class CompilationSettings:
             "torch_executed_ops": ",".join(sorted(operator_names(self.torch_executed_ops))),
             "device": tensors if self.device is None else str(self.device),
             "optimization_level": str(self._level),
+            "enabled_precisions": ",".join(sorted(p.value for p in self.enabled_precisions)),
             "timing_cache_path": self.timing_cache_path,
             "disabled_passes": ",".join(sorted(self.disabled_passes)),
             "dump_directory": self.dump_directory,
@@ -501,6 +502,7 @@ class CompilationSettings:
             "assume_dynamic_shape_support",
             "hardware_compatible",
             "disable_tf32",
+            "use_explicit_typing",
         ):
             fields[name] = "true" if getattr(self, name) else "false"
         return fields
@@ -533,40 +535,6 @@ def settings_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def available_memory() -> int:
-    """Bytes of memory that are free, as psutil says; without it, as Linux says."""
-    try:
-        import psutil
-    except ImportError:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":") for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    return psutil.virtual_memory().available
-
-
-def digest_of_batches(loader: Any) -> str:
-    """A digest of what a dataloader yields: the same data gives the same text in every process."""
-    digest = hashlib.sha256()
-    for batch in loader:
-        for leaf in pytree.tree_leaves(batch):
-            if isinstance(leaf, torch.Tensor):
-                digest.update(f"{leaf.dtype}{tuple(leaf.shape)}".encode())
-                digest.update(leaf.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-            else:
-                digest.update(repr(leaf).encode())
-    return digest.hexdigest()
-
-
-def operator_names(ops: Collection[Any]) -> set[str]:
-    """Name OpOverloads "aten.add.Tensor", packets "aten.add"; names lose "torch.ops."."""
-    return {str(op).removeprefix("torch.ops.").replace("::", ".") for op in ops}
-
-
-def names_operator(names: set[str], op: torch._ops.OpOverload) -> bool:
-    """Whether names, as operator_names gives them, have an operator or all of its overloads."""
-    return not names.isdisjoint(operator_names([op, op.overloadpacket]))
-
-
 _OLD_NAMES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("truncate_long_and_double", "truncate_double", lambda v: v),
     ("refit", "immutable_weights", lambda v: not v),
@@ -587,8 +555,8 @@ def make_settings(options: dict[str, Any]) -> CompilationSettings:
     names = [f.name for f in dataclasses.fields(CompilationSettings)]
     if "enabled_precisions" in options:
         logger.warning(
-            "enabled_precisions is deprecated: dtypes stay the model's; cast the model or its "
-            "inputs, or use enable_autocast"
+            "enabled_precisions is deprecated: dtypes stay the model's unless "
+            "use_explicit_typing=False; cast the model or its inputs, or use enable_autocast"
         )
     for old, new, convert in _OLD_NAMES:
         if old in options:

@@ -13,6 +13,7 @@ from stator._log import logger
 from stator.hand_over import HandedOver
 from stator.program import EngineModule, build_program
 from stator.settings import CompilationSettings
+from stator.types import dtype
 
 __all__ = ["verify_engines"]
 
@@ -24,6 +25,19 @@ _TOLERANCE = {
     torch.bfloat16: 5e-2,
 }
 _TF32_TOLERANCE = 1e-2  # products on NVIDIA GPUs, unless disable_tf32
+
+
+def _float32_tolerance(settings: CompilationSettings, device: str) -> float:
+    """How close float32 must be: products on GPUs may run in TF32, or in an enabled half."""
+    allowed = [_TOLERANCE[torch.float32]]
+    if device.startswith("cuda"):
+        if not settings.disable_tf32:
+            allowed.append(_TF32_TOLERANCE)
+        if not settings.use_explicit_typing:
+            halves = {dtype.f16: torch.float16, dtype.bf16: torch.bfloat16}
+            enabled = settings.enabled_precisions & set(halves)
+            allowed += [_TOLERANCE[halves[precision]] for precision in enabled]
+    return max(allowed)
 
 
 def verify_engines(
@@ -39,12 +53,12 @@ def verify_engines(
         handed, compilation: of the graph.
         engines: built engines by segment name.
         inputs: flat example inputs of the graph.
-        settings: of the compilation; disable_tf32 says how close float32 must be on a GPU.
+        settings: of the compilation; precisions say how close float32 must be on a GPU.
 
     Returns:
         The engines within tolerance; the others are warned of, and run in PyTorch.
     """
-    tf32 = not settings.disable_tf32 and handed.device.startswith("cuda")
+    tolerances = _TOLERANCE | {torch.float32: _float32_tolerance(settings, handed.device)}
     program = build_program(handed, compilation, {})
     seen: dict[str, tuple[Any, Any]] = {}
 
@@ -58,7 +72,7 @@ def verify_engines(
         good = {}
         for name, module in engines.items():
             args, expected = seen[name]
-            reason = _difference(module(*args), expected, tf32)
+            reason = _difference(module(*args), expected, tolerances)
             if reason:
                 logger.warning("%s is not right and runs in PyTorch: %s", name, reason)
             else:
@@ -66,7 +80,9 @@ def verify_engines(
     return good
 
 
-def _difference(got: Sequence[Any], expected: Sequence[Any], tf32: bool) -> str:
+def _difference(
+    got: Sequence[Any], expected: Sequence[Any], tolerances: dict[torch.dtype, float]
+) -> str:
     """What is wrong with an engine's outputs; "" for nothing."""
     for i, (a, b) in enumerate(zip(got, expected, strict=False)):
         if a.shape != b.shape or a.dtype != b.dtype:
@@ -84,9 +100,7 @@ def _difference(got: Sequence[Any], expected: Sequence[Any], tf32: bool) -> str:
         if a.numel() == 0:
             continue
         largest, scale = (a - b).abs().max().item(), b.abs().max().item()
-        allowed = _TOLERANCE.get(got[i].dtype, 1e-4)
-        if tf32 and got[i].dtype == torch.float32:
-            allowed = _TF32_TOLERANCE
+        allowed = tolerances.get(got[i].dtype, 1e-4)
         if largest > allowed * max(scale, 1e-30) and largest > 1e-12:
             return (
                 f"output {i} differs by {largest:.3g} from values up to {scale:.3g}; "

@@ -22,6 +22,8 @@ struct BackendTraits {
   bool (*loop_dtype)(DType) = nullptr;
   /// Real types of softmax, normalizations, pooling, convolutions and attention; null: float32.
   bool (*math_dtype)(DType) = nullptr;
+  /// Types in which products are faster than in float32; null: none.
+  bool (*fast_product)(DType) = nullptr;
   /// Which functions loops and epilogues may hold; a layer of another becomes a call. Null: all.
   bool (*loop_unary)(UnaryOp, DType) = nullptr;
   bool (*loop_elementwise)(ElementwiseOp, DType) = nullptr;

@@ -113,6 +113,7 @@ Result<std::shared_ptr<const Engine>> build_engine(
   OptimizerOptions optimizer;
   optimizer.traits = backend.traits();
   optimizer.evaluate_layer = evaluate_layer_of;
+  optimizer.low_precision = low_precision(settings);
   if (dump.enabled()) {
     dump.write(network.name, "network", print_network(network));
     optimizer.after_pass = [&dump](const std::string& pass, const Network& n) {
@@ -233,6 +234,9 @@ Status Compilation::describe_segment(int index,
     text += "optimization_level " + std::to_string(s.optimization_level) + "\ndisable_tf32 " +
             std::to_string(static_cast<int>(s.disable_tf32)) + "\nhardware_compatible " +
             std::to_string(static_cast<int>(s.hardware_compatible)) + "\n";
+    if (const std::optional<DType> low = low_precision(s)) {
+      text += std::string("low_precision ") + dtype_name(*low) + "\n";
+    }
     for (const auto& [symbol, size] : s.opt_sizes) {
       text += "opt " + symbol + " " + std::to_string(size) + "\n";
     }

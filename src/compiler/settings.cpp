@@ -67,6 +67,32 @@ std::set<std::string> split_names(const std::string& text) {
   return names;
 }
 
+/// int8 and float8 are known too, and enable nothing: what is to run in them is quantized.
+Status parse_precisions(CompilationSettings& settings, const std::string& name,
+                        const std::string& text) {
+  static const auto& known =
+      *new std::set<std::string>{"float32", "float16", "bfloat16", "int8", "float8_e4m3fn"};
+  const std::set<std::string> precisions = split_names(text);
+  for (const std::string& precision : precisions) {
+    if (!known.contains(precision)) {
+      return bad_value(name, precision, "float32, float16 and bfloat16, with commas");
+    }
+  }
+  settings.enabled_precisions = precisions;
+  return {};
+}
+
+/// As Python prints them: "{dtype.f16, dtype.f32}".
+std::string print_precisions(const CompilationSettings& settings) {
+  std::string s = "{";
+  for (const std::string& precision : settings.enabled_precisions) {
+    const std::optional<DType> dtype = parse_dtype(precision);
+    s += (s.size() > 1 ? ", dtype." : "dtype.") +
+         (dtype.has_value() ? std::string(dtype_name(*dtype)) : precision.substr(0, 1) + "8");
+  }
+  return s + "}";
+}
+
 std::string print_names(const std::set<std::string>& names) {
   if (names.empty()) {
     return "set()";
@@ -90,6 +116,7 @@ using S = CompilationSettings;
 using Text = const std::string&;
 
 const Field kFields[] = {
+    {"enabled_precisions", parse_precisions, print_precisions},
     {"min_block_size",
      [](S& s, Text n, Text v) {
        if (v == "inf") {
@@ -116,6 +143,9 @@ const Field kFields[] = {
        return Status();
      },
      [](const S& s) { return s.device; }},
+    {"use_explicit_typing",
+     [](S& s, Text n, Text v) { return parse_value(n, v, s.use_explicit_typing); },
+     [](const S& s) { return print_bool(s.use_explicit_typing); }},
     {"optimization_level",
      [](S& s, Text n, Text v) { return parse_int_field(n, v, 0, 5, s.optimization_level); },
      [](const S& s) { return std::to_string(s.optimization_level); }},
@@ -184,6 +214,14 @@ int tiling_level(const std::string& name) {
   constexpr std::string_view kLevels[] = {"none", "fast", "moderate", "full"};
   const auto* const found = std::find(std::begin(kLevels), std::end(kLevels), name);
   return found == std::end(kLevels) ? -1 : static_cast<int>(found - kLevels);
+}
+
+std::optional<DType> low_precision(const CompilationSettings& settings) {
+  if (settings.use_explicit_typing) return std::nullopt;
+  for (const DType dtype : {DType::kBFloat16, DType::kFloat16}) {
+    if (settings.enabled_precisions.contains(torch_dtype_name(dtype))) return dtype;
+  }
+  return std::nullopt;
 }
 
 std::string print_settings(const CompilationSettings& settings) {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engines on the GPU itself: streams, graphs, memory, architectures, threads. Needs a GPU."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -134,6 +135,40 @@ def test_tf32_can_be_switched_off():
     assert error(disable_tf32=True) < 1e-5 < error(disable_tf32=False) < 1e-2
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@torch.no_grad()
+def test_lower_precisions_where_they_are_allowed(half, caplog):
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(16, 32, 3, padding=1)
+            self.norm = nn.LayerNorm(32)
+            self.inner, self.outer = nn.Linear(32, 64), nn.Linear(64, 32)
+
+        def forward(self, x):
+            y = self.conv(x).flatten(2).transpose(1, 2)
+            heads = self.norm(y).unflatten(-1, (2, 16)).transpose(1, 2)
+            z = nn.functional.scaled_dot_product_attention(heads, heads, heads)
+            y = y + z.transpose(1, 2).flatten(2)
+            return y + self.outer(nn.functional.gelu(self.inner(self.norm(y))))
+
+    torch.manual_seed(0)
+    module, x = Block().cuda().eval(), torch.randn(4, 16, 12, 12, device="cuda")
+    exact = module.double()(x.double())
+    module.float()
+
+    def run(**settings):
+        y = stator.compile(module, inputs=[x], **OPTIONS, **settings)(x)
+        assert y.dtype == torch.float32
+        return (y.double() - exact).abs().max().item()
+
+    enabled = {torch.float32, half}
+    assert run(disable_tf32=True, enabled_precisions=enabled) < 1e-5  # typing is explicit
+    error = run(disable_tf32=True, use_explicit_typing=False, enabled_precisions=enabled)
+    assert 1e-5 < error < (6e-2 if half is torch.bfloat16 else 8e-3)
+    assert run(disable_tf32=True, use_explicit_typing=False) < 1e-5  # float32 alone is enabled
+
+
 @torch.no_grad()
 def test_attention_without_tf32():
     torch.manual_seed(0)
@@ -150,6 +185,33 @@ def test_attention_without_tf32():
         return (engine(q, k, v).double() - exact).abs().max().item()
 
     assert error(disable_tf32=True) < 1e-5 < error(disable_tf32=False) < 1e-2
+
+
+@torch.no_grad()
+def test_weights_out_of_the_way_during_the_build():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 2048)).cuda().eval()
+    x = torch.randn(8, 2048, device="cuda")
+    expected, weights = module(x), 2 * 2048 * 2048 * 4
+    before, during = torch.cuda.memory_allocated(), []
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            during.append(torch.cuda.memory_allocated())
+
+    logger, listener = logging.getLogger("torch_tensorrt"), Listener(logging.DEBUG)
+    level = logger.level
+    logger.addHandler(listener)
+    logger.setLevel(logging.DEBUG)
+    try:
+        engine = stator.compile(module, inputs=[x], offload_module_to_cpu=True, **OPTIONS)
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(level)
+    assert min(during) <= before - weights
+    assert all(p.is_cuda for p in module.parameters())
+    torch.testing.assert_close(engine(x), expected, rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(module(x), expected)
 
 
 several = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two NVIDIA GPUs")

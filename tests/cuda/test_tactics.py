@@ -165,3 +165,17 @@ def test_streams_are_more_precise_than_in_eager():
         ours = stator.compile(module, inputs=[x], min_block_size=1)(x)
         exact = module.double()(x.double())
     assert (ours - exact).norm() < 0.7 * (eager - exact).norm()
+
+
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns"), [(300, 512, 1001), (64, 128, 5025), (33, 64, 7), (1, 256, 50257)]
+)
+@pytest.mark.parametrize("activation", [nn.Identity(), nn.SiLU()], ids=["plain", "silu"])
+def test_rows_of_an_odd_number_of_columns(rows, depth, columns, activation, tmp_path, caplog):
+    torch.manual_seed(0)
+    dtype = torch.bfloat16 if rows > 100 else torch.float16
+    module = nn.Sequential(nn.Linear(depth, columns, bias=False), activation).to("cuda", dtype)
+    x = torch.randn(rows, depth, device="cuda").to(dtype)
+    tactics = check(module.eval(), [x], tmp_path, caplog, tolerance=3e-2)
+    if torch.cuda.get_device_capability() == (9, 0):
+        assert any(t.startswith("wgmma") for t in tactics), tactics

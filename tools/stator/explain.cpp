@@ -46,6 +46,16 @@ const std::vector<Explanation>& explanations() {
          return std::string(v == "True" ? "float32 products round nothing"
                                         : "float32 products round their operands to TF32");
        }},
+      {"use_explicit_typing",
+       [](const std::string& v, const Plan& p) {
+         if (v == "True") return std::string("the model's dtypes were kept");
+         return std::string(on_cuda(p) ? "products of float32 ran in an enabled half"
+                                       : "no effect: products of halves are not faster here");
+       }},
+      {"enabled_precisions",
+       [](const std::string&, const Plan&) {
+         return std::string("what products of float32 may run in, without use_explicit_typing");
+       }},
       {"workspace_size",
        [](const std::string& v, const Plan&) {
          return v == "0" ? std::string("kernels took what scratch memory they wanted")

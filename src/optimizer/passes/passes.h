@@ -31,6 +31,12 @@ int channels_last(Network& network, const OptimizerOptions& options);
 /// What an inference batch norm becomes. The weights are rounded to their own type.
 int fold_scales(Network& network, const OptimizerOptions& options);
 
+/// Products, convolutions and attention of float32 in options.low_precision, where the backend is
+/// faster in it:
+///   %y = matmul(%a, %b)   →   %y = to_float(matmul(to_half(%a), to_half(%b)))
+/// Everything between them stays in float32.
+int lower_precisions(Network& network, const OptimizerOptions& options);
+
 /// Residual sums stay in float32 from one to the next, where halves are rounded at each:
 ///   %y = to_half(%x + %a) ; to_float(%y) + %b   →   (%x + %a) + %b
 /// What norms read is not rounded either. Only sums of at most 8 MiB (or of dynamic sizes): larger

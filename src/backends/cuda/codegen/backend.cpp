@@ -15,13 +15,11 @@ namespace stator {
 namespace cuda {
 namespace {
 
-bool is_loop_dtype(DType dtype) {
-  return is_plain_number(dtype) || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
-}
+bool is_half(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
 
-bool is_math_dtype(DType dtype) {
-  return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
-}
+bool is_loop_dtype(DType dtype) { return is_plain_number(dtype) || is_half(dtype); }
+
+bool is_math_dtype(DType dtype) { return dtype == DType::kFloat32 || is_half(dtype); }
 
 constexpr const char* kPortable = "compute_80";  // PTX, which the driver compiles as it is loaded
 
@@ -77,6 +75,7 @@ class CudaBackend : public CompilerBackend {
     traits.loop_elementwise = has_elementwise;
     traits.loop_dtype = is_loop_dtype;
     traits.math_dtype = is_math_dtype;
+    traits.fast_product = is_half;
     return traits;
   }
 

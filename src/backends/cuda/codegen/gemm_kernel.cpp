@@ -42,8 +42,9 @@ Occupancy occupancy(const TileShape& shape, int64_t steps, const Expr& grid) {
   return o;
 }
 
-// Before it stand GROUPS, BN, SPLIT, STAGES, STEPS, BOX_ROWS, B_ROWS_ALONG_K, B_CONSTANT, N and the
-// operands' constants. ORIGIN, COPY_A and COPY_B are theirs. Ends before the epilogue.
+// Before it stand GROUPS, BN, SPLIT, STAGES, STEPS, BOX_ROWS, B_ROWS_ALONG_K, B_CONSTANT,
+// DOWN_FIRST, N and the operands' constants. ORIGIN, COPY_A and COPY_B are theirs. Ends before the
+// epilogue.
 const char* const kMainLoop = R"(
   constexpr int BM = GROUPS * 64, A_BYTES = BM * 128, STAGE = A_BYTES + BN * 128;
   constexpr int ASKED = BOX_ROWS * 128 + BN * 128;
@@ -52,8 +53,9 @@ const char* const kMainLoop = R"(
   const unsigned tiles_at = ((unsigned)__cvta_generic_to_shared(memory) + 1023u) & ~1023u;
   const unsigned full = (unsigned)__cvta_generic_to_shared(barriers), empty = full + 8 * STAGES;
   const int across = (N + BN - 1) / BN;
-  const int rank = blockIdx.x % SPLIT, tile = blockIdx.x / SPLIT / across;
-  const int first_column = blockIdx.x / SPLIT % across * BN;
+  const int rank = blockIdx.x % SPLIT, place = blockIdx.x / SPLIT, down = gridDim.x / SPLIT / across;
+  const int tile = DOWN_FIRST ? place % down : place / across;
+  const int first_column = (DOWN_FIRST ? place / down : place % across) * BN;
   const int begin = rank * STEPS / SPLIT, steps = (rank + 1) * STEPS / SPLIT - begin;
   @ORIGIN@
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -190,6 +192,26 @@ const char* const kSharedSums = R"(
       }
 )";
 
+// Rows of an odd number of columns begin anywhere: eight columns at a time go to shared memory, and
+// from there each warp writes whole rows.
+const char* const kStaged = R"(
+  constexpr int PITCH = BN + PADDING;
+  unsigned short* const staged = reinterpret_cast<unsigned short*>(
+      memory + (tiles_at - (unsigned)__cvta_generic_to_shared(memory)));
+  asm volatile("bar.sync 1, %0;" :: "n"(GROUPS * 128) : "memory");
+)";
+
+// Before it stands where row `tile_row` goes: `to`.
+const char* const kWriteRow = R"(
+      const unsigned short* const from = staged + tile_row * PITCH;
+      const int count = min(BN, N - first_column), head = (reinterpret_cast<u64>(to) >> 1) & 1;
+      if (lane == 0 && head) to[0] = from[0];
+#pragma unroll 4
+      for (int c = head + 2 * lane; c + 1 < count; c += 64)
+        *reinterpret_cast<unsigned*>(to + c) = from[c] | (unsigned)from[c + 1] << 16;
+      if (lane == 0 && ((count - head) & 1)) to[count - 1] = from[count - 1];
+)";
+
 void replace(std::string& text, const std::string& mark, const std::string& with) {
   for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at)) {
     text.replace(at, mark.size(), with);
@@ -222,6 +244,36 @@ std::string epilogue(const TileOperands& operands, const LoopRequest& request,
   return operands.place + out.text();
 }
 
+/// The same through shared memory, for an epilogue that reads nothing but the sums.
+std::string staged_epilogue(const TileOperands& operands, const LoopRequest& request,
+                            const KernelScope& scope) {
+  const LoopStore& store = request.program->stores.front();
+  SourceWriter out;
+  PrintPoint point;
+  point.index = operands.index;
+  point.index.emplace_back("column");
+  point.lane_dim = static_cast<int>(point.index.size()) - 1;
+  point.lanes = 8;
+  OpPrinter ops(scope, out, "v");
+  ops.set_accumulators({"sums", true});
+  const OpPrinter::Value value = ops.get(store.value, point);
+  out.line("Vec<unsigned short, 8> t;");
+  out.line("#pragma unroll");
+  out.line("for (int l = 0; l < 8; ++l) t.e[l] = " +
+           to_memory(scope.buffer_types[static_cast<size_t>(store.buffer)], value.at("l")) + ";");
+  out.line(
+      "*reinterpret_cast<Vec<unsigned short, 8>*>(staged + tile_row * PITCH + column - "
+      "first_column) = t;");
+  std::string s = kStaged + std::string(kOwnSums) + out.text() + "    }\n  }\n";
+  s += "  asm volatile(\"bar.sync 1, %0;\" :: \"n\"(GROUPS * 128) : \"memory\");\n";
+  s += "  for (int tile_row = warp; tile_row < BM; tile_row += GROUPS * 4) {\n" + operands.place;
+  s += "    if (inside) {\n";
+  point.index.back() = "first_column";
+  s += "      unsigned short* const to = b" + num(store.buffer) + " + " +
+       ops.index(store.index, point, "") + ";\n" + kWriteRow;
+  return s;
+}
+
 GeneratedKernel generate(const TileOperands& operands, const LoopRequest& request,
                          const KernelScope& scope, const TileShape& shape) {
   STATOR_CHECK(shape.columns % 32 == 0 && shape.columns <= 256 && shape.split <= 8,
@@ -229,7 +281,8 @@ GeneratedKernel generate(const TileOperands& operands, const LoopRequest& reques
   const Expr grid = operands.row_tiles *
                     Expr((operands.columns + shape.columns - 1) / shape.columns * shape.split);
   const Occupancy o = occupancy(shape, operands.steps, grid);
-  const bool shared = shape.split > 1;
+  const bool shared = shape.split > 1, staged = operands.columns % 8 != 0;
+  STATOR_CHECK(!(shared && staged), request.name + " is cut along its depth");
   std::string s = "namespace " + request.name + "_space {" + kWgmmaFunctions;
   s += shared ? kClusterFunctions : kTranspose;
   s += wgmma_function("multiply", {shape.columns, false, operands.b_rows_along_k,
@@ -244,8 +297,15 @@ GeneratedKernel generate(const TileOperands& operands, const LoopRequest& reques
   s += std::string("  constexpr bool B_ROWS_ALONG_K = ") +
        (operands.b_rows_along_k ? "true" : "false") +
        ", B_CONSTANT = " + (operands.b_constant ? "true" : "false") + ";\n";
-  s += operands.constants + main_loop(operands) + (shared ? kSharedSums : kOwnSums);
-  s += epilogue(operands, request, scope) + "    }\n  }\n";
+  s += std::string("  constexpr bool DOWN_FIRST = ") + (operands.down_first ? "true" : "false") +
+       ";\n";
+  s += operands.constants + main_loop(operands);
+  if (staged) {
+    s += staged_epilogue(operands, request, scope);
+  } else {
+    s += (shared ? kSharedSums : kOwnSums) + epilogue(operands, request, scope);
+  }
+  s += "    }\n  }\n";
   if (shared) s += "  cluster_barrier();\n";
   GeneratedKernel kernel = finish_kernel(request, s + "}\n", o.threads, o.shared_bytes, grid);
   kernel.payload.maps = operands.maps;

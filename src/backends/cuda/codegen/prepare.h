@@ -39,7 +39,7 @@ void add_epilogue_kernel(const RegionGraph& graph, const Region& region, DType d
                          PreparedRegion* prepared, std::optional<KernelPayload>* payload);
 
 /// Whether product_tactics() gave this one: a convolution of single points is a product too.
-bool is_product_tactic(const Region& region, const std::string& tactic);
+bool is_product_tactic(const RegionGraph& graph, const Region& region, const std::string& tactic);
 /// Empty when the region is no matrix product for the library or for tiles.
 std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& region,
                                     const Target& target);

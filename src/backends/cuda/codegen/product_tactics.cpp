@@ -236,8 +236,20 @@ std::optional<LibraryProduct> product_of(const RegionGraph& graph, const Region&
   return p;
 }
 
+/// Whether tiles can write rows of any number of columns: halves, of the sums alone.
+bool is_plain_epilogue(const LoopProgram& epilogue, DType stored) {
+  const bool half = stored == DType::kFloat16 || stored == DType::kBFloat16;
+  const std::string last = index_symbol(static_cast<int>(epilogue.dims.size()) - 1);
+  if (!half || epilogue.stores.size() != 1) return false;
+  const std::optional<LinearForm> form = linear_form(epilogue.stores[0].index, {last});
+  return form.has_value() && form->coefficients.at(last).is_constant(1) &&
+         std::none_of(epilogue.ops.begin(), epilogue.ops.end(), [](const LoopOp& op) {
+           return op.kind == LoopOpKind::kLoad || op.kind == LoopOpKind::kIndex;
+         });
+}
+
 /// The product as tiles take it: one batch, rows of A contiguous along k.
-std::optional<TiledProduct> tiled_product(const Region& region) {
+std::optional<TiledProduct> tiled_product(const RegionGraph& graph, const Region& region) {
   std::optional<MatmulContraction> converted;
   if (const auto* c = std::get_if<ConvolutionContraction>(&region.body)) converted = as_matmul(*c);
   const auto* m =
@@ -262,14 +274,21 @@ std::optional<TiledProduct> tiled_product(const Region& region) {
   p.ldb = m->b.strides[p.b_transposed ? rows + 1 : rows];
   const bool contiguous = m->a.strides[rows + 1].is_constant(1) &&
                           (p.b_transposed || m->b.strides[rows + 1].is_constant(1));
-  return contiguous && tile_steps(p) > 0 ? std::optional(p) : std::nullopt;
+  if (!contiguous || tile_steps(p) == 0) return std::nullopt;
+  const LoopProgram& epilogue = epilogue_program(region);
+  const auto stored = [&] {
+    const auto output = static_cast<size_t>(epilogue.stores[0].buffer) - region.inputs.size();
+    return graph.tensors[static_cast<size_t>(region.outputs[output])].type.dtype;
+  };
+  const bool any_width = p.n.constant() % 8 == 0 || is_plain_epilogue(epilogue, stored());
+  return any_width ? std::optional(p) : std::nullopt;
 }
 
 }  // namespace
 
-bool is_product_tactic(const Region& region, const std::string& tactic) {
+bool is_product_tactic(const RegionGraph& graph, const Region& region, const std::string& tactic) {
   if (tactic.rfind("cublaslt", 0) == 0) return true;
-  return parse_tile_tactic(tactic).has_value() && tiled_product(region).has_value();
+  return parse_tile_tactic(tactic).has_value() && tiled_product(graph, region).has_value();
 }
 
 std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& region,
@@ -282,7 +301,7 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
   bool small = false;
   std::vector<TileShape> shapes;
   if (target.capability == 90 && (level > 0 || !p.has_value())) {
-    if (const std::optional<TiledProduct> tiled = tiled_product(region)) {
+    if (const std::optional<TiledProduct> tiled = tiled_product(graph, region)) {
       small = tiled->m.is_constant() &&
               2.0 * tiled->m.constant() * tiled->n.constant() * tiled->k.constant() < kLargeFlops;
       if (small || !complete || level > 3) shapes = tile_shapes(*tiled, target);
@@ -301,7 +320,7 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
 PreparedRegion prepare_product(const RegionGraph& graph, const Region& region,
                                const std::string& tactic, const std::string& name, bool tf32) {
   if (const std::optional<TileShape> shape = parse_tile_tactic(tactic)) {
-    const std::optional<TiledProduct> product = tiled_product(region);
+    const std::optional<TiledProduct> product = tiled_product(graph, region);
     STATOR_CHECK(product.has_value(), region.name + " is no product for tiles");
     const LoopRequest request = loop_request(graph, region, epilogue_program(region), name);
     return prepare_kernel(generate_product(*product, request, *shape), request);

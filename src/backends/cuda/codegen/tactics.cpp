@@ -43,7 +43,7 @@ PreparedRegion prepare_region(const RegionGraph& graph, const Region& region,
   if (const auto* a = std::get_if<AttentionRegion>(&region.body)) {
     return prepare_attention(region, *a, tactic, name, tf32);
   }
-  if (is_product_tactic(region, tactic)) {
+  if (is_product_tactic(graph, region, tactic)) {
     return prepare_product(graph, region, tactic, name, tf32);
   }
   if (const auto* c = std::get_if<ConvolutionContraction>(&region.body)) {

@@ -8,7 +8,8 @@
 namespace stator::cuda {
 namespace {
 
-constexpr int64_t kLongestBox = 256;  // elements along a dim, steps over included
+constexpr int64_t kLongestBox = 256;                    // elements along a dim, steps over included
+constexpr int64_t kCachedElements = int64_t{10} << 20;  // halves that stay in a GPU's cache
 
 std::string num(int64_t v) { return std::to_string(v); }
 
@@ -142,8 +143,8 @@ Expr row_tiles(const ConvolutionContraction& c, const Box& box) {
 
 int64_t tile_steps(const TiledProduct& p) {
   if (!is_half(p.dtype) || !p.n.is_constant() || !p.k.is_constant()) return 0;
-  const bool fits = p.n.constant() % 8 == 0 && p.n.constant() > 0 && p.k.constant() > 0 &&
-                    is_multiple(p.a_offset, 8) && is_multiple(p.lda, 8) &&
+  const bool fits = (p.n.constant() % 8 == 0 || p.b_transposed) && p.n.constant() > 0 &&
+                    p.k.constant() > 0 && is_multiple(p.a_offset, 8) && is_multiple(p.lda, 8) &&
                     is_multiple(p.b_offset, 8) && is_multiple(p.ldb, 8);
   return fits ? steps_of(p.k.constant()) : 0;
 }
@@ -180,6 +181,9 @@ TileOperands operands_of(const TiledProduct& p, const LoopRequest& request,
   o.row_tiles = ceil_div(p.m, Expr(o.box_rows));
   o.b_rows_along_k = !p.b_transposed;
   o.b_constant = p.b_constant;
+  // Blocks that run at once should read the smaller operand again and again, not the larger.
+  o.down_first = p.m.is_constant() && p.m.constant() < p.n.constant() &&
+                 p.n.constant() * p.k.constant() > kCachedElements;
   o.constants = "  const int M = " + size(p.m, scope) + ";\n";
   o.origin = "  const int first_row = tile * BM;\n";
   o.copy_a = "copy_box(at, a.maps[0], ready, t * 64, first_row, 0, 0);\n";

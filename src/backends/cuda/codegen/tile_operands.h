@@ -20,11 +20,12 @@ struct TileOperands {
   Expr row_tiles;
   int box_rows = 0;  // of A that a step brings
   bool b_rows_along_k = false, b_constant = false;
-  std::string constants;  // declarations before everything else
-  std::string origin;     // statements: where tile `tile` lies, and `first_column`
-  std::string copy_a;     // statements: A's part of step t to `at`, barrier `ready`
-  std::string copy_b;     // the same of B
-  std::string place;      // statements: where row `tile_row` of the tile lies; bool `inside`
+  bool down_first = false;  // neighbouring blocks share columns of B, not rows of A
+  std::string constants;    // declarations before everything else
+  std::string origin;       // statements: where tile `tile` lies, and `first_column`
+  std::string copy_a;       // statements: A's part of step t to `at`, barrier `ready`
+  std::string copy_b;       // the same of B
+  std::string place;        // statements: where row `tile_row` of the tile lies; bool `inside`
   std::vector<std::string> index;  // of the epilogue's dims at that place, but for the last
   std::vector<TensorMapPayload> maps;
   std::vector<Expr> map_sizes;

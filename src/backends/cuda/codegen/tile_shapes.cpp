@@ -58,7 +58,8 @@ std::vector<TileShape> best(const Contraction& contraction, int64_t columns, boo
       for (int split = 1; split <= 8; split *= 2) {
         const TileShape shape{groups, wide, split};
         const Expr tiles = tile_count(contraction, shape);
-        if (split > 1 && (!tiles.is_constant() || steps / split < kLeastSteps)) break;
+        const bool whole = !tiles.is_constant() || columns % 8 != 0 || steps / split < kLeastSteps;
+        if (split > 1 && whole) break;
         const double number =
             tiles.is_constant() ? static_cast<double>(tiles.constant()) : kUnknownTiles;
         all.emplace_back(estimate(shape, number, steps), shape);
