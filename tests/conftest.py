@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,14 +9,6 @@ import torch
 def _fixed_seed():
     torch.manual_seed(0)
     torch._dynamo.reset()
-
-
-@pytest.fixture(autouse=True)
-def _needs_the_cpu_backend(request):
-    """Tests that choose no device run on the CPU, which a build for GPUs alone may lack."""
-    chosen = "device" in request.fixturenames or "cuda" in request.path.parts
-    if not chosen and "cpu" not in request.config.getoption("--devices").split(","):
-        pytest.skip("runs on the CPU backend, which --devices leaves out")
 
 
 def pytest_addoption(parser):
@@ -30,3 +24,14 @@ def pytest_generate_tests(metafunc):
     if "device" in metafunc.fixturenames:
         devices = metafunc.config.getoption("--devices").split(",")
         metafunc.parametrize("device", devices)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests that choose no device run on the CPU, which a build for GPUs alone may lack."""
+    if "cpu" in config.getoption("--devices").split(","):
+        return
+    skip = pytest.mark.skip(reason="runs on the CPU backend, which --devices leaves out")
+    for item in items:
+        here = Path(__file__).parent in item.path.parents
+        if here and "device" not in item.fixturenames and "cuda" not in item.path.parts:
+            item.add_marker(skip)

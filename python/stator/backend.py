@@ -11,7 +11,10 @@ import torch
 from torch import fx
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.backends.registry import register_backend
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._python_dispatch import (
+    _disable_current_modes,
+    is_traceable_wrapper_subclass,
+)
 
 from stator._log import debugging, logger
 from stator.autocast import autocast
@@ -145,6 +148,9 @@ class _Graph:
     def compile(self, args: Sequence[Any]) -> Callable[..., Any]:
         placeholders = [n for n in self.gm.graph.nodes if n.op == "placeholder"]
         weights = [_is_weight(node, value) for node, value in zip(placeholders, args, strict=True)]
+        if any(is_traceable_wrapper_subclass(value) for value in args):
+            # One distributed tensor is several inputs of the graph: all of them stay inputs.
+            weights = [False] * len(weights)
         self.watched = [
             (i, value, value._version)
             for i, (value, weight) in enumerate(zip(args, weights, strict=True))

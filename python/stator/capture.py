@@ -68,9 +68,10 @@ def export_module(
 
     Raises:
         ValueError: a size that an Input calls dynamic is fixed by the model; the message has
-            torch.export's own reason.
+            torch.export's own reason. Or a weight is a distributed tensor.
     """
     tree_map = pytree.tree_map
+    _refuse_distributed(module)
     if device is None:
         device = next((t.device for t in (*module.parameters(), *module.buffers())), "cpu")
 
@@ -107,6 +108,16 @@ def export_module(
         except Exception as error:
             _add_hint(error)
             raise
+
+
+def _refuse_distributed(module: nn.Module) -> None:
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if type(tensor).__name__ == "DTensor":
+            raise ValueError(
+                f"{name} is a distributed tensor, which torch.export does not hand over: compile "
+                "with torch.compile(model, backend='stator', "
+                "options={'use_distributed_mode_trace': True})"
+            )
 
 
 def _add_hint(error: Exception) -> None:

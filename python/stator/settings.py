@@ -302,8 +302,8 @@ class CompilationSettings:
     use_distributed_mode_trace: bool = _setting(
         False,
         allow.flag,
-        "Trace models that hold distributed tensors.",
-        _NOT_YET,
+        "Models that hold distributed tensors are traced through aot_autograd: torch.compile "
+        "always does so, and compiling ahead of time names this setting.",
     )
     dryrun: bool | str = _setting(
         False,

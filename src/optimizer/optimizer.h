@@ -21,7 +21,7 @@ using LayerEvaluator =
 
 struct OptimizerOptions {
   BackendTraits traits;
-  LayerEvaluator evaluate_layer;  // may be empty: no constant folding
+  LayerEvaluator evaluate_layer;       // may be empty: no constant folding
   std::optional<DType> low_precision;  // products of float32 may run in it
   std::function<void(const std::string& pass, const Network&)> after_pass;
 };
