@@ -51,6 +51,8 @@ struct BoundStep {
 class RunState {
  public:
   virtual ~RunState() = default;
+  /// Runs that met inputs and outputs at addresses not seen before, where that makes a run slower.
+  virtual int64_t new_addresses() const { return 0; }
 };
 
 struct RunOptions {
@@ -108,6 +110,14 @@ class ExecutorBackend {
   }
   virtual Status copy_to_host(void* host, const void* device, int64_t size_bytes) const {
     std::memcpy(host, device, static_cast<size_t>(size_bytes));
+    return {};
+  }
+  /// From one place of the device to another, in the order of a stream (as in RunOptions, not
+  /// null).
+  virtual Status copy_on_device(void* to, const void* from, int64_t size_bytes,
+                                void* stream) const {
+    (void)stream;
+    std::memcpy(to, from, static_cast<size_t>(size_bytes));
     return {};
   }
   /// Zeroed memory that both the host and the kernels reach: fault words.

@@ -47,8 +47,17 @@ struct ExecutionContext::Impl {
   Status use(ShapeState* chosen);
   Status prepare_memory();
   void bind_arena();
+  Status check_call();
+  Status bind_input(size_t i, const void* data);
+  Status bind_output(size_t i, void* data);
   Status bind_call();
   Status run(void* stream, int64_t* step_ns);
+  Status run_steps(void* stream, int64_t* step_ns);
+  /// Whether the caller's addresses keep changing, so that copies to steady ones pay.
+  bool wants_staging() const;
+  Status make_staging();
+  /// Copies inputs there, runs, and copies outputs back, on the stream.
+  Status run_staged(void* stream);
   Status check_alignment(const char* what, const TensorInfo& info, const void* data) const;
   Status check_faults();
   /// Where an output of the current shape is or will be.

@@ -170,17 +170,23 @@ class Shaper {
     return {};
   }
 
+  int64_t tensor_bytes(BufferId id) const {
+    int64_t bytes = dtype_bytes(buffer(id).dtype);
+    for (SizeSlot slot : buffer(id).shape) bytes *= value(slot);
+    return bytes;
+  }
+
   void describe_outputs() {
     for (BufferId id : plan_.outputs) {
       std::vector<int64_t>& shape = state_.output_shapes.emplace_back();
       for (SizeSlot slot : buffer(id).shape) shape.push_back(value(slot));
       state_.output_offsets.push_back(state_.output_bytes);
+      state_.output_sizes.push_back(tensor_bytes(id));
       state_.output_bytes += align_up(std::max<int64_t>(1, value(buffer(id).size_bytes)));
     }
     for (BufferId id : plan_.inputs) {
-      const auto& shape = buffer(id).shape;
-      state_.input_empty.push_back(
-          std::any_of(shape.begin(), shape.end(), [&](SizeSlot slot) { return value(slot) == 0; }));
+      state_.input_bytes.push_back(tensor_bytes(id));
+      state_.all_input_bytes += align_up(state_.input_bytes.back());
     }
   }
 

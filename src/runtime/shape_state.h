@@ -33,11 +33,13 @@ struct ShapeState {
   std::vector<int64_t> table;  // the size program's slots
   std::vector<int64_t> dims;   // what `shapes` points to
   std::vector<std::vector<int64_t>> output_shapes;
-  std::vector<bool> input_empty;  // no elements: its address may be null
+  std::vector<int64_t> input_bytes;   // none: its address may be null
+  std::vector<int64_t> output_sizes;  // bytes
 
-  int64_t arena_bytes = 0, scratch_bytes = 0, output_bytes = 0;
-  std::vector<int64_t> arena_offsets;   // by buffer; of arena buffers
-  std::vector<int64_t> output_offsets;  // by output, in the context's own output memory
+  int64_t arena_bytes = 0, scratch_bytes = 0;
+  int64_t all_input_bytes = 0, output_bytes = 0;  // each tensor aligned
+  std::vector<int64_t> arena_offsets;             // by buffer; of arena buffers
+  std::vector<int64_t> output_offsets;            // by output, in the context's own output memory
 
   // Parallel to StepLayout's lists, and by step.
   std::vector<TensorShape> shapes;
@@ -52,6 +54,10 @@ struct ShapeState {
   std::vector<const void*> bound_inputs;
   std::vector<void*> bound_outputs;
   int64_t last_use = 0;
+
+  // Inputs and outputs at addresses of our own, where the caller's differ from call to call.
+  TensorData staging;  // null: the caller's own are used
+  std::vector<void*> staged_inputs, staged_outputs;
 };
 
 /// Checks the sizes and derives the rest; the addresses of arena, inputs and outputs stay null.

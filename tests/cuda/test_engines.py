@@ -214,6 +214,33 @@ def test_weights_out_of_the_way_during_the_build():
     torch.testing.assert_close(module(x), expected)
 
 
+@torch.no_grad()
+def test_addresses_that_are_new_at_every_call():
+    """All results are kept: after a while they come from copies, and are the same."""
+    module = nn.Sequential(*(network() for _ in range(6)))  # more steps than copies are worth
+    x = torch.randn(256, 64, device="cuda")
+    engine = compiled(module, x)
+    inputs = [torch.randn_like(x) for _ in range(80)]
+    results = [engine(i) for i in inputs]
+    assert len({r.data_ptr() for r in results}) == len(results)
+    for i, (given, got) in enumerate(zip(inputs, results, strict=True)):
+        expected = module(given)
+        torch.testing.assert_close(
+            got, expected, rtol=2e-2, atol=2e-2, msg=f"call {i}: {{}}".format
+        )
+    side = torch.cuda.Stream()  # and on another stream, and where the caller captures
+    with torch.cuda.stream(side):
+        late = engine(inputs[3])
+    side.synchronize()
+    torch.testing.assert_close(late, results[3])
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = engine(inputs[5])
+    captured.zero_()
+    graph.replay()
+    torch.testing.assert_close(captured, results[5])
+
+
 several = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two NVIDIA GPUs")
 
 

@@ -265,6 +265,7 @@ class CudaCode : public LoadedCode {
     }
     if (!graph.seen) {
       graph.seen = true;
+      ++state.unseen;
       return launch_all(stream, nullptr);
     }
     STATOR_RETURN_IF_ERROR(check_cuda(
@@ -387,6 +388,16 @@ class CudaExecutor : public ExecutorBackend {
     return check_cuda(d->cuMemcpyHtoD_v2(reinterpret_cast<CUdeviceptr>(to), from,
                                          static_cast<size_t>(size_bytes)),
                       "copying to the GPU");
+  }
+  Status copy_on_device(void* to, const void* from, int64_t size_bytes,
+                        void* stream) const override {
+    STATOR_TRY(const Driver* const d, driver());
+    STATOR_TRY(const Device* const gpu, device());
+    const CurrentContext current(*gpu);
+    return check_cuda(d->cuMemcpyDtoDAsync_v2(
+                          reinterpret_cast<CUdeviceptr>(to), reinterpret_cast<CUdeviceptr>(from),
+                          static_cast<size_t>(size_bytes), static_cast<CUstream>(stream)),
+                      "copying on the GPU");
   }
   Status copy_to_host(void* to, const void* from, int64_t size_bytes) const override {
     STATOR_TRY(const Driver* const d, driver());

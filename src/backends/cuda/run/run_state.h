@@ -14,6 +14,7 @@ namespace stator::cuda {
 class CudaRunState : public RunState {
  public:
   ~CudaRunState() override;
+  int64_t new_addresses() const override { return unseen; }
   /// Addresses that the steps use, in order; compared with those of the graphs.
   std::vector<void*> addresses;
   std::vector<std::unique_ptr<StepRunner>> runners;  // by step; empty: not prepared
@@ -27,6 +28,7 @@ class CudaRunState : public RunState {
   };
   std::vector<Graph> graphs;
   int64_t uses = 0;
+  int64_t unseen = 0;  // runs at addresses that no graph is remembered for
 
   /// The graph of the present addresses; a new one takes the place of the least used.
   Graph& find_graph();
