@@ -6,6 +6,7 @@
 #   scripts/gpu.sh                 build
 #   scripts/gpu.sh test […]        build, then the tests that run on a GPU (arguments: pytest's)
 #   scripts/gpu.sh bench […]       build, then benchmarks/gpu.py (arguments: its own)
+#   scripts/gpu.sh all             build, test, bench
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
@@ -29,5 +30,8 @@ export PYTHONPATH="$PWD/$BUILD/package:$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 case "${1:-}" in
   test) shift; exec "$PYTHON" -m pytest -q --devices cuda "$@" tests python/tests ;;
+  all)
+    "$PYTHON" -m pytest -q --devices cuda tests python/tests
+    exec "$PYTHON" benchmarks/gpu.py --inductor default reduce-overhead max-autotune ;;
   bench) shift; exec "$PYTHON" benchmarks/gpu.py "$@" ;;
 esac

@@ -22,6 +22,7 @@ constexpr double kClusterMultiprocessors = 128;  // a block each, and not all fi
 constexpr double kSumsPerUs = 6.0e3;  // through an epilogue, or to a cluster's other blocks
 constexpr int64_t kLeastSteps = 2;    // for a block
 constexpr double kUnknownTiles = 1000;
+constexpr double kShortUs = 3.0;
 
 /// Microseconds of a product in `tiles` tiles of `steps` steps.
 double estimate(const TileShape& shape, double tiles, int64_t steps) {
@@ -73,7 +74,9 @@ std::vector<TileShape> best(const Contraction& contraction, int64_t columns, boo
   };
   if (target.tiling_l2_limit >= 0) keep_within(target.tiling_l2_limit, operand_bytes, &all);
   std::vector<TileShape> shapes;
-  const size_t count = proposals(target);
+  size_t count = proposals(target);
+  // Where a kernel takes little more than its start, shapes differ by less than compiling costs.
+  if (target.optimization_level == 3 && !all.empty() && all.front().first < kShortUs) --count;
   for (size_t i = 0; i < all.size() && i < count; ++i) shapes.push_back(all[i].second);
   return shapes;
 }
