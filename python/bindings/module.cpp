@@ -47,16 +47,22 @@ void raise(const Error& error) {
 }
 
 void bind_errors(nb::module_& m) {
-  const auto make = [&m](const char* name, PyObject* base) {
-    PyObject* type = PyErr_NewException((std::string("stator.") + name).c_str(), base, nullptr);
+  const auto make = [&m](const char* name, PyObject* base, const char* doc) {
+    PyObject* type =
+        PyErr_NewExceptionWithDoc((std::string("stator.") + name).c_str(), doc, base, nullptr);
     m.attr(name) = nb::handle(type);
     return type;
   };
-  classes.base = make("StatorError", PyExc_RuntimeError);
-  classes.unsupported = make("UnsupportedError", classes.base);
-  classes.invalid_file = make("InvalidFileError", classes.base);
-  classes.incompatible = make("IncompatibleError", classes.base);
-  classes.internal = make("InternalError", classes.base);
+  classes.base = make("StatorError", PyExc_RuntimeError,
+                      "What Stator's compiler and runtime raise; the others derive from it.");
+  classes.unsupported = make("UnsupportedError", classes.base,
+                             "An engine cannot hold something, and nothing else may run it.");
+  classes.invalid_file = make("InvalidFileError", classes.base,
+                              "A file is damaged, or is none of the kind that is read.");
+  classes.incompatible = make("IncompatibleError", classes.base,
+                              "An engine of another version, machine or GPU architecture.");
+  classes.internal = make("InternalError", classes.base,
+                          "A mistake of Stator itself, or an error that a driver reports.");
 }
 
 /// Lines of the C++ part go to `callback(level, message)`; Python's logging levels.

@@ -142,6 +142,7 @@ class Captured:
     state: list[torch.Tensor]  # buffers that the model changes, passed before the user's inputs
     finish: Callable[[list[Any], list[Any]], list[Any]]
     doubles: list[bool]  # user outputs to give as float64; empty where nothing was truncated
+    free_dims: list[tuple[int, ...]]  # of each flat user input: dimensions that vary by themselves
 
 
 def _ranges_of(
@@ -173,6 +174,21 @@ def _user_values(program: ExportedProgram) -> list[Any]:
         if spec.kind is InputKind.USER_INPUT:
             values.append(nodes[spec.arg.name].meta.get("val"))
     return values
+
+
+def _free_dims(values: Sequence[Any]) -> list[tuple[int, ...]]:
+    """Of each value the dimensions whose size is a symbol that no other size is computed from."""
+    sizes = [v.shape if isinstance(v, torch.Tensor) else () for v in values]
+    symbolic = [s.node.expr for shape in sizes for s in shape if isinstance(s, torch.SymInt)]
+    bound = {symbol for e in symbolic if not e.is_symbol for symbol in e.free_symbols}
+    return [
+        tuple(
+            k
+            for k, s in enumerate(shape)
+            if isinstance(s, torch.SymInt) and s.node.expr.is_symbol and s.node.expr not in bound
+        )
+        for shape in sizes
+    ]
 
 
 def _opt_sizes(program: ExportedProgram, inputs: Sequence[Any]) -> dict[str, int]:
@@ -254,7 +270,8 @@ def capture(
     handed.hints.update(_opt_sizes(program, inputs))
     in_spec, out_spec = program.call_spec.in_spec, program.call_spec.out_spec
     finish = _finisher(program, state, constants)
-    return Captured(handed, in_spec, out_spec, constants, state, finish, doubles)
+    free_dims = _free_dims(_user_values(program))
+    return Captured(handed, in_spec, out_spec, constants, state, finish, doubles, free_dims)
 
 
 _OUTPUT_KINDS = {

@@ -211,6 +211,7 @@ def _compile_program(
         captured.finish,
         captured.state,
         captured.doubles,
+        captured.free_dims,
     )
 
 

@@ -48,6 +48,7 @@ class CompiledModule(nn.Module):
         finish: Callable[[list[Any], list[Any]], list[Any]],
         extra_inputs: list[torch.Tensor],
         doubles: list[bool] | None = None,
+        free_dims: list[tuple[int, ...]] | None = None,
     ) -> None:
         """Wrap a program.
 
@@ -60,6 +61,7 @@ class CompiledModule(nn.Module):
                 the flat user outputs.
             extra_inputs: state that the model changes, passed before the user's inputs.
             doubles: the program takes float32 for float64; these of the outputs are float64 again.
+            free_dims: of each flat user input the dimensions that vary by themselves.
         """
         super().__init__()
         for name, child in program.named_children():
@@ -73,7 +75,22 @@ class CompiledModule(nn.Module):
         hidden["_finish"] = finish
         hidden["_extra_inputs"] = extra_inputs
         hidden["_doubles"] = doubles or []
+        hidden["_free_dims"] = free_dims or []
         hidden["_single"] = self._single_engine()
+
+    def examples_of_two(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The arguments with two elements along dimensions that vary and have one.
+
+        torch.export takes a size of one for a fixed one.
+        """
+        leaves, spec = pytree.tree_flatten((args, kwargs))
+        if len(leaves) != len(self._free_dims):
+            return args, kwargs
+        for i, dims in enumerate(self._free_dims):
+            for k in dims:
+                if isinstance(leaves[i], torch.Tensor) and leaves[i].shape[k] == 1:
+                    leaves[i] = torch.cat([leaves[i]] * 2, dim=k)
+        return pytree.tree_unflatten(leaves, spec)
 
     @property
     def is_dynamic(self) -> bool:

@@ -203,6 +203,7 @@ def _export(
             lambda v: [Dim.AUTO] * v.dim() if isinstance(v, torch.Tensor) else None, (args, kwargs)
         )
         dynamic_shapes = {**({"args": tuple(leaves[0])} if args else {}), **leaves[1]}
+        args, kwargs = module.examples_of_two(args, kwargs)
     logger.debug("tracing the compiled module to save it")
     with torch.no_grad():
         return torch.export.export(

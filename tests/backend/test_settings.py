@@ -45,6 +45,79 @@ def test_the_page_is_what_the_code_says():
     )
 
 
+class Batches:
+    """A dataloader of one batch."""
+
+    def __iter__(self):
+        return iter([(torch.zeros(2, 4),)])
+
+
+class Engines:
+    """An engine cache that is always empty."""
+
+    def save(self, hash, blob, *args, **kwargs):
+        pass
+
+    def load(self, hash, *args, **kwargs):
+        return None
+
+
+# Another value than the default of every field.
+OTHER = {
+    "enabled_precisions": {torch.float32, torch.float16}, "min_block_size": 2,
+    "torch_executed_ops": {"aten.exp.default"}, "require_full_compilation": True,
+    "engine_capability": stator.EngineCapability.SAFETY,
+    "device": "reference", "optimization_level": 1,
+    "workspace_size": 1 << 20, "use_python_runtime": True, "autocast_excluded_nodes": {"x"},
+    "autocast_excluded_ops": {"aten.exp.default"}, "autocast_low_precision_type": torch.bfloat16,
+    "autocast_max_output_threshold": 10.0, "autocast_max_depth_of_reduction": 10,
+    "autocast_calibration_dataloader": Batches(), "cpu_memory_budget": 1 << 40,
+    "tiling_optimization_level": "fast", "l2_limit_for_tiling": 1 << 20, "timing_cache_path": "t",
+    "engine_cache_dir": "c", "engine_cache_size": 1 << 20, "max_aux_streams": 1,
+    "num_avg_timing_iters": 2, "dryrun": True, "build_time_budget": 100.0,
+    "disabled_passes": {"fold_constants"}, "dump_directory": "d", "dla_sram_size": 1 << 21,
+    "dla_local_dram_size": 1 << 21, "dla_global_dram_size": 1 << 21,
+    "custom_engine_cache": Engines(), "disabled_constant_fold_exclusions": set(),
+}  # fmt: skip
+
+
+def other_value(field):
+    default = getattr(stator.CompilationSettings(), field.name)
+    if field.name in OTHER:
+        return OTHER[field.name]
+    assert isinstance(default, bool), f"give {field.name} a value to test with"
+    return not default
+
+
+ENTRIES = {
+    "torch_tensorrt.dynamo.compile": lambda m, x, s: torch_tensorrt.dynamo.compile(
+        torch_tensorrt.dynamo.trace(m, [x]), inputs=[x], **s
+    ),
+    "torch_tensorrt.compile": lambda m, x, s: torch_tensorrt.compile(m, inputs=[x], **s),
+    "torch.compile": lambda m, x, s: torch.compile(m, backend="tensorrt", options=s)(x),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("field", FIELDS, ids=lambda f: f.name)
+def test_every_field_at_every_entry(field, entry, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    value = other_value(field)
+    needed = {
+        "refit_identical_engine_weights": {"immutable_weights": False},
+        "cpu_memory_budget": {"enable_resource_partitioning": True},
+    }.get(field.name, {})
+    settings = {"dryrun": True, field.name: value, **needed}
+    with torch.no_grad():
+        ENTRIES[entry](
+            nn.Sequential(nn.Linear(4, 4), nn.ReLU()).eval(), torch.zeros(2, 4), settings
+        )
+    shown = capsys.readouterr().out
+    (line,) = [line for line in shown.splitlines() if "Compiled with: " in line]
+    made = make_settings({field.name: value, **needed})
+    assert f"{field.name}={getattr(made, field.name)!r}" in line
+
+
 def test_sets_are_not_shared():
     one, two = stator.CompilationSettings(), stator.CompilationSettings()
     one.torch_executed_ops.add("aten.add.Tensor")

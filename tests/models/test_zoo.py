@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import stator
 import torch
+import torch_tensorrt
 
 from benchmarks.models import ZOO
 from tests.ops.check import assert_same
@@ -62,6 +63,18 @@ def test_through_torch_compile(entry):
     compiled = torch.compile(network, backend="stator", options={"timing_cache_path": ""})
     for inputs in cases_of(entry)[:3]:
         assert_same(compiled(*inputs), network(*inputs))
+
+
+@torch.no_grad()
+def test_saved_and_loaded(entry, tmp_path):
+    """What torch.compile compiles without a break compiles ahead of time, is saved and loaded."""
+    network, inputs = entry.network(small=True), entry.example_inputs(small=True)
+    assert torch._dynamo.explain(network)(*inputs).graph_break_count == 0
+    compiled = stator.compile(entry.export(small=True, dynamic=True), timing_cache_path="")
+    torch_tensorrt.save(compiled, tmp_path / "model.ep", inputs=list(inputs))
+    loaded = torch_tensorrt.load(tmp_path / "model.ep").module()
+    for case in cases_of(entry)[:3]:
+        assert_same(loaded(*case), network(*case))
 
 
 @torch.no_grad()
