@@ -5,6 +5,9 @@ import pytest
 import torch
 
 
+torch.manual_seed(0)  # for what test modules make when they are imported
+
+
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)

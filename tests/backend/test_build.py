@@ -78,7 +78,7 @@ def test_engine_that_is_off_runs_in_pytorch(caplog, monkeypatch):
     ],
 )
 def test_differences(got, expected, reason):
-    text = verification._difference([got], [expected], False)
+    text = verification._difference([got], [expected], verification._TOLERANCE)
     assert (reason in text) if reason else text == ""
 
 
