@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 import torch
 
-
 torch.manual_seed(0)  # for what test modules make when they are imported
 
 

@@ -50,8 +50,8 @@ def test_dynamic_and_not_contiguous(device):
         q = qd.quantize_per_tensor.default(x.transpose(0, 1), 0.07, -4, -128, 127, torch.int8)
         return qd.dequantize_per_tensor.default(q, 0.07, -4, -128, 127, torch.int8)
 
-    check(function, values(4, 6), device=device, dynamic=[0], others=[[values(1, 6)], [values(9, 6)]],
-          **EXACT)  # fmt: skip
+    others = [[values(1, 6)], [values(9, 6)]]
+    check(function, values(4, 6), device=device, dynamic=[0], others=others, **EXACT)
 
 
 @pytest.mark.parametrize("scale_dtype", [torch.float32, torch.float64])
