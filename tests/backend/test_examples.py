@@ -29,3 +29,14 @@ def test_custom_converters():
         ("own converter", "1", "5", "5"),
     ]  # fmt: skip
     assert "off by 1" not in done.stdout
+
+
+def test_vgg16_ptq():
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "vgg16_ptq.py"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "1 engine, 0 operators in PyTorch" in done.stdout
+    off = float(re.search(r"compiled, off from quantized by ([\d.]+)", done.stdout)[1])
+    assert off < 0.02
+    assert "the same class for 100%" in done.stdout
