@@ -16,6 +16,9 @@ from pathlib import Path
 SRC = Path(__file__).resolve().parent.parent / "src"
 OPEN = ("base", "symbolic", "layer")
 INCLUDE = re.compile(r'^\s*#include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
+PACKAGE = SRC.parent / "python" / "stator"
+PYTHON_FOLDERS = ["settings", "graphs", "conversion", "lowering", "engines"]
+PYTHON_IMPORT = re.compile(r"^\s*(?:from|import) stator\.(\w+)", re.M)
 
 
 def read_table() -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -72,13 +75,26 @@ def check_file(file: Path, folders: dict[str, list[str]], headers: dict[str, str
     return problems
 
 
+def check_python(file: Path) -> list[str]:
+    """A folder of the Python package imports from itself and from those before it alone."""
+    relative = file.relative_to(PACKAGE)
+    if len(relative.parts) == 1:
+        return []
+    reach = PYTHON_FOLDERS[: PYTHON_FOLDERS.index(relative.parts[0]) + 1]
+    return [
+        f"python/stator/{relative.as_posix()}: {relative.parts[0]} may not import stator.{name}"
+        for name in PYTHON_IMPORT.findall(file.read_text())
+        if name not in (*reach, "_log")
+    ]
+
+
 def main() -> int:
     folders, headers = read_table()
-    problems = []
+    problems = [p for file in sorted(PACKAGE.rglob("*.py")) for p in check_python(file)]
     for file in sorted(SRC.rglob("*")):
         if file.suffix in (".h", ".cpp", ".inc"):
             problems += check_file(file, folders, headers)
-    print("\n".join(problems) if problems else "the arrows of src/layers.txt hold")
+    print("\n".join(problems) or "the arrows of src/layers.txt and of the Python package hold")
     return 1 if problems else 0
 
 

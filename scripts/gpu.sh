@@ -23,7 +23,8 @@ cmake --build $BUILD >$BUILD.log 2>&1 || { grep -E "error|FAILED" -A6 $BUILD.log
 
 # The package: the sources' Python files beside the extension that was just built.
 mkdir -p $BUILD/package/stator
-ln -sf "$PWD"/python/stator/*.py $BUILD/package/stator/
+find $BUILD/package/stator -maxdepth 1 -type l -delete
+ln -sfn "$PWD"/python/stator/*.py "$PWD"/python/stator/*/ $BUILD/package/stator/
 ln -sf "$PWD"/$BUILD/python/_native*.so $BUILD/package/stator/
 ln -sfn "$PWD"/python/torch_tensorrt $BUILD/package/torch_tensorrt
 export PYTHONPATH="$PWD/$BUILD/package:$PWD${PYTHONPATH:+:$PYTHONPATH}"

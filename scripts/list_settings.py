@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stator.settings import settings_table
+from stator.settings.compilation_settings import settings_table
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = """# Settings

@@ -20,22 +20,22 @@ _install_log()
 
 from stator.backend import register_backends as _register_backends  # noqa: E402
 from stator.compile import compile, trace  # noqa: E402
-from stator.converters import DYNAMO_CONVERTERS  # noqa: E402
+from stator.conversion.converters import DYNAMO_CONVERTERS  # noqa: E402
 from stator.debugger import Debugger  # noqa: E402
-from stator.device import Device  # noqa: E402
-from stator.engine import Engine  # noqa: E402
-from stator.engine_cache import BaseEngineCache  # noqa: E402
-from stator.input import Input  # noqa: E402
-from stator.module import CompiledModule  # noqa: E402
+from stator.engines.engine import Engine  # noqa: E402
+from stator.engines.engine_cache import BaseEngineCache  # noqa: E402
+from stator.engines.module import CompiledModule  # noqa: E402
+from stator.engines.program import EngineModule  # noqa: E402
+from stator.engines.serialization import load, save  # noqa: E402
 from stator.partitioning import (  # noqa: E402
     fast_partition,
     get_graph_converter_support,
     global_partition,
 )
-from stator.program import EngineModule  # noqa: E402
-from stator.serialization import load, save  # noqa: E402
-from stator.settings import CompilationSettings  # noqa: E402
-from stator.types import EngineCapability, dtype  # noqa: E402
+from stator.settings.compilation_settings import CompilationSettings  # noqa: E402
+from stator.settings.device import Device  # noqa: E402
+from stator.settings.input import Input  # noqa: E402
+from stator.settings.types import EngineCapability, dtype  # noqa: E402
 
 _register_backends()
 

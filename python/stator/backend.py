@@ -17,15 +17,15 @@ from torch.utils._python_dispatch import (
 )
 
 from stator._log import debugging, logger
-from stator.autocast import autocast
 from stator.compile import build_engines, plan_compilation
-from stator.doubles import double_outputs, has_doubles, restore, single, truncate
-from stator.fx_graphs import returned
-from stator.hand_over import Placeholder, hand_over, offloaded
-from stator.lowering_passes import lower
-from stator.program import build_program
+from stator.engines.program import build_program
+from stator.graphs.doubles import double_outputs, has_doubles, restore, single, truncate
+from stator.graphs.fx_graphs import returned
+from stator.graphs.hand_over import Placeholder, hand_over, offloaded
+from stator.lowering.autocast import autocast
+from stator.lowering.passes import lower
 from stator.reports import print_report
-from stator.settings import CompilationSettings, make_settings
+from stator.settings.compilation_settings import CompilationSettings, make_settings
 from stator.verification import verify_engines
 
 __all__ = ["register_backends", "stator_backend"]

@@ -14,17 +14,17 @@ from torch.utils import _pytree as pytree
 
 from stator import _native
 from stator._log import debugging, logger, sync_level
-from stator.capture import capture, export_module
 from stator.debugger import active_debugger
-from stator.doubles import single
-from stator.engine import Engine
-from stator.engine_cache import EngineStore
-from stator.hand_over import HandedOver, offloaded
-from stator.input import Input
-from stator.module import CompilationReport, CompiledModule
-from stator.program import EngineModule, PythonEngineModule, build_program
+from stator.engines.engine import Engine
+from stator.engines.engine_cache import EngineStore
+from stator.engines.module import CompilationReport, CompiledModule
+from stator.engines.program import EngineModule, PythonEngineModule, build_program
+from stator.graphs.doubles import single
+from stator.graphs.hand_over import HandedOver, offloaded
+from stator.lowering.capture import capture, export_module
 from stator.reports import log_report, print_report
-from stator.settings import CompilationSettings, make_settings
+from stator.settings.compilation_settings import CompilationSettings, make_settings
+from stator.settings.input import Input
 from stator.verification import verify_engines
 
 __all__ = ["build_engines", "compile", "plan_compilation", "trace"]

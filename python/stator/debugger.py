@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from stator._log import logger
-from stator.program import EngineModule
+from stator.engines.program import EngineModule
 
 __all__ = ["Debugger", "active_debugger"]
 

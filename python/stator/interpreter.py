@@ -11,9 +11,9 @@ from typing import Any
 from torch import fx
 
 from stator.compile import plan_compilation
-from stator.engine import Engine
+from stator.engines.engine import Engine
 from stator.partitioning import handed_over
-from stator.settings import CompilationSettings
+from stator.settings.compilation_settings import CompilationSettings
 
 __all__ = ["TRTInterpreter", "TRTInterpreterResult"]
 

@@ -12,13 +12,13 @@ from torch import fx
 
 from stator._log import logger
 from stator.compile import plan_compilation
-from stator.converters import DYNAMO_CONVERTERS
-from stator.fx_graphs import returned
-from stator.hand_over import HandedOver, Placeholder, hand_over
-from stator.lowering_passes import lower
-from stator.program import build_program
-from stator.setting_values import operator_names
-from stator.settings import CompilationSettings
+from stator.conversion.converters import DYNAMO_CONVERTERS
+from stator.engines.program import build_program
+from stator.graphs.fx_graphs import returned
+from stator.graphs.hand_over import HandedOver, Placeholder, hand_over
+from stator.lowering.passes import lower
+from stator.settings.compilation_settings import CompilationSettings
+from stator.settings.values import operator_names
 
 __all__ = ["fast_partition", "get_graph_converter_support", "global_partition", "handed_over"]
 

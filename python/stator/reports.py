@@ -8,7 +8,7 @@ from typing import Any
 
 from stator import _native
 from stator._log import logger
-from stator.settings import CompilationSettings
+from stator.settings.compilation_settings import CompilationSettings
 
 __all__ = ["log_report", "print_report"]
 

@@ -10,10 +10,10 @@ import torch
 
 from stator import _native
 from stator._log import logger
-from stator.hand_over import HandedOver
-from stator.program import EngineModule, build_program
-from stator.settings import CompilationSettings
-from stator.types import dtype
+from stator.engines.program import EngineModule, build_program
+from stator.graphs.hand_over import HandedOver
+from stator.settings.compilation_settings import CompilationSettings
+from stator.settings.types import dtype
 
 __all__ = ["verify_engines"]
 

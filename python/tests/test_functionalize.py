@@ -9,7 +9,7 @@ import pytest
 import stator
 import torch
 from document_helpers import place
-from stator.functionalize import make_functional
+from stator.graphs.functionalize import make_functional
 from torch import Tensor, nn
 from torch.nn import functional as F
 

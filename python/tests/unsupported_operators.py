@@ -239,7 +239,7 @@ def test_x26_rewriting_attention(monkeypatch):
     package.AutoModelForCausalLM = CausalLM
     monkeypatch.setitem(sys.modules, "transformers", package)
     inputs = [place(torch.randint(0, 50, (2, 9)))]
-    from stator.lowering_passes import remove_pass
+    from stator.lowering.passes import remove_pass
 
     scope = run(
         """

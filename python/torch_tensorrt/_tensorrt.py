@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from stator import layer_enums
-from stator.layer_enums import *  # noqa: F403
-from stator.layer_enums import DataType
-from stator.layers import ILayer, INetworkDefinition, ITensor
+from stator.conversion import layer_enums
+from stator.conversion.layer_enums import *  # noqa: F403
+from stator.conversion.layer_enums import DataType
+from stator.conversion.layers import ILayer, INetworkDefinition, ITensor
 
 __version__ = "stator"
 

@@ -6,9 +6,9 @@ import re
 import pytest
 import stator
 import torch
-from stator.capture import capture
 from stator.compile import plan_compilation
-from stator.settings import make_settings
+from stator.lowering.capture import capture
+from stator.settings.compilation_settings import make_settings
 from torch import nn
 from torch.nn import functional as F
 

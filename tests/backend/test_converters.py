@@ -415,7 +415,7 @@ def test_an_installed_tensorrt_is_not_hidden(tmp_path):
 
 @pytest.fixture
 def passes():
-    from stator.lowering_passes import _passes
+    from stator.lowering.passes import _passes
 
     before = list(_passes)
     yield

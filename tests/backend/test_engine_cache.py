@@ -12,9 +12,9 @@ import pytest
 import stator
 import torch
 from stator.compile import plan_compilation
-from stator.engine_cache import DiskEngineCache, engine_key
-from stator.hand_over import Placeholder, hand_over
-from stator.settings import INVALIDATING_SETTINGS, CompilationSettings
+from stator.engines.engine_cache import DiskEngineCache, engine_key
+from stator.graphs.hand_over import Placeholder, hand_over
+from stator.settings.compilation_settings import INVALIDATING_SETTINGS, CompilationSettings
 from torch import nn
 from torch.nn import functional as F
 

@@ -65,7 +65,7 @@ def test_keywords_and_nests(tmp_path):
 def test_compiled_modules_can_be_exported_again():
     module = network()
     x = torch.randn(2, 8)
-    from stator.serialization import _Exportable
+    from stator.engines.serialization import _Exportable
 
     program = torch.export.export(_Exportable(stator.compile(module, inputs=[x], **OPTIONS)), (x,))
     torch.testing.assert_close(program.module()(x), module(x), rtol=1e-4, atol=1e-5)
@@ -100,7 +100,7 @@ def test_files_that_are_none(tmp_path, damage):
 
 def test_an_engine_with_other_bytes_is_refused():
     x = torch.randn(2, 8)
-    from stator import serialization
+    from stator.engines import serialization
 
     call = serialization._EngineCall(
         stator.compile(network(), inputs=[x], **OPTIONS).stator_report.engines[0]
@@ -127,7 +127,7 @@ def test_nothing_half_written(tmp_path):
 
 @pytest.mark.parametrize("size", ["__import__('os')", "a.b", "[1]", "f'{a}'", "lambda: 1"])
 def test_sizes_of_a_program_are_arithmetic(size):
-    from stator.serialization import _size
+    from stator.engines.serialization import _size
 
     with pytest.raises((ValueError, SyntaxError, NameError, TypeError)):
         value = _size(size, {"a": 3})

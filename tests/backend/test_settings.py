@@ -9,7 +9,7 @@ import pytest
 import stator
 import torch
 import torch_tensorrt
-from stator.settings import make_settings, settings_table
+from stator.settings.compilation_settings import make_settings, settings_table
 from torch import nn
 
 FIELDS = dataclasses.fields(stator.CompilationSettings)

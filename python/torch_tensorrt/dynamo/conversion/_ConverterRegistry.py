@@ -1,7 +1,7 @@
 """The converter registry under Torch-TensorRT's path."""
 
 from stator import DYNAMO_CONVERTERS
-from stator.converters import (
+from stator.conversion.converters import (
     ConverterPriority,
     ConverterRegistry,
     ConverterSupport,

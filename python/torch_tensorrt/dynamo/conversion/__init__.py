@@ -1,7 +1,7 @@
 """Converters under the path that Torch-TensorRT's documents import them from."""
 
+from stator.conversion.layers import ConversionContext
 from stator.interpreter import TRTInterpreter, TRTInterpreterResult
-from stator.layers import ConversionContext
 
 from torch_tensorrt.dynamo.conversion import _ConverterRegistry, converter_utils
 from torch_tensorrt.dynamo.conversion._ConverterRegistry import *  # noqa: F403

@@ -1,6 +1,6 @@
 """Lowering passes and decompositions under Torch-TensorRT's path."""
 
-from stator.lowering_passes import TORCH_TRT_DECOMPOSITIONS
+from stator.lowering.passes import TORCH_TRT_DECOMPOSITIONS
 
 from torch_tensorrt.dynamo.lowering import passes
 

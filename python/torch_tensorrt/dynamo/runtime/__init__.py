@@ -1,7 +1,7 @@
 """Engines as modules, under Torch-TensorRT's names."""
 
 from stator import EngineModule
-from stator.program import PythonEngineModule
+from stator.engines.program import PythonEngineModule
 
 TorchTensorRTModule = TorchTRTModule = EngineModule
 PythonTorchTensorRTModule = PythonEngineModule

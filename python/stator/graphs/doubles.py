@@ -11,7 +11,7 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from stator._log import logger
-from stator.fx_graphs import cast_value
+from stator.graphs.fx_graphs import cast_value
 
 __all__ = ["double_outputs", "has_doubles", "restore", "single", "truncate"]
 

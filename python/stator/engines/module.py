@@ -10,9 +10,9 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from stator.doubles import restore, single
-from stator.engine import Engine
-from stator.program import EngineModule
+from stator.engines.engine import Engine
+from stator.engines.program import EngineModule
+from stator.graphs.doubles import restore, single
 
 __all__ = ["CompilationReport", "CompiledModule"]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from stator import _native
 from stator._log import logger
-from stator.engine import Engine
-from stator.settings import INVALIDATING_SETTINGS, CompilationSettings
+from stator.engines.engine import Engine
+from stator.settings.compilation_settings import INVALIDATING_SETTINGS, CompilationSettings
 
 _PIECE = 1 << 20  # bytes
 

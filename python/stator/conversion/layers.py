@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from stator.layer_enums import (
+from stator.conversion.layer_enums import (
     ActivationType,
     CumulativeOperation,
     DataType,
@@ -34,7 +34,7 @@ from stator.layer_enums import (
     UnaryOperation,
     axes_of,
 )
-from stator.settings import CompilationSettings
+from stator.settings.compilation_settings import CompilationSettings
 
 __all__ = [
     "ConversionContext",

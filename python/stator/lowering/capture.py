@@ -22,14 +22,14 @@ from torch.export.graph_signature import (
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.numbers import int_oo
 
-from stator.autocast import autocast, observe
-from stator.doubles import double_outputs, has_doubles, single, truncate
-from stator.functionalize import make_functional, without_dropout
-from stator.fx_graphs import returned
-from stator.hand_over import HandedOver, Placeholder, hand_over
-from stator.input import Input
-from stator.lowering_passes import lower
-from stator.settings import CompilationSettings
+from stator.graphs.doubles import double_outputs, has_doubles, single, truncate
+from stator.graphs.functionalize import make_functional, without_dropout
+from stator.graphs.fx_graphs import returned
+from stator.graphs.hand_over import HandedOver, Placeholder, hand_over
+from stator.lowering.autocast import autocast, observe
+from stator.lowering.passes import lower
+from stator.settings.compilation_settings import CompilationSettings
+from stator.settings.input import Input
 
 __all__ = ["Captured", "capture", "export_module"]
 

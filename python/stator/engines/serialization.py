@@ -23,9 +23,9 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from stator._log import logger
-from stator.engine import Engine
-from stator.module import CompiledModule
-from stator.program import EngineModule, PythonEngineModule
+from stator.engines.engine import Engine
+from stator.engines.module import CompiledModule
+from stator.engines.program import EngineModule, PythonEngineModule
 
 __all__ = ["load", "save"]
 

@@ -18,10 +18,10 @@ from torch import fx
 from torch._decomp import core_aten_decompositions, decomposition_table
 
 from stator._log import logger
-from stator.converters import DYNAMO_CONVERTERS, convert_in_python
-from stator.fx_graphs import fake_mode_of, inline, noted
-from stator.setting_values import names_operator, operator_names
-from stator.settings import CompilationSettings
+from stator.conversion.converters import DYNAMO_CONVERTERS, convert_in_python
+from stator.graphs.fx_graphs import fake_mode_of, inline, noted
+from stator.settings.compilation_settings import CompilationSettings
+from stator.settings.values import names_operator, operator_names
 
 __all__ = ["TORCH_TRT_DECOMPOSITIONS", "add_pass", "lower", "passes", "remove_pass"]
 

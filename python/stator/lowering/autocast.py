@@ -17,9 +17,9 @@ import torch
 from torch import fx
 
 from stator._log import logger
-from stator.fx_graphs import cast_value
-from stator.setting_values import operator_names
-from stator.settings import CompilationSettings
+from stator.graphs.fx_graphs import cast_value
+from stator.settings.compilation_settings import CompilationSettings
+from stator.settings.values import operator_names
 
 __all__ = ["autocast", "observe"]
 

@@ -15,8 +15,8 @@ import torch
 from torch import fx, nn
 
 from stator import _native
-from stator.engine import Engine
-from stator.hand_over import HandedOver
+from stator.engines.engine import Engine
+from stator.graphs.hand_over import HandedOver
 
 __all__ = ["EngineModule", "PythonEngineModule", "build_program"]
 

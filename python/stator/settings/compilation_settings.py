@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from stator import setting_checks as allow
 from stator._log import logger
-from stator.setting_values import available_memory, digest_of_batches, operator_names
-from stator.types import EngineCapability, dtype
+from stator.settings import checks as allow
+from stator.settings.types import EngineCapability, dtype
+from stator.settings.values import available_memory, digest_of_batches, operator_names
 
 __all__ = [
     "INVALIDATING_SETTINGS",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The converter registry: which operators engines can hold, and converters written in Python.
 
-A converter in Python says what an operator is in the terms of TensorRT's layer API (stator.layers).
+A converter in Python says what an operator is in the layers of TensorRT's network API (layers.py).
 It is called while the graph is lowered, and what it builds are ATen operators in the operator's
 place, which the compiler's own converters take.
 """
@@ -20,10 +20,10 @@ from torch.utils import _pytree as pytree
 
 from stator import _native
 from stator._log import logger
-from stator.fx_graphs import inline
-from stator.layers import ConversionContext, as_tensor, from_graph
-from stator.setting_values import names_operator, operator_names
-from stator.settings import CompilationSettings
+from stator.conversion.layers import ConversionContext, as_tensor, from_graph
+from stator.graphs.fx_graphs import inline
+from stator.settings.compilation_settings import CompilationSettings
+from stator.settings.values import names_operator, operator_names
 
 __all__ = [
     "DYNAMO_CONVERTERS",
@@ -134,7 +134,7 @@ def dynamo_tensorrt_converter(
     """Register the decorated function as the converter of an operator.
 
     The function is ``(ctx, target, args, kwargs, name)``: `ctx.net` is the network definition
-    (stator.layers), `args` and `kwargs` are the node's with network tensors, constant tensors
+    (layers.py), `args` and `kwargs` are the node's with network tensors, constant tensors
     and Python values in their places, and it returns the operator's results, a network tensor
     or a tuple of them.
 

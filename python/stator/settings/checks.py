@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from stator.device import Device as _Device
-from stator.types import dtype
+from stator.settings.device import Device as _Device
+from stator.settings.types import dtype
 
 Check = Callable[[str, Any], Any]
 
