@@ -34,9 +34,8 @@ def _float32_tolerance(settings: CompilationSettings, device: str) -> float:
         if not settings.disable_tf32:
             allowed.append(_TF32_TOLERANCE)
         if not settings.use_explicit_typing:
-            halves = {dtype.f16: torch.float16, dtype.bf16: torch.bfloat16}
-            enabled = settings.enabled_precisions & set(halves)
-            allowed += [_TOLERANCE[halves[precision]] for precision in enabled]
+            halves = settings.enabled_precisions & {dtype.f16, dtype.bf16}
+            allowed += [_TOLERANCE[half.to_torch()] for half in halves]
     return max(allowed)
 
 

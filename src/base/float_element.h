@@ -9,6 +9,8 @@
 
 namespace stator {
 
+inline bool is_half(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
+
 /// Element `i` of an array of `dtype`.
 float load_float(const void* data, DType dtype, int64_t i);
 

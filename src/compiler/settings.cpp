@@ -86,9 +86,7 @@ Status parse_precisions(CompilationSettings& settings, const std::string& name,
 std::string print_precisions(const CompilationSettings& settings) {
   std::string s = "{";
   for (const std::string& precision : settings.enabled_precisions) {
-    const std::optional<DType> dtype = parse_dtype(precision);
-    s += (s.size() > 1 ? ", dtype." : "dtype.") +
-         (dtype.has_value() ? std::string(dtype_name(*dtype)) : precision.substr(0, 1) + "8");
+    s += (s.size() > 1 ? ", dtype." : "dtype.") + std::string(dtype_name(*parse_dtype(precision)));
   }
   return s + "}";
 }

@@ -48,6 +48,9 @@ struct ExecutionContext::Impl {
   Status prepare_memory();
   void bind_arena();
   Status check_call();
+  /// Writes an address where it stands in the steps, unless it stands there already.
+  Status bind(const char* what, const TensorInfo& info, const std::vector<int32_t>& positions,
+              const void* data, const void** bound);
   Status bind_input(size_t i, const void* data);
   Status bind_output(size_t i, void* data);
   Status bind_call();

@@ -54,24 +54,26 @@ Status ExecutionContext::Impl::check_call() {
   return {};
 }
 
-Status ExecutionContext::Impl::bind_input(size_t i, const void* data) {
-  if (data == state->bound_inputs[i]) return {};
-  STATOR_RETURN_IF_ERROR(check_alignment("input", engine->inputs[i], data));
-  for (int32_t position : engine->layout.input_patches[i]) {
+Status ExecutionContext::Impl::bind(const char* what, const TensorInfo& info,
+                                    const std::vector<int32_t>& positions, const void* data,
+                                    const void** bound) {
+  if (data == *bound) return {};
+  STATOR_RETURN_IF_ERROR(check_alignment(what, info, data));
+  for (int32_t position : positions) {
     state->pointers[static_cast<size_t>(position)] = const_cast<void*>(data);
   }
-  state->bound_inputs[i] = data;
+  *bound = data;
   return {};
 }
 
+Status ExecutionContext::Impl::bind_input(size_t i, const void* data) {
+  return bind("input", engine->inputs[i], engine->layout.input_patches[i], data,
+              &state->bound_inputs[i]);
+}
+
 Status ExecutionContext::Impl::bind_output(size_t i, void* data) {
-  if (data == state->bound_outputs[i]) return {};
-  STATOR_RETURN_IF_ERROR(check_alignment("output", engine->outputs[i], data));
-  for (int32_t position : engine->layout.output_patches[i]) {
-    state->pointers[static_cast<size_t>(position)] = data;
-  }
-  state->bound_outputs[i] = data;
-  return {};
+  return bind("output", engine->outputs[i], engine->layout.output_patches[i], data,
+              &state->bound_outputs[i]);
 }
 
 /// Writes the caller's addresses into the bound steps, where they changed.

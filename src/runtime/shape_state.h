@@ -51,8 +51,7 @@ struct ShapeState {
 
   // What the pointers hold now.
   const void* bound_arena = nullptr;
-  std::vector<const void*> bound_inputs;
-  std::vector<void*> bound_outputs;
+  std::vector<const void*> bound_inputs, bound_outputs;
   int64_t last_use = 0;
 
   // Inputs and outputs at addresses of our own, where the caller's differ from call to call.

@@ -146,12 +146,9 @@ def _may_alias(user: fx.Node, argument: fx.Node) -> bool:
     """Whether a user's result may be the argument's memory, or a part of it."""
     if user.op == "output":
         return False
-    return argument in user.all_input_nodes and not (
-        _is_fresh(user)
-        or (
-            isinstance(user.target, torch._ops.OpOverload)
-            and user.target._schema.is_mutable
-            and user.args[0] is not argument
-            and _functional(user.target) is not None
-        )
+    changes_another = (
+        isinstance(user.target, torch._ops.OpOverload)
+        and user.args[0] is not argument
+        and _functional(user.target) is not None
     )
+    return not changes_another and not _is_fresh(user)

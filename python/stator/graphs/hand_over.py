@@ -329,11 +329,9 @@ def offloaded(handed: HandedOver, wanted: bool) -> Iterator[None]:
     The same tensors, so that the user's module and the parts in PyTorch see nothing of it.
     """
     moved: list[tuple[torch.Tensor, torch.device]] = []
-    seen: set[int] = set()
     try:
         for tensor in handed.tensors.values() if wanted else ():
-            if tensor.device.type == "cuda" and id(tensor) not in seen:
-                seen.add(id(tensor))
+            if tensor.device.type == "cuda":  # not one that has just been moved
                 moved.append((tensor, tensor.device))
                 tensor.data = tensor.data.cpu()
         if moved:

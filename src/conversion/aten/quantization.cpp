@@ -34,13 +34,18 @@ TensorId quantize_per_tensor(Conversion& c, const Node& node) {
   return quantized(c, node, x, inverse, zero);
 }
 
+/// A number that is given as a tensor of one element, with or without an axis.
+TensorId one_number(Conversion& c, const Node& node, std::string_view arg, DType dtype) {
+  return c.network().add_reshape(c.operand(node, arg, dtype), {});
+}
+
 /// The scale as a tensor of one element; PyTorch reads it into a double.
 TensorId quantize_by_tensor(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorId x = c.operand(node, "input", DType::kFloat32);
-  const TensorId scale = n.add_reshape(c.operand(node, "scale", DType::kFloat64), {});
+  const TensorId scale = one_number(c, node, "scale", DType::kFloat64);
   const TensorId inverse = n.add_cast(n.add_unary(scale, UnaryOp::kReciprocal), DType::kFloat32);
-  const TensorId zero = n.add_reshape(c.operand(node, "zero_point", DType::kFloat32), {});
+  const TensorId zero = one_number(c, node, "zero_point", DType::kFloat32);
   return quantized(c, node, x, inverse, zero);
 }
 
@@ -52,10 +57,9 @@ TensorId dequantize_per_tensor(Conversion& c, const Node& node) {
 }
 
 TensorId dequantize_by_tensor(Conversion& c, const Node& node) {
-  Network& n = c.network();
   const TensorId x = c.operand(node, "input", DType::kFloat32);
-  const TensorId zero = n.add_reshape(c.operand(node, "zero_point", DType::kFloat32), {});
-  const TensorId scale = n.add_reshape(c.operand(node, "scale", DType::kFloat32), {});
+  const TensorId zero = one_number(c, node, "zero_point", DType::kFloat32);
+  const TensorId scale = one_number(c, node, "scale", DType::kFloat32);
   return elementwise(c, {elementwise(c, {x, zero}, Op::kSub), scale}, Op::kMul);
 }
 
@@ -109,10 +113,9 @@ TensorId fake_per_tensor(Conversion& c, const Node& node) {
 }
 
 TensorId fake_by_tensor(Conversion& c, const Node& node) {
-  Network& n = c.network();
   const TensorId x = c.operand(node, "self", DType::kFloat32);
-  const TensorId scale = n.add_reshape(c.operand(node, "scale", DType::kFloat32), {});
-  const TensorId zero = n.add_reshape(c.operand(node, "zero_point", DType::kFloat32), {});
+  const TensorId scale = one_number(c, node, "scale", DType::kFloat32);
+  const TensorId zero = one_number(c, node, "zero_point", DType::kFloat32);
   return faked(c, node, x, scale, zero);
 }
 

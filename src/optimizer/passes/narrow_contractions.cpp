@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <optional>
 
+#include "base/float_element.h"
 #include "optimizer/passes/passes.h"
 #include "optimizer/passes/rewrite.h"
 
 namespace stator {
 namespace {
-
-bool is_half(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
 
 class Narrow {
  public:

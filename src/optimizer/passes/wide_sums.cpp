@@ -3,6 +3,7 @@
 #include <set>
 #include <vector>
 
+#include "base/float_element.h"
 #include "optimizer/passes/passes.h"
 #include "optimizer/passes/rewrite.h"
 
@@ -59,8 +60,8 @@ class WideSums {
     if (!is_cast(cast)) return false;
     const TensorId sum = cast.inputs[0], half = cast.outputs[0];
     const DType to = network_.type(half).dtype;
-    const bool rounds = (to == DType::kFloat16 || to == DType::kBFloat16) &&
-                        network_.type(sum).dtype == DType::kFloat32 && traits_.math_dtype(to);
+    const bool rounds =
+        is_half(to) && network_.type(sum).dtype == DType::kFloat32 && traits_.math_dtype(to);
     if (!rounds || outputs_.contains(half) || network_.tensor(sum).producer < 0 ||
         !is_sum(source_of(sum)) || is_large(network_.type(sum))) {
       return false;

@@ -10,12 +10,11 @@
 #include "backends/cuda/shared/driver.h"
 #include "backends/cuda/shared/nvrtc.h"
 #include "base/check.h"
+#include "base/float_element.h"
 
 namespace stator {
 namespace cuda {
 namespace {
-
-bool is_half(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
 
 bool is_loop_dtype(DType dtype) { return is_plain_number(dtype) || is_half(dtype); }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <deque>
 #include <fstream>
 #include <mutex>
 #include <optional>
@@ -31,12 +32,12 @@ class CubinMemory {
     if (!is_new) return;
     ages_.push_back(place);
     bytes_ += key.size() + cubin.size();
-    size_t old = 0;
-    while (bytes_ > kRememberedBytes && old < ages_.size()) {
-      bytes_ -= ages_[old]->first.size() + ages_[old]->second.size();
-      cubins_.erase(ages_[old++]);
+    while (bytes_ > kRememberedBytes) {
+      const Cubins::iterator oldest = ages_.front();
+      ages_.pop_front();
+      bytes_ -= oldest->first.size() + oldest->second.size();
+      cubins_.erase(oldest);
     }
-    ages_.erase(ages_.begin(), ages_.begin() + static_cast<ptrdiff_t>(old));
   }
 
  private:
@@ -44,7 +45,7 @@ class CubinMemory {
 
   std::mutex mutex_;
   Cubins cubins_;
-  std::vector<Cubins::iterator> ages_;
+  std::deque<Cubins::iterator> ages_;
   size_t bytes_ = 0;
 };
 

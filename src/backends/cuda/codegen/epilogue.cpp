@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/codegen/epilogue.h"
 
+#include "backends/cuda/codegen/prepare.h"
 #include "base/check.h"
 
 namespace stator::cuda {
 namespace {
-
-bool is_real(DType dtype) {
-  return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
-}
 
 class Matcher {
  public:
@@ -31,15 +28,12 @@ class Matcher {
  private:
   const LoopOp& op(OpId id) const { return p_.ops[static_cast<size_t>(id)]; }
   DType buffer_type(int32_t buffer) const {
-    const auto inputs = static_cast<int32_t>(region_.inputs.size());
-    const int32_t tensor = buffer < inputs ? region_.inputs[static_cast<size_t>(buffer)]
-                                           : region_.outputs[static_cast<size_t>(buffer - inputs)];
-    return graph_.tensors[static_cast<size_t>(tensor)].type.dtype;
+    return buffer_tensor(graph_, region_, buffer).type.dtype;
   }
   /// Casts among the real types round to the type that is stored in the end, at most.
   OpId through_casts(OpId id) const {
-    while (op(id).kind == LoopOpKind::kCast && is_real(op(id).dtype) &&
-           is_real(op(op(id).a).dtype)) {
+    while (op(id).kind == LoopOpKind::kCast && is_library_dtype(op(id).dtype) &&
+           is_library_dtype(op(op(id).a).dtype)) {
       id = op(id).a;
     }
     return id;

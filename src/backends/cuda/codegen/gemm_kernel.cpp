@@ -17,6 +17,10 @@ constexpr int kPadding = 8;  // floats between rows of sums, so that they lie in
 
 std::string num(int64_t v) { return std::to_string(v); }
 
+std::string flag(const char* name, bool value) {
+  return std::string("  constexpr bool ") + name + " = " + (value ? "true" : "false") + ";\n";
+}
+
 /// How much of a multiprocessor a block takes, and how many stages that leaves it.
 struct Occupancy {
   int threads, blocks, stages, stage_bytes, shared_bytes;
@@ -227,16 +231,22 @@ std::string main_loop(const TileOperands& operands) {
   return text;
 }
 
-/// The epilogue on `sums`, eight columns from `column` of row `tile_row`.
-std::string epilogue(const TileOperands& operands, const LoopRequest& request,
-                     const KernelScope& scope) {
-  SourceWriter out;
-  out.line("if (inside && column < N) {");
+/// Eight columns from `column` of the row that TileOperands::place names.
+PrintPoint eight_columns(const TileOperands& operands) {
   PrintPoint point;
   point.index = operands.index;
   point.index.emplace_back("column");
   point.lane_dim = static_cast<int>(point.index.size()) - 1;
   point.lanes = 8;
+  return point;
+}
+
+/// The epilogue on `sums`, eight columns from `column` of row `tile_row`.
+std::string epilogue(const TileOperands& operands, const LoopRequest& request,
+                     const KernelScope& scope) {
+  SourceWriter out;
+  out.line("if (inside && column < N) {");
+  PrintPoint point = eight_columns(operands);
   OpPrinter ops(scope, out, "v");
   ops.set_accumulators({"sums", true});
   for (const LoopStore& store : request.program->stores) ops.store(store, point);
@@ -249,11 +259,7 @@ std::string staged_epilogue(const TileOperands& operands, const LoopRequest& req
                             const KernelScope& scope) {
   const LoopStore& store = request.program->stores.front();
   SourceWriter out;
-  PrintPoint point;
-  point.index = operands.index;
-  point.index.emplace_back("column");
-  point.lane_dim = static_cast<int>(point.index.size()) - 1;
-  point.lanes = 8;
+  PrintPoint point = eight_columns(operands);
   OpPrinter ops(scope, out, "v");
   ops.set_accumulators({"sums", true});
   const OpPrinter::Value value = ops.get(store.value, point);
@@ -294,11 +300,8 @@ GeneratedKernel generate(const TileOperands& operands, const LoopRequest& reques
        ", SPLIT = " + num(shape.split) + ", STAGES = " + num(o.stages) +
        ", STEPS = " + num(operands.steps) + ", BOX_ROWS = " + num(operands.box_rows) +
        ", PADDING = " + num(kPadding) + ", N = " + num(operands.columns) + ";\n";
-  s += std::string("  constexpr bool B_ROWS_ALONG_K = ") +
-       (operands.b_rows_along_k ? "true" : "false") +
-       ", B_CONSTANT = " + (operands.b_constant ? "true" : "false") + ";\n";
-  s += std::string("  constexpr bool DOWN_FIRST = ") + (operands.down_first ? "true" : "false") +
-       ";\n";
+  s += flag("B_ROWS_ALONG_K", operands.b_rows_along_k) + flag("B_CONSTANT", operands.b_constant) +
+       flag("DOWN_FIRST", operands.down_first);
   s += operands.constants + main_loop(operands);
   if (staged) {
     s += staged_epilogue(operands, request, scope);

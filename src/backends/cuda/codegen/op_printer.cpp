@@ -5,11 +5,10 @@
 #include <cstdio>
 
 #include "base/check.h"
+#include "base/float_element.h"
 
 namespace stator::cuda {
 namespace {
-
-bool is_half(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
 
 bool divides(const Expr& e, int64_t n) {
   switch (e.kind()) {

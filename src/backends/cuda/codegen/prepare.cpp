@@ -4,11 +4,17 @@
 #include <charconv>
 
 #include "backends/cuda/codegen/epilogue.h"
+#include "base/float_element.h"
 
 namespace stator::cuda {
 
-bool is_library_dtype(DType dtype) {
-  return dtype == DType::kFloat32 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
+bool is_library_dtype(DType dtype) { return dtype == DType::kFloat32 || is_half(dtype); }
+
+const RegionTensor& buffer_tensor(const RegionGraph& graph, const Region& region, int buffer) {
+  const auto index = static_cast<size_t>(buffer);
+  const size_t inputs = region.inputs.size();
+  const int32_t id = index < inputs ? region.inputs[index] : region.outputs[index - inputs];
+  return graph.tensors[static_cast<size_t>(id)];
 }
 
 int buffer_count(const Region& region) {

@@ -38,6 +38,9 @@ void add_epilogue_kernel(const RegionGraph& graph, const Region& region, DType d
                          const Expr& elements, const Expr& row_length, const std::string& name,
                          PreparedRegion* prepared, std::optional<KernelPayload>* payload);
 
+/// The tensor of a region's buffer: its inputs, then its outputs.
+const RegionTensor& buffer_tensor(const RegionGraph& graph, const Region& region, int buffer);
+
 /// Whether product_tactics() gave this one: a convolution of single points is a product too.
 bool is_product_tactic(const RegionGraph& graph, const Region& region, const std::string& tactic);
 /// Empty when the region is no matrix product for the library or for tiles.

@@ -6,6 +6,7 @@
 #include "backends/cuda/codegen/prepare.h"
 #include "backends/cuda/codegen/tile_shapes.h"
 #include "base/check.h"
+#include "base/float_element.h"
 
 namespace stator::cuda {
 namespace {
@@ -68,11 +69,6 @@ std::optional<std::vector<Expr>> strides_of(const Expr& index, size_t rank, Expr
   return strides;
 }
 
-/// The type, and whether it is a constant, of a region's input.
-const RegionTensor& input_of(const RegionGraph& graph, const Region& region, int buffer) {
-  return graph.tensors[static_cast<size_t>(region.inputs[static_cast<size_t>(buffer)])];
-}
-
 /// What the library can apply in this region's epilogue, by the activation and the types too.
 std::optional<LibraryEpilogue> library_epilogue(const RegionGraph& graph, const Region& region,
                                                 const LoopProgram& epilogue, DType dtype) {
@@ -80,7 +76,7 @@ std::optional<LibraryEpilogue> library_epilogue(const RegionGraph& graph, const 
   if (!e.has_value()) return e;
   // A bias has the result's type: the widened copy of a constant one.
   if (e->out != dtype && e->bias >= 0 &&
-      input_of(graph, region, e->bias).role != RegionTensorRole::kConstant) {
+      buffer_tensor(graph, region, e->bias).role != RegionTensorRole::kConstant) {
     return std::nullopt;
   }
   // Its gelu is the one through tanh, for halves alone.
@@ -114,11 +110,11 @@ void take_epilogue(const RegionGraph& graph, const Region& region, const LoopPro
   }
   const LibraryEpilogue& e = *p->epilogue;
   if (e.out != p->payload.dtype && e.bias >= 0) {
-    const int64_t bytes = input_of(graph, region, e.bias).data.size_bytes;
+    const DType from = p->payload.dtype;
+    const int64_t count = buffer_tensor(graph, region, e.bias).data.size_bytes / dtype_bytes(from);
     p->packed.push_back({e.bias,
-                         std::string("widen ") + dtype_name(p->payload.dtype) + " " +
-                             std::to_string(bytes / dtype_bytes(p->payload.dtype)),
-                         bytes / dtype_bytes(p->payload.dtype) * dtype_bytes(e.out)});
+                         std::string("widen ") + dtype_name(from) + " " + std::to_string(count),
+                         count * dtype_bytes(e.out)});
   }
   p->payload.out = e.out;
   p->payload.d = program.stores[0].buffer;
@@ -237,10 +233,13 @@ std::optional<LibraryProduct> product_of(const RegionGraph& graph, const Region&
 }
 
 /// Whether tiles can write rows of any number of columns: halves, of the sums alone.
-bool is_plain_epilogue(const LoopProgram& epilogue, DType stored) {
-  const bool half = stored == DType::kFloat16 || stored == DType::kBFloat16;
+bool is_plain_epilogue(const RegionGraph& graph, const Region& region) {
+  const LoopProgram& epilogue = epilogue_program(region);
   const std::string last = index_symbol(static_cast<int>(epilogue.dims.size()) - 1);
-  if (!half || epilogue.stores.size() != 1) return false;
+  if (epilogue.stores.size() != 1 ||
+      !is_half(buffer_tensor(graph, region, epilogue.stores[0].buffer).type.dtype)) {
+    return false;
+  }
   const std::optional<LinearForm> form = linear_form(epilogue.stores[0].index, {last});
   return form.has_value() && form->coefficients.at(last).is_constant(1) &&
          std::none_of(epilogue.ops.begin(), epilogue.ops.end(), [](const LoopOp& op) {
@@ -275,13 +274,8 @@ std::optional<TiledProduct> tiled_product(const RegionGraph& graph, const Region
   const bool contiguous = m->a.strides[rows + 1].is_constant(1) &&
                           (p.b_transposed || m->b.strides[rows + 1].is_constant(1));
   if (!contiguous || tile_steps(p) == 0) return std::nullopt;
-  const LoopProgram& epilogue = epilogue_program(region);
-  const auto stored = [&] {
-    const auto output = static_cast<size_t>(epilogue.stores[0].buffer) - region.inputs.size();
-    return graph.tensors[static_cast<size_t>(region.outputs[output])].type.dtype;
-  };
-  const bool any_width = p.n.constant() % 8 == 0 || is_plain_epilogue(epilogue, stored());
-  return any_width ? std::optional(p) : std::nullopt;
+  const bool writable = p.n.constant() % 8 == 0 || is_plain_epilogue(graph, region);
+  return writable ? std::optional(p) : std::nullopt;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/float_element.h"
 
 namespace stator::cuda {
 namespace {
@@ -21,8 +22,6 @@ std::string size(const Expr& e, const KernelScope& scope) {
   SourceWriter unused;
   return "(int)(" + OpPrinter(scope, unused, "").index(e, PrintPoint{}, "") + ")";
 }
-
-bool is_half(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
 
 int64_t steps_of(int64_t depth) { return (depth + kTileDepth - 1) / kTileDepth; }
 
