@@ -13,7 +13,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+import torch.ao.quantization.fx._decomposed  # registers quantized_decomposed
 
+NAMESPACES = ("aten", "quantized_decomposed")
 OUT = Path(__file__).resolve().parent.parent / "src" / "graph" / "aten_schemas.inc"
 
 
@@ -35,19 +37,20 @@ def traits(op: torch._ops.OpOverload) -> str:
 def main() -> None:
     rows = []
     for name in torch._C._dispatch_get_all_op_names():
-        if not name.startswith("aten::"):
+        namespace, _, rest = name.partition("::")
+        if namespace not in NAMESPACES:
             continue
-        packet, _, overload = name.removeprefix("aten::").partition(".")
+        packet, _, overload = rest.partition(".")
         overload = overload or "default"
         try:
-            op = getattr(getattr(torch.ops.aten, packet), overload)
+            op = getattr(getattr(getattr(torch.ops, namespace), packet), overload)
         except (AttributeError, RuntimeError):
             continue
         if any(a.kwarg_only and a.alias_info is not None for a in op._schema.arguments):
             continue  # out= variants do not occur in captured graphs
         text = str(op._schema)
         text = text[text.index("(") :].replace("\\", "\\\\").replace('"', '\\"')
-        rows.append((f"aten.{packet}.{overload}", text, traits(op)))
+        rows.append((f"{namespace}.{packet}.{overload}", text, traits(op)))
     rows.sort()
     lines = [f'{{"{name}", "{text}", "{letters}"}},' for name, text, letters in rows]
     head = "// SPDX-License-Identifier: Apache-2.0\n"

@@ -229,8 +229,8 @@ struct Pad {
   }
 };
 /// a [..., M, K], b [..., K, N], leading axes broadcast → [..., M, N]. transpose_x: the last two
-/// axes are swapped. Optional third input bias [N]. Accumulates in f32 (f64 for f64, i64 for
-/// integers).
+/// axes are swapped. Optional third input bias [N], of the result's type. Accumulates in f32 (f64
+/// for f64, i64 for integers). Operands of 8 bits, i8 or u8 each, give their sums: i32.
 struct MatrixMultiply {
   bool transpose_a = false, transpose_b = false;
   template <class V>
@@ -241,7 +241,7 @@ struct MatrixMultiply {
 };
 /// x [N, C, spatial...], w [O, C/groups, kernel...] (transposed: [C, O/groups, kernel...]),
 /// optional bias [O]. channels_last: x and result are [N, spatial..., C]; w stays as above. 1 to 3
-/// spatial axes.
+/// spatial axes. Types as for products.
 struct Convolution {
   std::vector<int64_t> stride, dilation, pad_before, pad_after, output_padding;
   int64_t groups = 1;

@@ -65,7 +65,9 @@ struct BuildOptions {
 class CompilerBackend {
  public:
   virtual ~CompilerBackend() = default;
-  virtual BackendTraits traits() const = 0;
+  /// `options`: what code is allowed to use.
+  virtual BackendTraits traits(const BuildOptions& options) const = 0;
+  BackendTraits traits() const { return traits(BuildOptions()); }
   /// What a timing depends on: "cpu AMD EPYC 9B45 avx512 2 threads". Part of the timing cache's
   /// key.
   virtual std::string device_key(const BuildOptions& options) const = 0;

@@ -22,6 +22,10 @@ struct BackendTraits {
   bool (*loop_dtype)(DType) = nullptr;
   /// Real types of softmax, normalizations, pooling, convolutions and attention; null: float32.
   bool (*math_dtype)(DType) = nullptr;
+  /// Types that the left operand of a product, or the input of a convolution, with constant weights
+  /// of i8 may have; null: there are no such products, or no such convolutions.
+  bool (*byte_product)(DType) = nullptr;
+  bool (*byte_convolution)(DType) = nullptr;
   /// Types in which products are faster than in float32; null: none.
   bool (*fast_product)(DType) = nullptr;
   /// Which functions loops and epilogues may hold; a layer of another becomes a call. Null: all.

@@ -111,7 +111,7 @@ Result<std::shared_ptr<const Engine>> build_engine(
     const std::string& metadata, Dump& dump, BuildStats* stats,
     const std::function<void(int, int, const std::string&)>& progress) {
   OptimizerOptions optimizer;
-  optimizer.traits = backend.traits();
+  optimizer.traits = backend.traits(build_options(settings));
   optimizer.evaluate_layer = evaluate_layer_of;
   optimizer.low_precision = low_precision(settings);
   if (dump.enabled()) {

@@ -6,6 +6,7 @@ namespace stator {
 
 const std::vector<NetworkPass>& network_passes() {
   static const auto& passes = *new std::vector<NetworkPass>{
+      {"quantized_products", quantized_products, "products of dequantized integers, on integers"},
       {"lower_precisions", lower_precisions, "products in a half, where that is allowed"},
       {"narrow_contractions", narrow_contractions, "products of widened halves, on the halves"},
       {"keep_sums_wide", keep_sums_wide, "residual sums between halves stay in float32"},

@@ -33,7 +33,7 @@ struct StridedView {
 struct MatmulContraction {
   std::vector<Expr> batch;  // extents
   Expr m, n, k;
-  DType dtype = DType::kFloat32;  // of a and b
+  DType dtype = DType::kFloat32;  // of a and b; i8, u8: of a, then b is i8 and constant
   StridedView a;                  // strides: batch…, m, k  (batch stride 0: broadcast)
   StridedView b;                  // strides: batch…, k, n
   bool b_constant = false;        // b is a constant input and may be packed at build time
@@ -43,12 +43,12 @@ struct MatmulContraction {
 /// Channels-last convolution: x [N, spatial…, C], w [O, C/groups, kernel…] → dims n, spatial…, o of
 /// the epilogue. Buffers: x, w. The bias is part of the epilogue.
 struct ConvolutionContraction {
-  Convolution attributes;  // channels_last is true
-  DType dtype = DType::kFloat32;
-  int32_t x = 0, w = 1;       // buffers
-  std::vector<Expr> x_shape;  // [N, spatial…, C]
-  std::vector<Expr> w_shape;  // [O, C/groups, kernel…]; constants
-  std::vector<Expr> y_shape;  // [N, spatial…, O]
+  Convolution attributes;         // channels_last is true
+  DType dtype = DType::kFloat32;  // of x and w; i8, u8: of x, then w is i8
+  int32_t x = 0, w = 1;           // buffers
+  std::vector<Expr> x_shape;      // [N, spatial…, C]
+  std::vector<Expr> w_shape;      // [O, C/groups, kernel…]; constants
+  std::vector<Expr> y_shape;      // [N, spatial…, O]
   bool w_constant = true;
   LoopProgram epilogue;
 };

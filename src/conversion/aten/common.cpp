@@ -38,6 +38,10 @@ DType compute_dtype(DType dtype) {
   return dtype == DType::kFloat16 || dtype == DType::kBFloat16 ? DType::kFloat32 : dtype;
 }
 
+DType sum_dtype(DType dtype) {
+  return dtype == DType::kInt8 || dtype == DType::kUInt8 ? DType::kInt64 : compute_dtype(dtype);
+}
+
 DType floating_dtype(DType dtype) { return is_floating_point(dtype) ? dtype : DType::kFloat32; }
 
 DType result_type(const Graph& graph, const Node& node, Names args) {

@@ -20,6 +20,8 @@ using Names = std::initializer_list<std::string_view>;
 
 /// float16 and bfloat16 are computed in float32 and rounded once, as PyTorch's CPU kernels do.
 DType compute_dtype(DType dtype);
+/// The same for sums of products; integers of 8 bits are summed as int64.
+DType sum_dtype(DType dtype);
 /// float32 for integers and bool (PyTorch's default dtype), else the dtype itself.
 DType floating_dtype(DType dtype);
 /// torch.result_type of the named arguments: tensors with axes before 0-d tensors before Python

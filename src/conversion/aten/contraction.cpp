@@ -9,7 +9,7 @@ namespace {
 using Op = ElementwiseOp;
 
 DType product_dtype(const Conversion& c, const Node& node) {
-  return compute_dtype(c.output_meta(node).dtype);
+  return sum_dtype(c.output_meta(node).dtype);
 }
 
 TensorId reshape_to_output(Conversion& c, const Node& node, TensorId x) {

@@ -45,7 +45,7 @@ Convolution attributes(const Conversion& c, const Node& node, bool transposed) {
 /// Without a batch axis, one of 1 is added for the layer's time.
 TensorId convolve(Conversion& c, const Node& node, bool transposed) {
   Network& n = c.network();
-  const DType dtype = compute_dtype(c.output_meta(node).dtype);
+  const DType dtype = sum_dtype(c.output_meta(node).dtype);
   TensorId x = c.operand(node, "input", dtype);
   const TensorId weight = c.operand(node, "weight", dtype);
   if (n.type(x).rank() < n.type(weight).rank()) {

@@ -120,7 +120,7 @@ Labeled product(Conversion& c, const Labeled& left, const Labeled& right, const 
 
 TensorId einsum(Conversion& c, const Node& node) {
   const Equation equation = *parse(node.string("equation"));
-  const DType dtype = compute_dtype(c.output_meta(node).dtype);
+  const DType dtype = sum_dtype(c.output_meta(node).dtype);
   const std::vector<ValueId> tensors = node.tensors("tensors");
   std::vector<Labeled> operands;
   Sizes sizes;

@@ -19,12 +19,22 @@ Status expect_image(const TensorType& x, size_t spatial) {
 
 }  // namespace
 
-Result<Types> infer(const MatrixMultiply& layer, const Inputs& in) {
+bool is_byte(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kUInt8; }
+
+/// The element type of sums of products.
+Result<DType> sum_dtype(const Inputs& in) {
   STATOR_RETURN_IF_ERROR(expect_inputs(in, 2, 3));
+  if (is_byte(in[0].dtype) && is_byte(in[1].dtype)) return DType::kInt32;
+  if (in[0].dtype != in[1].dtype) return refuse("its operands must be of one element type");
+  return in[0].dtype;
+}
+
+Result<Types> infer(const MatrixMultiply& layer, const Inputs& in) {
+  STATOR_TRY(const DType dtype, sum_dtype(in));
   const TensorType& a = in[0];
   const TensorType& b = in[1];
-  if (a.dtype != b.dtype || a.rank() < 2 || b.rank() < 2) {
-    return refuse("its operands must be matrices of one element type");
+  if (a.rank() < 2 || b.rank() < 2) {
+    return refuse("its operands must be matrices");
   }
   const auto sizes = [](const TensorType& t, bool transposed) {
     const size_t r = t.shape.size();
@@ -40,24 +50,21 @@ Result<Types> infer(const MatrixMultiply& layer, const Inputs& in) {
                                                 {b.shape.begin(), b.shape.end() - 2}, in.bounds));
   shape.push_back(m);
   shape.push_back(n);
-  if (in.size() == 3 && (in[2].rank() != 1 || in[2].dtype != a.dtype ||
+  if (in.size() == 3 && (in[2].rank() != 1 || in[2].dtype != dtype ||
                          in.bounds.proves_not_equal(in[2].shape[0], n))) {
-    return refuse("its bias must be " + std::string(dtype_name(a.dtype)) + "[" + n.str() + "]");
+    return refuse("its bias must be " + std::string(dtype_name(dtype)) + "[" + n.str() + "]");
   }
-  return Types{{a.dtype, std::move(shape)}};
+  return Types{{dtype, std::move(shape)}};
 }
 
 Result<Types> infer(const Convolution& layer, const Inputs& in) {
-  STATOR_RETURN_IF_ERROR(expect_inputs(in, 2, 3));
+  STATOR_TRY(const DType dtype, sum_dtype(in));
   const size_t spatial = layer.stride.size();
   STATOR_RETURN_IF_ERROR(expect_image(in[0], spatial));
   STATOR_RETURN_IF_ERROR(expect_image(in[1], spatial));
   if (layer.dilation.size() != spatial || layer.pad_before.size() != spatial ||
       layer.pad_after.size() != spatial || layer.output_padding.size() != spatial) {
     return refuse("its attributes must have one entry for each spatial axis");
-  }
-  if (in[0].dtype != in[1].dtype) {
-    return refuse("input and weight must have one element type");
   }
   const size_t rank = spatial + 2;
   const Expr channels = in[0].shape[channel_axis(rank, layer.channels_last)];
@@ -67,6 +74,7 @@ Result<Types> infer(const Convolution& layer, const Inputs& in) {
                   channels.str());
   }
   TensorType out = in[0];
+  out.dtype = dtype;
   out.shape[channel_axis(rank, layer.channels_last)] =
       layer.transposed ? in[1].shape[1] * Expr(layer.groups) : in[1].shape[0];
   for (size_t k = 0; k < spatial; ++k) {

@@ -72,8 +72,14 @@ bool only_moves(const std::string& target) {
   return std::find(std::begin(kViews), std::end(kViews), target) != std::end(kViews);
 }
 
+/// What says that weights are integers with a scale: products are computed on the integers.
+bool marks_quantization(const std::string& target) {
+  return target.starts_with("quantized_decomposed.dequantize_") ||
+         target.starts_with("aten.fake_quantize_") || target.starts_with("tensorrt.quantize_op");
+}
+
 bool foldable(const Graph& graph, const Node& node) {
-  if (!is_pure(node) || node.outputs.empty()) {
+  if (!is_pure(node) || node.outputs.empty() || marks_quantization(node.target)) {
     return false;
   }
   const int64_t input_bytes = constant_input_bytes(graph, node);

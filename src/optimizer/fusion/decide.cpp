@@ -103,12 +103,20 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
     return real && pooling->channels_last && pooling->kernel.size() == 2 ? LayerRole::kReduction
                                                                          : LayerRole::kCall;
   }
+  const auto constant_bytes = [&](bool (*takes)(DType)) {
+    const NetworkTensor& weights = network_.tensor(layer.inputs[1]);
+    return takes != nullptr && takes(dtype) && weights.type.dtype == DType::kInt8 &&
+           weights.role == TensorRole::kConstant;
+  };
   if (std::holds_alternative<MatrixMultiply>(a)) {
-    return real || dtype == DType::kFloat64 || dtype == DType::kInt64 ? LayerRole::kContraction
-                                                                      : LayerRole::kCall;
+    return real || constant_bytes(traits_.byte_product) || dtype == DType::kFloat64 ||
+                   dtype == DType::kInt64
+               ? LayerRole::kContraction
+               : LayerRole::kCall;
   }
   if (const auto* conv = std::get_if<Convolution>(&a)) {
-    return conv->channels_last && !conv->transposed && real &&
+    return conv->channels_last && !conv->transposed &&
+                   (real || constant_bytes(traits_.byte_convolution)) &&
                    network_.tensor(layer.inputs[1]).role == TensorRole::kConstant
                ? LayerRole::kContraction
                : LayerRole::kCall;

@@ -25,6 +25,10 @@ std::optional<Scalar> scalar_value(const NetworkTensor& tensor) {
       return Scalar::of(*tensor.data.as<int64_t>());
     case DType::kInt32:
       return Scalar::of(static_cast<int64_t>(*tensor.data.as<int32_t>()));
+    case DType::kInt8:
+      return Scalar::of(static_cast<int64_t>(*tensor.data.as<int8_t>()));
+    case DType::kUInt8:
+      return Scalar::of(static_cast<int64_t>(*tensor.data.as<uint8_t>()));
     case DType::kBool:
       return Scalar::of(static_cast<int64_t>(*tensor.data.as<uint8_t>() != 0));
     default:

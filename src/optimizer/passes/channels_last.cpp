@@ -36,7 +36,8 @@ class ChannelsLast {
   Network run() {
     for (const NetworkLayer& layer : old_.layers) {
       rewriter_.network().current = layer.provenance;
-      if (!window(layer) && !pointwise(layer) && !reduction(layer) && !concat(layer)) {
+      if (!window(layer) && !pointwise(layer) && !reduction(layer) && !concat(layer) &&
+          !pad(layer)) {
         for (const TensorId id : layer.inputs) {
           (void)first(id);
         }
@@ -76,13 +77,17 @@ class ChannelsLast {
   bool is_math_dtype(DType dtype) const {
     return traits_.math_dtype != nullptr ? traits_.math_dtype(dtype) : dtype == DType::kFloat32;
   }
+  bool is_convolved(DType dtype) const {
+    return is_math_dtype(dtype) ||
+           (traits_.byte_convolution != nullptr && traits_.byte_convolution(dtype));
+  }
   bool is_constant(TensorId id) const { return old_.tensor(id).role == TensorRole::kConstant; }
 
   bool window(const NetworkLayer& layer) {
     LayerAttributes attributes = layer.attributes;
     if (auto* conv = std::get_if<Convolution>(&attributes)) {
       if (conv->channels_last || conv->transposed || !is_constant(layer.inputs[1]) ||
-          !is_math_dtype(old_.type(layer.inputs[0]).dtype)) {
+          !is_convolved(old_.type(layer.inputs[0]).dtype)) {
         return false;
       }
       conv->channels_last = true;
@@ -199,6 +204,21 @@ class ChannelsLast {
     } else {
       rewriter_.bind(layer.outputs[0], result);  // [N, C] in both orders
     }
+    return true;
+  }
+
+  bool pad(const NetworkLayer& layer) {
+    const auto* pad = std::get_if<Pad>(&layer.attributes);
+    if (pad == nullptr || pad->mode != PadMode::kConstant || !known_last(layer.inputs[0])) {
+      return false;
+    }
+    Pad turned = *pad;
+    const std::vector<int64_t> order = to_last(rank(layer.inputs[0]));
+    for (size_t k = 0; k < order.size(); ++k) {
+      turned.before[k] = pad->before[static_cast<size_t>(order[k])];
+      turned.after[k] = pad->after[static_cast<size_t>(order[k])];
+    }
+    give_last(layer, net().add_pad(last(layer.inputs[0]), turned));
     return true;
   }
 

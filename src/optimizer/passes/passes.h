@@ -31,6 +31,14 @@ int channels_last(Network& network, const OptimizerOptions& options);
 /// What an inference batch norm becomes. The weights are rounded to their own type.
 int fold_scales(Network& network, const OptimizerOptions& options);
 
+/// Products and convolutions between quantized operands are computed on the integers, where the
+/// backend can (traits.byte_product, byte_convolution):
+///   %a = (%q - z) * s; %w = %c * t; %y = matmul(%a, %w) + b      (c: constant i8)
+///   →   %y = to_float(matmul(%q, %c) - z * column sums of %c) * (s * t) + b
+/// Finds quantization as it is written (integers that are dequantized) and as it is faked (whole
+/// numbers in float32 between bounds). Sums are exact, where float32 rounds.
+int quantized_products(Network& network, const OptimizerOptions& options);
+
 /// Products, convolutions and attention of float32 in options.low_precision, where the backend is
 /// faster in it:
 ///   %y = matmul(%a, %b)   →   %y = to_float(matmul(to_half(%a), to_half(%b)))

@@ -226,11 +226,16 @@ class KernelFrame {
 
 class CpuBackend : public CompilerBackend {
  public:
-  BackendTraits traits() const override {
+  using CompilerBackend::traits;
+  BackendTraits traits(const BuildOptions& options) const override {
     BackendTraits traits;
     traits.name = "cpu";
     traits.loop_unary = has_unary;
     traits.loop_elementwise = has_elementwise;
+    if (CpuTarget::host(options.hardware_compatible).unit.byte_products) {
+      traits.byte_product = [](DType dtype) { return dtype == DType::kUInt8; };
+      traits.byte_convolution = traits.byte_product;
+    }
     return traits;
   }
 

@@ -301,8 +301,9 @@ KernelLaunch conv_launch(const ConvolutionContraction& conv, const ConvTactic& t
 }
 
 void emit_conv(KernelHost& host, const ConvolutionContraction& conv, const ConvTactic& tactic) {
-  STATOR_CHECK(conv.dtype == DType::kFloat32 && conv.w_constant && !conv.attributes.transposed,
-               "this convolution kernel takes f32 and constant weights");
+  STATOR_CHECK(conv.dtype == (tactic.tile.bytes ? DType::kUInt8 : DType::kFloat32) &&
+                   conv.w_constant && !conv.attributes.transposed,
+               "this convolution kernel takes f32 or bytes, and constant weights");
   ConvEmitter(host, conv, tactic).emit();
 }
 

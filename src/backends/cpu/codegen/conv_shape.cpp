@@ -79,15 +79,18 @@ ConvShape::ConvShape(const ConvolutionContraction& conv) {
   groups = attributes.groups;
   group_in = conv.w_shape[1].constant();
   group_out = conv.w_shape[0].constant() / groups;
+  bytes = conv.dtype == DType::kUInt8;
 }
 
 PanelRecipe conv_recipe(const ConvShape& shape, int64_t columns) {
   int64_t positions = shape.kernel_positions();
   PanelRecipe recipe;
   recipe.columns = columns;
-  recipe.n = {shape.group_out, shape.depth()};
+  int64_t filter = shape.depth() * (shape.bytes ? 4 : 1);
+  recipe.n = {shape.group_out, filter};
   recipe.k = {{positions, 1}, {shape.group_in, positions}};
-  recipe.batch = {{shape.groups, shape.group_out * shape.depth()}};
+  recipe.batch = {{shape.groups, shape.group_out * filter}};
+  if (shape.bytes) recipe.group_bytes(positions);
   return recipe;
 }
 
@@ -115,7 +118,7 @@ std::optional<MatmulContraction> conv_as_matmul(const ConvolutionContraction& co
   matmul.k = shape.group_in;
   matmul.dtype = conv.dtype;
   matmul.a = {conv.x, 0, {shape.group_in, 1}};
-  matmul.b = {conv.w, 0, {1, shape.group_in}};
+  matmul.b = {conv.w, 0, {1, shape.group_in * (shape.bytes ? 4 : 1)}};
   matmul.b_constant = conv.w_constant;
   matmul.epilogue = std::move(*epilogue);
   return matmul;

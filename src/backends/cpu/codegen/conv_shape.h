@@ -20,6 +20,7 @@ struct ConvShape {
   bool pads = false;  // some output may look outside the input
   int64_t groups = 1;
   int64_t group_in = 1, group_out = 1;  // channels of one group
+  bool bytes = false;                   // a channel is four, of a byte each
 
   explicit ConvShape(const ConvolutionContraction& conv);
   int64_t channels_in() const { return groups * group_in; }
@@ -28,7 +29,7 @@ struct ConvShape {
   /// Elements of k for one output.
   int64_t depth() const { return kernel_positions() * group_in; }
   /// One channel in, one out, per group: no product of matrices in it.
-  bool depthwise() const { return groups > 1 && group_in == 1 && group_out == 1; }
+  bool depthwise() const { return groups > 1 && group_in == 1 && group_out == 1 && !bytes; }
 };
 
 /// Weights [O, C/groups, kernel…] as panels: [group][panel][kernel position][channel][columns].

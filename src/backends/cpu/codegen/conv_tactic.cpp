@@ -51,9 +51,10 @@ ConvTactic with_blocks(const TileShape& tile, const ConvShape& shape, const Size
 
 std::string ConvTactic::name() const {
   char text[128];
-  std::snprintf(text, sizeof text, "conv m%d n%d l%d rb%lld nb%lld sb%lld", tile.rows,
+  std::snprintf(text, sizeof text, "conv m%d n%d l%d rb%lld nb%lld sb%lld%s", tile.rows,
                 tile.columns(), tile.lanes, static_cast<long long>(row_block),
-                static_cast<long long>(column_block), static_cast<long long>(step_block));
+                static_cast<long long>(column_block), static_cast<long long>(step_block),
+                tile.bytes ? kByteTile : "");
   return text;
 }
 
@@ -71,6 +72,7 @@ std::optional<ConvTactic> ConvTactic::parse(std::string_view text) {
   tactic.row_block = rows;
   tactic.column_block = column_block;
   tactic.step_block = steps;
+  tactic.tile.bytes = copy.ends_with(kByteTile);
   bool sound = tactic.tile.rows > 0 && tactic.tile.rows <= 32 && rows > 0 && column_block > 0 &&
                column_block % columns == 0 && steps >= 0;
   if (!sound || tactic.name() != copy) return std::nullopt;
@@ -96,7 +98,8 @@ std::vector<ConvTactic> conv_tactics(const ConvShape& shape, const Bounds& bound
       if (known.name() == tactic.name()) return;
     tactics.push_back(tactic);
   };
-  for (const TileShape& tile : tiles) {
+  for (TileShape& tile : tiles) {
+    tile.bytes = shape.bytes;
     ConvTactic base = with_blocks(tile, shape, sizes, threads);
     add(base);
     if (level <= 0) break;

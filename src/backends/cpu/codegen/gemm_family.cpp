@@ -65,23 +65,53 @@ Support plain_supports(DType dtype) {
   return Support::yes();
 }
 
-bool by_microkernel(const ConvolutionContraction& conv) {
-  return conv.dtype == DType::kFloat32 && conv.w_constant;
+/// Elements of four bytes, as the microkernels take them: f32, or four u8 that are neighbours along
+/// k, and i8 to match. Nullopt where there are no such groups.
+std::optional<MatmulContraction> grouped(const MatmulContraction& matmul) {
+  if (matmul.dtype == DType::kFloat32) return matmul;
+  MatmulContraction groups = matmul;
+  bool fits =
+      matmul.dtype == DType::kUInt8 && matmul.b_constant && matmul.a.strides.back().is_constant(1);
+  auto divide = [&fits](Expr& e) {
+    fits = fits && mod(e, 4).is_constant(0);
+    e = floor_div(e, 4);
+  };
+  divide(groups.k);
+  divide(groups.a.offset);
+  for (size_t d = 0; d + 1 < groups.a.strides.size(); ++d) divide(groups.a.strides[d]);
+  return fits && gemm_recipe(groups, 1) ? std::optional(groups) : std::nullopt;
 }
+std::optional<ConvolutionContraction> grouped(const ConvolutionContraction& conv) {
+  if (!conv.w_constant || conv.attributes.transposed) return std::nullopt;
+  if (conv.dtype == DType::kFloat32) return conv;
+  if (conv.dtype != DType::kUInt8 || !mod(conv.w_shape[1], 4).is_constant(0)) return std::nullopt;
+  ConvolutionContraction groups = conv;
+  groups.x_shape.back() = floor_div(conv.x_shape.back(), 4);
+  groups.w_shape[1] = floor_div(conv.w_shape[1], 4);
+  return groups;
+}
+
+bool has_multiply_add(DType dtype, const VectorUnit& unit) {
+  return dtype == DType::kFloat32 || unit.byte_products;
+}
+
+/// Whether a tile works on what the contraction holds.
+bool suits(const TileShape& tile, DType dtype) { return tile.bytes == (dtype == DType::kUInt8); }
 
 template <typename KernelTactic>
 void add_names(const std::vector<KernelTactic>& from, std::vector<Tactic>& to) {
   for (const KernelTactic& tactic : from) to.push_back({tactic.name()});
 }
 
-std::vector<Tactic> conv_names(const ConvolutionContraction& conv, const Bounds& bounds,
+std::vector<Tactic> conv_names(const ConvolutionContraction& region, const Bounds& bounds,
                                const VectorUnit& unit, int threads, int level) {
   std::vector<Tactic> names;
-  if (!by_microkernel(conv)) return {{kPlain}};
-  ConvShape shape(conv);
+  std::optional<ConvolutionContraction> conv = grouped(region);
+  if (!conv || !has_multiply_add(region.dtype, unit)) return {{kPlain}};
+  ConvShape shape(*conv);
   if (shape.depthwise()) {
     add_names(depthwise_tactics(shape, bounds, unit.lanes, unit.registers, threads, level), names);
-  } else if (std::optional<MatmulContraction> matmul = conv_as_matmul(conv)) {
+  } else if (std::optional<MatmulContraction> matmul = conv_as_matmul(*conv)) {
     add_names(gemm_tactics(*matmul, bounds, unit.lanes, unit.registers, threads, level), names);
   } else {
     add_names(conv_tactics(shape, bounds, unit.lanes, unit.registers, threads, level), names);
@@ -89,15 +119,17 @@ std::vector<Tactic> conv_names(const ConvolutionContraction& conv, const Bounds&
   return names;
 }
 
-std::unique_ptr<PreparedContraction> prepare_conv(const ConvolutionContraction& conv,
+std::unique_ptr<PreparedContraction> prepare_conv(const ConvolutionContraction& region,
                                                   std::string_view text) {
-  if (text == kPlain) return std::make_unique<PreparedPlainConv>(conv);
-  if (!by_microkernel(conv)) return nullptr;
-  if (auto tactic = DepthwiseTactic::parse(text); tactic && ConvShape(conv).depthwise())
-    return std::make_unique<PreparedDepthwise>(conv, *tactic);
-  if (auto tactic = ConvTactic::parse(text)) return std::make_unique<PreparedConv>(conv, *tactic);
-  if (auto tactic = GemmTactic::parse(text))
-    if (std::optional<MatmulContraction> matmul = conv_as_matmul(conv))
+  if (text == kPlain) return std::make_unique<PreparedPlainConv>(region);
+  std::optional<ConvolutionContraction> conv = grouped(region);
+  if (!conv) return nullptr;
+  if (auto tactic = DepthwiseTactic::parse(text); tactic && ConvShape(*conv).depthwise())
+    return std::make_unique<PreparedDepthwise>(std::move(*conv), *tactic);
+  if (auto tactic = ConvTactic::parse(text); tactic && suits(tactic->tile, conv->dtype))
+    return std::make_unique<PreparedConv>(std::move(*conv), *tactic);
+  if (auto tactic = GemmTactic::parse(text); tactic && suits(tactic->tile, conv->dtype))
+    if (std::optional<MatmulContraction> matmul = conv_as_matmul(*conv))
       return std::make_unique<PreparedGemm>(std::move(*matmul), *tactic);
   return nullptr;
 }
@@ -123,8 +155,9 @@ std::vector<Tactic> contraction_tactics(const Region& region, const Bounds& boun
                                         const VectorUnit& unit, int threads, int level) {
   std::vector<Tactic> names;
   if (const auto* matmul = std::get_if<MatmulContraction>(&region.body)) {
-    if (matmul->dtype != DType::kFloat32) return {{kPlain}};
-    add_names(gemm_tactics(*matmul, bounds, unit.lanes, unit.registers, threads, level), names);
+    std::optional<MatmulContraction> groups = grouped(*matmul);
+    if (!groups || !has_multiply_add(matmul->dtype, unit)) return {{kPlain}};
+    add_names(gemm_tactics(*groups, bounds, unit.lanes, unit.registers, threads, level), names);
   } else if (const auto* conv = std::get_if<ConvolutionContraction>(&region.body)) {
     names = conv_names(*conv, bounds, unit, threads, level);
   } else if (const auto* attention = std::get_if<AttentionRegion>(&region.body)) {
@@ -138,8 +171,9 @@ std::unique_ptr<PreparedContraction> prepare_contraction(const Region& region,
   if (const auto* matmul = std::get_if<MatmulContraction>(&region.body)) {
     if (tactic == kPlain) return std::make_unique<PreparedPlainMatmul>(*matmul);
     auto parsed = GemmTactic::parse(tactic);
-    if (!parsed || matmul->dtype != DType::kFloat32) return nullptr;
-    return std::make_unique<PreparedGemm>(*matmul, *parsed);
+    std::optional<MatmulContraction> groups = grouped(*matmul);
+    if (!parsed || !groups || !suits(parsed->tile, matmul->dtype)) return nullptr;
+    return std::make_unique<PreparedGemm>(std::move(*groups), *parsed);
   }
   if (const auto* conv = std::get_if<ConvolutionContraction>(&region.body))
     return prepare_conv(*conv, tactic);

@@ -45,5 +45,8 @@ Emit::Value* Emit::lane_mask(int lanes, Value* count) {
 llvm::FixedVectorType* Emit::floats(int lanes) {
   return llvm::FixedVectorType::get(builder.getFloatTy(), static_cast<unsigned>(lanes));
 }
+llvm::FixedVectorType* Emit::words(int lanes) {
+  return llvm::FixedVectorType::get(builder.getInt32Ty(), static_cast<unsigned>(lanes));
+}
 
 }  // namespace stator::cpu

@@ -21,6 +21,7 @@ namespace stator::cpu {
 struct VectorUnit {
   int lanes = 16;  // floats
   int registers = 32;
+  bool byte_products = false;  // sums of four products of u8 and i8 in one instruction
 };
 
 /// `lanes` neighbouring points of a contraction's result along its last dim.
@@ -79,6 +80,7 @@ class Emit {
   /// <lanes x i1>: lane k is set when k < count.
   Value* lane_mask(int lanes, Value* count);
   llvm::FixedVectorType* floats(int lanes);
+  llvm::FixedVectorType* words(int lanes);  // i32
 
   llvm::IRBuilder<>& builder;
 };

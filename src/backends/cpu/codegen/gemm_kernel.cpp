@@ -258,8 +258,9 @@ void emit_tile_epilogue(KernelHost& host, llvm::Value* c, const TileShape& shape
     llvm::Value* c_row = e.address(c, e.mul(r, 4 * shape.columns()));
     auto emit_vector = [&](llvm::Value* j) {
       point.index.back() = e.add(site.column, j);
-      point.accumulator = host.builder.CreateAlignedLoad(
-          e.floats(lanes), e.address(c_row, e.mul(j, 4)), llvm::Align(lanes * 4));
+      point.accumulator =
+          host.builder.CreateAlignedLoad(shape.bytes ? e.words(lanes) : e.floats(lanes),
+                                         e.address(c_row, e.mul(j, 4)), llvm::Align(lanes * 4));
       point.mask = whole_vectors ? nullptr : e.lane_mask(lanes, e.sub(left, j));
       host.epilogue(point);
     };
@@ -281,7 +282,9 @@ std::optional<PanelRecipe> gemm_recipe(const MatmulContraction& matmul, int colu
   recipe.columns = columns;
   recipe.offset = b.offset.constant();
   recipe.n = {matmul.n.constant(), b.strides.back().constant()};
-  recipe.k = {{matmul.k.constant(), b.strides[b.strides.size() - 2].constant()}};
+  const int64_t k_stride = b.strides[b.strides.size() - 2].constant();
+  recipe.k = {{matmul.k.constant(), k_stride}};
+  if (matmul.dtype == DType::kUInt8) recipe.group_bytes(k_stride);
   for (size_t d = 0; d < matmul.batch.size(); ++d) {
     if (b.strides[d].is_constant(0)) continue;
     if (!matmul.batch[d].is_constant()) return std::nullopt;
@@ -304,7 +307,8 @@ KernelLaunch gemm_launch(const MatmulContraction& matmul, const GemmTactic& tact
 }
 
 void emit_gemm(KernelHost& host, const MatmulContraction& matmul, const GemmTactic& tactic) {
-  STATOR_CHECK(matmul.dtype == DType::kFloat32, "the GEMM kernel is for f32");
+  STATOR_CHECK(matmul.dtype == (tactic.tile.bytes ? DType::kUInt8 : DType::kFloat32),
+               "the GEMM kernel is for f32 and for bytes");
   GemmEmitter(host, matmul, tactic).emit();
 }
 

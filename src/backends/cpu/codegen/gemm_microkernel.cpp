@@ -3,6 +3,7 @@
 
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/InlineAsm.h>
+#include <llvm/IR/IntrinsicsX86.h>
 #include <llvm/IR/Module.h>
 
 #include <algorithm>
@@ -34,8 +35,9 @@ class TileEmitter {
       : shape_(shape),
         function_(function),
         builder_(module.getContext()),
-        vector_(llvm::FixedVectorType::get(llvm::Type::getFloatTy(module.getContext()),
-                                           static_cast<unsigned>(shape.lanes))),
+        scalar_(shape.bytes ? llvm::Type::getInt32Ty(module.getContext())
+                            : llvm::Type::getFloatTy(module.getContext())),
+        vector_(llvm::FixedVectorType::get(scalar_, static_cast<unsigned>(shape.lanes))),
         steps_side_by_side_(independent_steps(shape)),
         unroll_(unrolled_steps(shape)) {}
 
@@ -272,14 +274,24 @@ class TileEmitter {
     size_t set = static_cast<size_t>((u % steps_side_by_side_) * shape_.rows * shape_.vectors);
     for (int r = 0; r < shape_.rows; ++r) {
       auto* address = byte_offset(rows[static_cast<size_t>(r)], a_advance(u));
-      auto* scalar = builder_.CreateAlignedLoad(builder_.getFloatTy(), address, llvm::Align(4));
+      auto* scalar =
+          builder_.CreateAlignedLoad(scalar_, address, llvm::Align(shape_.bytes ? 1 : 4));
       auto* a = builder_.CreateVectorSplat(static_cast<unsigned>(shape_.lanes), scalar);
       for (int v = 0; v < shape_.vectors; ++v) {
         llvm::Value*& c = accumulators[set + static_cast<size_t>(r * shape_.vectors + v)];
-        c = builder_.CreateIntrinsic(vector_, llvm::Intrinsic::fmuladd,
-                                     {a, columns[static_cast<size_t>(v)], c});
+        c = multiply_add(a, columns[static_cast<size_t>(v)], c);
       }
     }
+  }
+
+  llvm::Value* multiply_add(llvm::Value* a, llvm::Value* b, llvm::Value* c) {
+    if (!shape_.bytes) {
+      return builder_.CreateIntrinsic(vector_, llvm::Intrinsic::fmuladd, {a, b, c});
+    }
+    STATOR_CHECK(shape_.lanes == 16 || shape_.lanes == 8, "sums of bytes take 8 or 16 lanes");
+    const auto name = shape_.lanes == 16 ? llvm::Intrinsic::x86_avx512_vpdpbusd_512
+                                         : llvm::Intrinsic::x86_avx512_vpdpbusd_256;
+    return builder_.CreateIntrinsic(name, {}, {c, a, b});
   }
 
   void store_c() {
@@ -287,7 +299,8 @@ class TileEmitter {
     for (size_t i = 0; i < tile; ++i) {
       llvm::Value* value = result_[i];
       for (size_t s = tile; s < result_.size(); s += tile)
-        value = builder_.CreateFAdd(value, result_[s + i]);
+        value = shape_.bytes ? builder_.CreateAdd(value, result_[s + i])
+                             : builder_.CreateFAdd(value, result_[s + i]);
       int row = static_cast<int>(i) / shape_.vectors, v = static_cast<int>(i) % shape_.vectors;
       builder_.CreateAlignedStore(value, c_address(row, v), llvm::Align(shape_.lanes * 4));
     }
@@ -297,6 +310,7 @@ class TileEmitter {
   TileShape shape_;
   llvm::Function* function_;
   llvm::IRBuilder<> builder_;
+  llvm::Type* scalar_;
   llvm::FixedVectorType* vector_;
   int steps_side_by_side_;
   int unroll_;
@@ -326,7 +340,7 @@ llvm::Function* declare_internal(llvm::Module& module, const std::string& name, 
 std::string tile_name(const char* prefix, const TileShape& shape) {
   return prefix + std::to_string(shape.rows) + "x" + std::to_string(shape.vectors) + "x" +
          std::to_string(shape.lanes) + (shape.a_by_columns ? "c" : "") +
-         (shape.b_strided ? "s" : "");
+         (shape.b_strided ? "s" : "") + (shape.bytes ? "b" : "");
 }
 
 }  // namespace

@@ -20,7 +20,8 @@ class Module;
 
 namespace stator::cpu {
 
-/// A register tile: rows x (vectors * lanes) floats.
+/// A register tile: rows x (vectors * lanes) floats. bytes: an element of A is four u8 of
+/// neighbouring k, one of B four i8, and one of C the i32 that they are summed in.
 struct TileShape {
   int rows = 14;
   int vectors = 2;
@@ -29,8 +30,12 @@ struct TileShape {
   bool a_by_columns = false;
   /// A row of B is b_stride bytes after the one before, and aligned as floats are.
   bool b_strided = false;
+  bool bytes = false;
   int columns() const { return vectors * lanes; }
 };
+
+/// Ends the names of tactics with such tiles of bytes.
+inline constexpr const char* kByteTile = " u8";
 
 /// The module's function for this tile; made on first use, internal and never inlined, so that all
 /// kernels of a module share it:

@@ -36,22 +36,26 @@ class PlainEmitter : protected Emit {
   }
   Value* zero() { return llvm::Constant::getNullValue(sum_type()); }
 
-  /// The element at `from` in the accumulator's dtype.
-  Value* load(Value* from) {
-    auto bytes = static_cast<unsigned>(dtype_bytes(operands_));
+  /// The weight at `from`, and the element of the other operand.
+  Value* load_weight(Value* from) {
+    return load(from, operands_ == DType::kUInt8 ? DType::kInt8 : operands_);
+  }
+  Value* load(Value* from) { return load(from, operands_); }
+  /// In the accumulator's dtype.
+  Value* load(Value* from, DType dtype) {
+    auto bytes = static_cast<unsigned>(dtype_bytes(dtype));
     llvm::Type* integer = builder.getIntNTy(8 * bytes);
-    if (operands_ == DType::kFloat32 || operands_ == DType::kFloat64) {
-      llvm::Type* type =
-          operands_ == DType::kFloat32 ? builder.getFloatTy() : builder.getDoubleTy();
+    if (dtype == DType::kFloat32 || dtype == DType::kFloat64) {
+      llvm::Type* type = dtype == DType::kFloat32 ? builder.getFloatTy() : builder.getDoubleTy();
       return builder.CreateFPCast(builder.CreateAlignedLoad(type, from, llvm::Align(bytes)),
                                   sum_type());
     }
     Value* value = builder.CreateAlignedLoad(integer, from, llvm::Align(bytes));
-    if (operands_ == DType::kBFloat16) {
+    if (dtype == DType::kBFloat16) {
       Value* bits = builder.CreateShl(builder.CreateZExt(value, builder.getInt32Ty()), 16);
       return builder.CreateFPCast(builder.CreateBitCast(bits, builder.getFloatTy()), sum_type());
     }
-    bool is_signed = operands_ != DType::kUInt8 && operands_ != DType::kBool;
+    bool is_signed = dtype != DType::kUInt8 && dtype != DType::kBool;
     if (sum_type()->isFloatingPointTy())
       return is_signed ? builder.CreateSIToFP(value, sum_type())
                        : builder.CreateUIToFP(value, sum_type());
@@ -128,7 +132,7 @@ class PlainMatmul : PlainEmitter {
         index[rank + 1] = column;
         finish(index, sum_over(num(0), k, zero(), [&](Value* i, Value* sum) {
                  return add_product(sum, load(address(a_row, mul(i, a.strides[rank + 1]))),
-                                    load(address(b_column, mul(i, b.strides[rank]))));
+                                    load_weight(address(b_column, mul(i, b.strides[rank]))));
                }));
       });
     });
@@ -208,7 +212,7 @@ class PlainConv : PlainEmitter {
           Value* from = address(weights, mul(position, bytes));
           return sum_over(num(0), num(shape_.group_in), s2, [&](Value* c, Value* sum) {
             return add_product(sum, load(address(x, mul(c, bytes))),
-                               load(address(from, mul(c, positions * bytes))));
+                               load_weight(address(from, mul(c, positions * bytes))));
           });
         });
       });

@@ -51,10 +51,10 @@ GemmTactic with_blocks(const TileShape& tile, const Sizes& sizes, const MatmulCo
 
 std::string GemmTactic::name() const {
   char text[128];
-  std::snprintf(text, sizeof text, "gemm m%d n%d l%d kb%lld mb%lld nb%lld a%d", tile.rows,
+  std::snprintf(text, sizeof text, "gemm m%d n%d l%d kb%lld mb%lld nb%lld a%d%s", tile.rows,
                 tile.columns(), tile.lanes, static_cast<long long>(k_block),
                 static_cast<long long>(row_block), static_cast<long long>(column_block),
-                pack_a ? 1 : 0);
+                pack_a ? 1 : 0, tile.bytes ? kByteTile : "");
   return text;
 }
 
@@ -73,6 +73,7 @@ std::optional<GemmTactic> GemmTactic::parse(std::string_view text) {
   tactic.row_block = rows;
   tactic.column_block = column_block;
   tactic.pack_a = pack != 0;
+  tactic.tile.bytes = copy.ends_with(kByteTile);
   bool sound = tactic.tile.rows > 0 && tactic.tile.rows <= 32 && k >= 0 && rows > 0 &&
                column_block > 0 && column_block % columns == 0;
   if (!sound || tactic.name() != copy) return std::nullopt;
@@ -106,6 +107,7 @@ std::vector<GemmTactic> gemm_tactics(const MatmulContraction& matmul, const Boun
   std::vector<TileShape> tiles = register_tiles(lanes, registers);
   if (matmul.n.is_constant() && matmul.n.constant() <= lanes)
     tiles = {{std::min(12, registers - 4), 1, lanes}};
+  for (TileShape& tile : tiles) tile.bytes = matmul.dtype == DType::kUInt8;
   auto share = [&](const TileShape& tile) { return tile_efficiency(tile, sizes.m, sizes.n); };
   std::stable_sort(tiles.begin(), tiles.end(), [&](const TileShape& x, const TileShape& y) {
     return static_cast<int>(share(x) * 40) > static_cast<int>(share(y) * 40);

@@ -8,6 +8,8 @@
 namespace stator::cpu {
 namespace {
 
+constexpr int64_t kGroup = 4;  // bytes of an element
+
 int64_t extent_of(const std::vector<PackedDim>& dims) {
   int64_t extent = 1;
   for (const PackedDim& dim : dims) extent *= dim.extent;
@@ -75,12 +77,36 @@ bool inside(const PanelRecipe& recipe, int64_t elements) {
   std::vector<PackedDim> dims = recipe.k;
   dims.insert(dims.end(), recipe.batch.begin(), recipe.batch.end());
   dims.push_back(recipe.n);
+  if (recipe.byte_stride != 0) dims.push_back({kGroup, recipe.byte_stride});
   for (const PackedDim& dim : dims)
     (dim.stride < 0 ? least : greatest) += (dim.extent - 1) * dim.stride;
   return least >= 0 && greatest < elements;
 }
 
+/// `element(address)` is what an element of the source is in a panel.
+template <typename Source, typename Packed, typename Element>
+void pack(const PanelRecipe& recipe, const Source* source, Packed* to, const Element& element) {
+  const Source* from = source + recipe.offset;
+  std::vector<int64_t> k_offsets = offsets_of(recipe.k);
+  for (int64_t batch : offsets_of(recipe.batch)) {
+    for (int64_t first = 0; first < recipe.n.extent; first += recipe.columns) {
+      int64_t there = std::min(recipe.columns, recipe.n.extent - first);
+      for (int64_t k : k_offsets) {
+        const Source* row = from + batch + k + first * recipe.n.stride;
+        for (int64_t c = 0; c < there; ++c) to[c] = element(row + c * recipe.n.stride);
+        std::fill(to + there, to + recipe.columns, Packed(0));
+        to += recipe.columns;
+      }
+    }
+  }
+}
+
 }  // namespace
+
+void PanelRecipe::group_bytes(int64_t stride) {
+  byte_stride = stride;
+  k.back().stride = kGroup * stride;
+}
 
 int64_t PanelRecipe::k_extent() const { return extent_of(k); }
 int64_t PanelRecipe::batch_extent() const { return extent_of(batch); }
@@ -91,14 +117,16 @@ int64_t PanelRecipe::size_bytes() const {
 
 std::string PanelRecipe::str() const {
   return "panels " + std::to_string(columns) + " n " + print_dims({n}) + " k " + print_dims(k) +
-         " batch " + print_dims(batch) + " offset " + std::to_string(offset);
+         " batch " + print_dims(batch) + " offset " + std::to_string(offset) +
+         (byte_stride != 0 ? " bytes " + std::to_string(byte_stride) : "");
 }
 
 Result<PanelRecipe> PanelRecipe::parse(std::string_view text) {
-  Error error{ErrorCode::kInvalidArgument,
-              "packing recipe '" + std::string(text) +
-                  "' is not of the form 'panels C n E:S k E:S,… batch E:S,… offset O'; it was "
-                  "written by another version of Stator: build the engine again"};
+  Error error{
+      ErrorCode::kInvalidArgument,
+      "packing recipe '" + std::string(text) +
+          "' is not of the form 'panels C n E:S k E:S,… batch E:S,… offset O [bytes S]'; it was "
+          "written by another version of Stator: build the engine again"};
   Reader reader(text);
   PanelRecipe recipe;
   if (!reader.take("panels ")) return error;
@@ -111,7 +139,12 @@ Result<PanelRecipe> PanelRecipe::parse(std::string_view text) {
   auto batch = reader.dims();
   if (!batch || !reader.take(" offset ")) return error;
   auto offset = reader.number();
-  if (!offset || !reader.at_end()) return error;
+  if (!offset) return error;
+  if (!reader.at_end()) {
+    auto stride = reader.take(" bytes ") ? reader.number() : std::nullopt;
+    if (!stride || *stride == 0 || !reader.at_end()) return error;
+    recipe.byte_stride = *stride;
+  }
   recipe.columns = *columns;
   recipe.n = n->front();
   recipe.k = std::move(*k);
@@ -121,25 +154,21 @@ Result<PanelRecipe> PanelRecipe::parse(std::string_view text) {
 }
 
 Result<TensorData> pack_panels(const PanelRecipe& recipe, const TensorData& source) {
-  if (!inside(recipe, source.size_bytes / 4))
+  if (!inside(recipe, source.size_bytes / (recipe.byte_stride != 0 ? 1 : kGroup)))
     return Error{ErrorCode::kInvalidArgument,
                  "packing recipe '" + recipe.str() + "' reads past a weight of " +
                      std::to_string(source.size_bytes) + " bytes; give a weight of the same shape"};
   void* memory = nullptr;
   TensorData packed = TensorData::allocate(recipe.size_bytes(), &memory);
-  auto* to = static_cast<float*>(memory);
-  const float* from = source.as<float>() + recipe.offset;
-  std::vector<int64_t> k_offsets = offsets_of(recipe.k);
-  for (int64_t batch : offsets_of(recipe.batch)) {
-    for (int64_t first = 0; first < recipe.n.extent; first += recipe.columns) {
-      int64_t there = std::min(recipe.columns, recipe.n.extent - first);
-      for (int64_t k : k_offsets) {
-        const float* row = from + batch + k + first * recipe.n.stride;
-        for (int64_t c = 0; c < there; ++c) to[c] = row[c * recipe.n.stride];
-        std::fill(to + there, to + recipe.columns, 0.0F);
-        to += recipe.columns;
-      }
-    }
+  if (recipe.byte_stride != 0) {
+    const int64_t step = recipe.byte_stride;
+    pack(recipe, source.as<uint8_t>(), static_cast<uint32_t*>(memory), [step](const uint8_t* p) {
+      return static_cast<uint32_t>(p[0]) | static_cast<uint32_t>(p[step]) << 8 |
+             static_cast<uint32_t>(p[2 * step]) << 16 | static_cast<uint32_t>(p[3 * step]) << 24;
+    });
+  } else {
+    pack(recipe, source.as<float>(), static_cast<float*>(memory),
+         [](const float* p) { return *p; });
   }
   return packed;
 }

@@ -107,12 +107,19 @@ CpuTarget CpuTarget::host(bool hardware_compatible) {
   }
   const Level& chosen = x86_level(level);
   target.features = chosen.features;
-  if (level == "avx512") {
-    target.features += ",-prefer-256-bit";
-  }
   target.needs = chosen.needs;
   target.unit = chosen.unit;
   target.name = "x86-64 " + level;
+  const std::string sums = level == "avx512" ? "avx512vnni" : level == "avx2" ? "avxvnni" : "";
+  if (!hardware_compatible && features.lookup(sums)) {
+    target.features += ",+" + sums;
+    target.needs.push_back(sums);
+    target.unit.byte_products = true;
+    target.name += " vnni";
+  }
+  if (level == "avx512") {
+    target.features += ",-prefer-256-bit";
+  }
   target.cpu = hardware_compatible || level == "sse4.1" ? "x86-64"
                : level == "avx512"                      ? "x86-64-v4"
                                                         : "x86-64-v3";

@@ -32,25 +32,16 @@ struct Feature {
 constexpr uint64_t kAvx = 0x6, kAvx512 = 0xe6;
 // Intel SDM volume 2, CPUID.
 constexpr Feature kFeatures[] = {
-    {"sse2", 1, 0, 3, 26, 0},
-    {"sse3", 1, 0, 2, 0, 0},
-    {"ssse3", 1, 0, 2, 9, 0},
-    {"sse4.1", 1, 0, 2, 19, 0},
-    {"sse4.2", 1, 0, 2, 20, 0},
-    {"popcnt", 1, 0, 2, 23, 0},
-    {"avx", 1, 0, 2, 28, kAvx},
-    {"f16c", 1, 0, 2, 29, kAvx},
-    {"fma", 1, 0, 2, 12, kAvx},
-    {"bmi", 7, 0, 1, 3, 0},
-    {"avx2", 7, 0, 1, 5, kAvx},
-    {"bmi2", 7, 0, 1, 8, 0},
-    {"avx512f", 7, 0, 1, 16, kAvx512},
-    {"avx512dq", 7, 0, 1, 17, kAvx512},
-    {"avx512cd", 7, 0, 1, 28, kAvx512},
-    {"avx512bw", 7, 0, 1, 30, kAvx512},
-    {"avx512vl", 7, 0, 1, 31, kAvx512},
-    {"avx512vnni", 7, 0, 2, 11, kAvx512},
-    {"avx512bf16", 7, 1, 0, 5, kAvx512},
+    {"sse2", 1, 0, 3, 26, 0},           {"sse3", 1, 0, 2, 0, 0},
+    {"ssse3", 1, 0, 2, 9, 0},           {"sse4.1", 1, 0, 2, 19, 0},
+    {"sse4.2", 1, 0, 2, 20, 0},         {"popcnt", 1, 0, 2, 23, 0},
+    {"avx", 1, 0, 2, 28, kAvx},         {"f16c", 1, 0, 2, 29, kAvx},
+    {"fma", 1, 0, 2, 12, kAvx},         {"bmi", 7, 0, 1, 3, 0},
+    {"avx2", 7, 0, 1, 5, kAvx},         {"bmi2", 7, 0, 1, 8, 0},
+    {"avx512f", 7, 0, 1, 16, kAvx512},  {"avx512dq", 7, 0, 1, 17, kAvx512},
+    {"avx512cd", 7, 0, 1, 28, kAvx512}, {"avx512bw", 7, 0, 1, 30, kAvx512},
+    {"avx512vl", 7, 0, 1, 31, kAvx512}, {"avx512vnni", 7, 0, 2, 11, kAvx512},
+    {"avxvnni", 7, 1, 0, 4, kAvx},      {"avx512bf16", 7, 1, 0, 5, kAvx512},
 };
 
 bool has(const std::string& name) {

@@ -64,7 +64,8 @@ Support supports_program(const LoopProgram& program) {
 
 class CudaBackend : public CompilerBackend {
  public:
-  BackendTraits traits() const override {
+  using CompilerBackend::traits;
+  BackendTraits traits(const BuildOptions&) const override {
     BackendTraits traits;
     traits.name = "cuda";
     traits.tensor_device = "cuda";

@@ -12,6 +12,8 @@ void SourceWriter::line(const std::string& text) {
 }
 
 const char* const kPrelude = R"(typedef long long i64;
+typedef signed char i8;
+typedef unsigned char u8;
 #define INFINITY __int_as_float(0x7f800000)
 #define NAN __int_as_float(0x7fffffff)
 template <typename T, int N> struct alignas(sizeof(T) * N) Vec { T e[N]; };
@@ -205,9 +207,9 @@ const char* register_type(DType dtype) {
     case DType::kFloat64:
       return "double";
     case DType::kInt8:
-      return "signed char";
+      return "i8";
     case DType::kUInt8:
-      return "unsigned char";
+      return "u8";
     case DType::kInt16:
       return "short";
     case DType::kInt32:

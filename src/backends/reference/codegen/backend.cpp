@@ -9,7 +9,8 @@ namespace {
 
 class ReferenceBackend : public CompilerBackend {
  public:
-  BackendTraits traits() const override {
+  using CompilerBackend::traits;
+  BackendTraits traits(const BuildOptions&) const override {
     BackendTraits traits;
     traits.name = "reference";
     traits.fuses_loops = false;

@@ -40,6 +40,27 @@ class Accumulator {
   uint64_t integer_ = 0;
 };
 
+/// Sums of products of bytes, a step apart in each operand; weights are summed up with it.
+template <typename A, typename B>
+int32_t byte_dot(const Tensor& a, int64_t i, int64_t a_step, const Tensor& b, int64_t j,
+                 int64_t b_step, int64_t length) {
+  const A* x = static_cast<const A*>(a.data) + i;
+  const B* y = static_cast<const B*>(b.data) + j;
+  int32_t sum = 0;
+  for (int64_t k = 0; k < length; ++k) sum += x[k * a_step] * y[k * b_step];
+  return sum;
+}
+
+/// Null for operands of other types.
+auto byte_dot_of(DType a, DType b) {
+  auto* dot = &byte_dot<int8_t, int8_t>;
+  const auto is_byte = [](DType t) { return t == DType::kInt8 || t == DType::kUInt8; };
+  if (!is_byte(a) || !is_byte(b)) return decltype(dot)(nullptr);
+  const bool same = a == b;
+  if (a == DType::kUInt8) return same ? &byte_dot<uint8_t, uint8_t> : &byte_dot<uint8_t, int8_t>;
+  return same ? dot : &byte_dot<int8_t, uint8_t>;
+}
+
 /// Offset of an image element by (n, c, spatial position).
 struct Image {
   const Tensor& tensor;
@@ -78,15 +99,22 @@ void run(const MatrixMultiply& layer, const Tensors& in, Tensors& out) {
   batch_a.shape.resize(ra - 2);
   batch_b.shape.resize(rb - 2);
   int64_t batch = 0;
+  auto* dot = in.size() == 2 ? byte_dot_of(a.dtype, b.dtype) : nullptr;
   for_each_index({y.shape.begin(), y.shape.end() - 2}, [&](const std::vector<int64_t>& index) {
     const int64_t base_a = broadcast_offset(index, batch_a) * m * k;
     const int64_t base_b = broadcast_offset(index, batch_b) * k * n;
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < n; ++j) {
+        const int64_t row = base_a + (layer.transpose_a ? i : i * k);
+        const int64_t column = base_b + (layer.transpose_b ? j * k : j);
+        const int64_t a_step = layer.transpose_a ? m : 1, b_step = layer.transpose_b ? 1 : n;
+        if (dot != nullptr) {
+          y.put_integer((batch * m + i) * n + j, dot(a, row, a_step, b, column, b_step, k));
+          continue;
+        }
         Accumulator sum(a);
         for (int64_t p = 0; p < k; ++p) {
-          sum.add(a, base_a + (layer.transpose_a ? p * m + i : i * k + p), b,
-                  base_b + (layer.transpose_b ? j * k + p : p * n + j));
+          sum.add(a, row + p * a_step, b, column + p * b_step);
         }
         if (in.size() == 3) {
           sum.add(in[2], j);
