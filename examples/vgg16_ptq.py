@@ -2,8 +2,8 @@
 """Post-training quantization of VGG16: observe, quantize, export, compile, compare.
 
 Weights are quantized by channel, the inputs of convolutions and linear layers by tensor, with the
-ranges that a few batches of calibration data have. The compiled model gives the values of the
-quantized model in eager PyTorch; engines compute in float32 between the quantized values.
+ranges that a few batches of calibration data have. The compiled model multiplies the integers where
+the machine has instructions for it, and gives the values of the quantized model in eager PyTorch.
 
   python examples/vgg16_ptq.py
 """

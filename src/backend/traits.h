@@ -22,10 +22,12 @@ struct BackendTraits {
   bool (*loop_dtype)(DType) = nullptr;
   /// Real types of softmax, normalizations, pooling, convolutions and attention; null: float32.
   bool (*math_dtype)(DType) = nullptr;
-  /// Types that the left operand of a product, or the input of a convolution, with constant weights
-  /// of i8 may have; null: there are no such products, or no such convolutions.
-  bool (*byte_product)(DType) = nullptr;
-  bool (*byte_convolution)(DType) = nullptr;
+  /// Whether a product with constant weights of i8 runs on the integers: the type of its left
+  /// operand (i8 or u8), n and k. The same of a convolution, by the types of its input and its
+  /// weights. Null: none does.
+  bool (*byte_product)(DType a, int64_t n, int64_t k) = nullptr;
+  bool (*byte_convolution)(const Convolution&, const TensorType& x, const TensorType& w) = nullptr;
+  int64_t byte_group = 4;  // k, or the channels, are padded to a multiple of it
   /// Types in which products are faster than in float32; null: none.
   bool (*fast_product)(DType) = nullptr;
   /// Which functions loops and epilogues may hold; a layer of another becomes a call. Null: all.

@@ -13,8 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks.models import ZOO
+from tests.ops.test_quantized_products import Quantized, QuantizedConv
+
+WITHOUT_GPU = pytest.mark.skipif(
+    torch.cuda.is_available() or find_spec("nvidia") is None,
+    reason="needs pip's nvidia-cuda-nvrtc; the tests on the GPU itself say more",
+)
 
 
 def program():
@@ -22,8 +29,7 @@ def program():
     return str(beside) if beside.exists() else shutil.which("stator")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="the tests on the GPU itself say more")
-@pytest.mark.skipif(find_spec("nvidia") is None, reason="needs pip's nvidia-cuda-nvrtc")
+@WITHOUT_GPU
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
 @pytest.mark.parametrize("model", ZOO)
@@ -31,6 +37,20 @@ def test_zoo_compiles(model, dtype, architecture, tmp_path):
     network = ZOO[model].network(small=True).to(dtype)
     inputs = ZOO[model].example_inputs(small=True)
     inputs = tuple(t.to(dtype) if t.is_floating_point() else t for t in inputs)
+    check_kernels(network, inputs, architecture, tmp_path)
+
+
+@WITHOUT_GPU
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+def test_bytes_compile(architecture, tmp_path):
+    network = nn.Sequential(
+        QuantizedConv((32, 16, 3, 3), padding=1, zero=5), nn.ReLU(),
+        QuantizedConv((32, 32, 1, 1), zero=-128), nn.Flatten(2), Quantized((40, 64), zero=3),
+    ).eval()  # fmt: skip
+    check_kernels(network, (torch.randn(2, 16, 8, 8),), architecture, tmp_path)
+
+
+def check_kernels(network, inputs, architecture, tmp_path):
     torch.export.save(torch.export.export(network, inputs), tmp_path / "model.pt2")
     result = subprocess.run(
         [program(), "compile", str(tmp_path / "model.pt2"), "-o", str(tmp_path / "model.engine"),

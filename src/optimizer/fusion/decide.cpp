@@ -103,20 +103,13 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
     return real && pooling->channels_last && pooling->kernel.size() == 2 ? LayerRole::kReduction
                                                                          : LayerRole::kCall;
   }
-  const auto constant_bytes = [&](bool (*takes)(DType)) {
-    const NetworkTensor& weights = network_.tensor(layer.inputs[1]);
-    return takes != nullptr && takes(dtype) && weights.type.dtype == DType::kInt8 &&
-           weights.role == TensorRole::kConstant;
-  };
   if (std::holds_alternative<MatrixMultiply>(a)) {
-    return real || constant_bytes(traits_.byte_product) || dtype == DType::kFloat64 ||
-                   dtype == DType::kInt64
+    return real || multiplies_bytes(layer) || dtype == DType::kFloat64 || dtype == DType::kInt64
                ? LayerRole::kContraction
                : LayerRole::kCall;
   }
   if (const auto* conv = std::get_if<Convolution>(&a)) {
-    return conv->channels_last && !conv->transposed &&
-                   (real || constant_bytes(traits_.byte_convolution)) &&
+    return conv->channels_last && !conv->transposed && (real || convolves_bytes(layer)) &&
                    network_.tensor(layer.inputs[1]).role == TensorRole::kConstant
                ? LayerRole::kContraction
                : LayerRole::kCall;
@@ -127,6 +120,25 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
     return real && traits_.attention && known ? LayerRole::kAttention : LayerRole::kCall;
   }
   return LayerRole::kCall;
+}
+
+bool FusionPlan::multiplies_bytes(const NetworkLayer& layer) const {
+  const NetworkTensor& b = network_.tensor(layer.inputs[1]);
+  if (traits_.byte_product == nullptr || b.type.dtype != DType::kInt8 ||
+      b.role != TensorRole::kConstant || b.type.rank() != 2) {
+    return false;
+  }
+  const bool transposed = std::get<MatrixMultiply>(layer.attributes).transpose_b;
+  const int64_t n = b.type.shape[transposed ? 0 : 1].constant();
+  const int64_t k = b.type.shape[transposed ? 1 : 0].constant();
+  return traits_.byte_product(network_.type(layer.inputs[0]).dtype, n, k);
+}
+
+bool FusionPlan::convolves_bytes(const NetworkLayer& layer) const {
+  const TensorType& w = network_.type(layer.inputs[1]);
+  return traits_.byte_convolution != nullptr && w.dtype == DType::kInt8 &&
+         traits_.byte_convolution(std::get<Convolution>(layer.attributes),
+                                  network_.type(layer.inputs[0]), w);
 }
 
 void FusionPlan::count_uses() {

@@ -54,6 +54,9 @@ class FusionPlan {
 
  private:
   LayerRole role_of(const NetworkLayer& layer) const;
+  /// Whether the backend takes them as products of integers.
+  bool multiplies_bytes(const NetworkLayer& layer) const;
+  bool convolves_bytes(const NetworkLayer& layer) const;
   void count_uses();
   void demand_operands();
   void demand_shared();

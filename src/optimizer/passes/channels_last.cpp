@@ -77,9 +77,10 @@ class ChannelsLast {
   bool is_math_dtype(DType dtype) const {
     return traits_.math_dtype != nullptr ? traits_.math_dtype(dtype) : dtype == DType::kFloat32;
   }
-  bool is_convolved(DType dtype) const {
-    return is_math_dtype(dtype) ||
-           (traits_.byte_convolution != nullptr && traits_.byte_convolution(dtype));
+  bool is_convolved(const Convolution& conv, const TensorType& x, const TensorType& w) const {
+    return is_math_dtype(x.dtype) ||
+           (w.dtype == DType::kInt8 && traits_.byte_convolution != nullptr &&
+            traits_.byte_convolution(conv, x, w));
   }
   bool is_constant(TensorId id) const { return old_.tensor(id).role == TensorRole::kConstant; }
 
@@ -87,7 +88,7 @@ class ChannelsLast {
     LayerAttributes attributes = layer.attributes;
     if (auto* conv = std::get_if<Convolution>(&attributes)) {
       if (conv->channels_last || conv->transposed || !is_constant(layer.inputs[1]) ||
-          !is_convolved(old_.type(layer.inputs[0]).dtype)) {
+          !is_convolved(*conv, old_.type(layer.inputs[0]), old_.type(layer.inputs[1]))) {
         return false;
       }
       conv->channels_last = true;

@@ -17,8 +17,6 @@ namespace {
 
 /// Products of 255 and -128 summed this often fit 32 bits.
 constexpr int64_t kLongestSum = 65536;
-/// Products are taken four at a time.
-constexpr int64_t kGroup = 4;
 /// A padded weight may be this much larger, or it would not be folded.
 constexpr int64_t kMostPadding = 64 << 10;
 
@@ -88,8 +86,10 @@ class QuantizedProducts {
   std::optional<Product> match(const NetworkLayer& layer) const {
     const auto* matmul = std::get_if<MatrixMultiply>(&layer.attributes);
     const auto* conv = std::get_if<Convolution>(&layer.attributes);
-    auto* const takes = matmul != nullptr ? traits_.byte_product : traits_.byte_convolution;
-    if ((matmul == nullptr && conv == nullptr) || takes == nullptr) return std::nullopt;
+    if ((matmul == nullptr || traits_.byte_product == nullptr) &&
+        (conv == nullptr || traits_.byte_convolution == nullptr)) {
+      return std::nullopt;
+    }
     auto a = find_quantized(old_, layer.inputs[0]);
     if (!a || a->transposed) return std::nullopt;
     auto b = find_quantized(old_, layer.inputs[1]);
@@ -97,12 +97,13 @@ class QuantizedProducts {
     const double zero = b->zero == -1 ? 0 : constant_value(old_, b->zero).value_or(-1e9);
     if (zero + shift_between(b->dtype, DType::kInt8) != 0) return std::nullopt;
     Product product{*a, *b};
-    const DType other = a->dtype == DType::kInt8 ? DType::kUInt8 : DType::kInt8;
-    product.a_dtype = takes(a->dtype) ? a->dtype : other;
-    if (!takes(product.a_dtype)) return std::nullopt;
-    const bool fits =
-        matmul != nullptr ? fits_product(*matmul, &product) : fits_convolution(*conv, product);
-    return fits ? std::optional(product) : std::nullopt;
+    for (const DType dtype : {a->dtype, a->dtype == DType::kInt8 ? DType::kUInt8 : DType::kInt8}) {
+      product.a_dtype = dtype;
+      const bool fits =
+          matmul != nullptr ? fits_product(*matmul, &product) : fits_convolution(*conv, product);
+      if (fits) return product;
+    }
+    return std::nullopt;
   }
 
   bool fits_product(const MatrixMultiply& matmul, Product* product) const {
@@ -114,6 +115,8 @@ class QuantizedProducts {
     const Expr& n = b.type->shape[static_cast<size_t>(n_axis)];
     return k.is_constant() && n.is_constant() && k.constant() <= kLongestSum &&
            a.type->shape.back() == k && padding(k.constant()) * n.constant() <= kMostPadding &&
+           traits_.byte_product(product->a_dtype, n.constant(),
+                                k.constant() + padding(k.constant())) &&
            is_single_by_row(old_.type(a.scale)) &&
            (a.zero == -1 || is_single_by_row(old_.type(a.zero))) &&
            varies_along(old_.type(b.scale), 2, n_axis);
@@ -129,10 +132,17 @@ class QuantizedProducts {
       return false;
     }
     const int64_t channels = w[1].constant(), each = size.constant() / w[0].constant();
-    const bool padded = padding(channels) != 0;
-    if (padded && (conv.groups != 1 || size.constant() / channels * kGroup > kMostPadding)) {
+    const int64_t more = padding(channels);
+    if (more != 0 &&
+        (conv.groups != 1 || size.constant() / channels * (channels + more) > kMostPadding)) {
       return false;
     }
+    TensorType x = *a.type, filter = *b.type;
+    x.dtype = product.a_dtype;
+    x.shape[1] = x.shape[1] + more;
+    filter.dtype = DType::kInt8;
+    filter.shape[1] = channels + more;
+    if (!traits_.byte_convolution(conv, x, filter)) return false;
     // Margins are filled with the zero point, which must be known.
     const bool zero_known = a.zero == -1 || constant_value(old_, a.zero).has_value();
     if ((any(conv.pad_before) || any(conv.pad_after)) && !zero_known) return false;
@@ -141,7 +151,9 @@ class QuantizedProducts {
            varies_along(old_.type(b.scale), rank, 0);
   }
 
-  static int64_t padding(int64_t size) { return (kGroup - size % kGroup) % kGroup; }
+  int64_t padding(int64_t size) const {
+    return (traits_.byte_group - size % traits_.byte_group) % traits_.byte_group;
+  }
 
   TensorId number(double value, DType dtype) {
     return net().add_scalar(

@@ -9,17 +9,20 @@
 namespace stator {
 namespace {
 
-bool takes_u8(DType dtype) { return dtype == DType::kUInt8; }
-bool takes_i8(DType dtype) { return dtype == DType::kInt8; }
+bool takes_u8(DType a, int64_t, int64_t) { return a == DType::kUInt8; }
+bool takes_i8(DType a, int64_t, int64_t) { return a == DType::kInt8; }
+bool convolves_u8(const Convolution&, const TensorType& x, const TensorType& w) {
+  return x.dtype == DType::kUInt8 && w.shape[1].constant() % 4 == 0;
+}
 
 /// The network as text after the pass; "" when it did nothing.
-std::string quantized(const std::string& text, bool (*takes)(DType) = takes_u8) {
+std::string quantized(const std::string& text, bool (*takes)(DType, int64_t, int64_t) = takes_u8) {
   Result<Network> network = parse_network(text);
   EXPECT_TRUE(network.ok()) << network.error().message;
   if (!network.ok()) return "";
   OptimizerOptions options;
   options.traits.byte_product = takes;
-  options.traits.byte_convolution = takes;
+  options.traits.byte_convolution = convolves_u8;
   if (quantized_products(*network, options) == 0) return "";
   const Status valid = verify_network(*network);
   EXPECT_TRUE(valid.ok()) << valid.error().message;

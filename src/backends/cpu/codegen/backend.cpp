@@ -233,8 +233,10 @@ class CpuBackend : public CompilerBackend {
     traits.loop_unary = has_unary;
     traits.loop_elementwise = has_elementwise;
     if (CpuTarget::host(options.hardware_compatible).unit.byte_products) {
-      traits.byte_product = [](DType dtype) { return dtype == DType::kUInt8; };
-      traits.byte_convolution = traits.byte_product;
+      traits.byte_product = [](DType a, int64_t, int64_t) { return a == DType::kUInt8; };
+      traits.byte_convolution = [](const Convolution&, const TensorType& x, const TensorType& w) {
+        return x.dtype == DType::kUInt8 && w.shape[1].constant() % 4 == 0;
+      };
     }
     return traits;
   }

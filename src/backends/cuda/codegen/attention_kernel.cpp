@@ -220,8 +220,8 @@ GeneratedKernel generate_wgmma_attention(const AttentionRegion& a, int buffers, 
   const int64_t registers = key_tile / 2 + key_tile / 4 + channels / 2 + 48;
   const int64_t groups_at_once = std::max<int64_t>(1, 65536 / (128 * ((registers + 7) / 8 * 8)));
   std::string s = "namespace " + name + "_space {" + kTileFunctions + kWgmmaFunctions;
-  s += wgmma_function("score_wgmma", {key_tile, false, false, bf16});
-  s += wgmma_function("value_wgmma", {static_cast<int>(channels), true, true, bf16}) + "}\n";
+  s += wgmma_function("score_wgmma", {key_tile, false, false, a.dtype});
+  s += wgmma_function("value_wgmma", {static_cast<int>(channels), true, true, a.dtype}) + "}\n";
   s += head(a, buffers, name, 128 * groups,
             static_cast<int>(std::max<int64_t>(1, groups_at_once / groups)), 3);
   s += "  using namespace " + name + "_space;\n";

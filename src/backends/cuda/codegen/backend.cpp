@@ -62,10 +62,24 @@ Support supports_program(const LoopProgram& program) {
   return Support::yes();
 }
 
+constexpr int64_t kByteGroup = 16;  // rows of tensor maps begin at multiples of 16 bytes
+
+/// The tiles of gemm_kernel.h take both kinds of bytes.
+bool multiplies_bytes(DType, int64_t n, int64_t k) { return n % 8 == 0 && k % kByteGroup == 0; }
+
+bool convolves_bytes(const Convolution& conv, const TensorType& x, const TensorType& w) {
+  const auto known = [](const Expr& e) { return e.is_constant(); };
+  const auto step_fits = [](int64_t stride) { return stride <= 8; };
+  return conv.groups == 1 && !conv.transposed && conv.stride.size() <= 2 &&
+         w.shape[0].constant() % 8 == 0 && w.shape[1].constant() % kByteGroup == 0 &&
+         std::all_of(x.shape.begin() + 1, x.shape.end(), known) &&
+         std::all_of(conv.stride.begin(), conv.stride.end(), step_fits);
+}
+
 class CudaBackend : public CompilerBackend {
  public:
   using CompilerBackend::traits;
-  BackendTraits traits(const BuildOptions&) const override {
+  BackendTraits traits(const BuildOptions& options) const override {
     BackendTraits traits;
     traits.name = "cuda";
     traits.tensor_device = "cuda";
@@ -76,6 +90,11 @@ class CudaBackend : public CompilerBackend {
     traits.loop_dtype = is_loop_dtype;
     traits.math_dtype = is_math_dtype;
     traits.fast_product = is_half;
+    if (capability(options) == 90) {
+      traits.byte_product = multiplies_bytes;
+      traits.byte_convolution = convolves_bytes;
+      traits.byte_group = kByteGroup;
+    }
     return traits;
   }
 

@@ -55,9 +55,15 @@ std::vector<int> depthwise_channels(const ConvolutionContraction& c, int level) 
 }  // namespace
 
 std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const Target& target) {
-  if (!is_library_convolution(c)) return {{"loop"}};
   const int level = target.optimization_level;
+  const bool tiled = target.capability == 90 && tile_steps(c) > 0;
   std::vector<Tactic> tactics;
+  if (!is_library_convolution(c)) {
+    if (!tiled) return {{"loop"}};
+    for (const TileShape& shape : tile_shapes(c, target))
+      tactics.push_back({tile_tactic(shape, c.dtype)});
+    return tactics;
+  }
   const auto add_numbered = [&](int count) {
     for (int i = 0; i < count; ++i) tactics.push_back({"cudnn " + std::to_string(i)});
   };
@@ -77,9 +83,9 @@ std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const T
   const bool sure = c.attributes.groups == 1 && (target.tf32 || c.dtype != DType::kFloat32);
   if (!sure) tactics.push_back({"loop"});
   if (sure || level > 0) add_numbered(fixed ? library_proposals(level) : 1);
-  const bool tiled = target.capability == 90 && tile_steps(c) > 0;
   if (tiled && level > 0) {
-    for (const TileShape& shape : tile_shapes(c, target)) tactics.push_back({tile_tactic(shape)});
+    for (const TileShape& shape : tile_shapes(c, target))
+      tactics.push_back({tile_tactic(shape, c.dtype)});
   }
   if (sure && level > (tiled ? 3 : 0)) tactics.push_back({"loop"});
   return tactics;

@@ -160,6 +160,21 @@ OpId add_elementwise(LoopProgram* program, ElementwiseOp which, DType dtype, OpI
   return add_op(program, std::move(op));
 }
 
+/// Weights of bytes are i8.
+DType weight_type(DType operand) { return operand == DType::kUInt8 ? DType::kInt8 : operand; }
+
+/// Bytes are widened first.
+OpId add_product(LoopProgram* program, DType dtype, OpId a, OpId b) {
+  const auto widened = [&](OpId x) {
+    LoopOp op;
+    op.kind = LoopOpKind::kCast;
+    op.dtype = dtype;
+    op.a = x;
+    return dtype == DType::kInt32 ? add_op(program, std::move(op)) : x;
+  };
+  return add_elementwise(program, ElementwiseOp::kMul, dtype, widened(a), widened(b));
+}
+
 OpId add_sum(LoopProgram* program, DType dtype, OpId a) {
   LoopOp op;
   op.kind = LoopOpKind::kReduce;
@@ -230,10 +245,10 @@ LoopProgram as_loop(const MatmulContraction& matmul) {
     return rows ? at + first * index(rank - 2) + second * index(rank)
                 : at + first * index(rank) + second * index(rank - 1);
   };
-  const OpId a = add_load(&loop, matmul.a.buffer, matmul.dtype, view(matmul.a, true));
-  const OpId b = add_load(&loop, matmul.b.buffer, matmul.dtype, view(matmul.b, false));
   const DType type = accumulator_type(matmul.epilogue, matmul.dtype);
-  const OpId product = add_elementwise(&loop, ElementwiseOp::kMul, type, a, b);
+  const OpId a = add_load(&loop, matmul.a.buffer, matmul.dtype, view(matmul.a, true));
+  const OpId b = add_load(&loop, matmul.b.buffer, weight_type(matmul.dtype), view(matmul.b, false));
+  const OpId product = add_product(&loop, type, a, b);
   append_epilogue(matmul.epilogue, add_sum(&loop, type, product), &loop);
   return loop;
 }
@@ -266,9 +281,9 @@ LoopProgram as_loop(const ConvolutionContraction& conv) {
   x_at = x_at * conv.x_shape.back() + group * conv.w_shape[1] + channel;
   w_at = depthwise ? w_at * conv.w_shape[0] + out : w_at * conv.w_shape[1] + channel;
   const OpId x = add_load(&loop, conv.x, conv.dtype, x_at, guard);
-  const OpId w = add_load(&loop, conv.w, conv.dtype, w_at);
+  const OpId w = add_load(&loop, conv.w, weight_type(conv.dtype), w_at);
   const DType type = accumulator_type(conv.epilogue, conv.dtype);
-  const OpId product = add_elementwise(&loop, ElementwiseOp::kMul, type, x, w);
+  const OpId product = add_product(&loop, type, x, w);
   append_epilogue(conv.epilogue, add_sum(&loop, type, product), &loop);
   return loop;
 }

@@ -7,6 +7,7 @@
 #include "backends/cuda/codegen/tile_operands.h"
 #include "backends/cuda/codegen/wgmma.h"
 #include "base/check.h"
+#include "base/float_element.h"
 
 namespace stator::cuda {
 namespace {
@@ -97,9 +98,9 @@ const char* const kMainLoop = R"(
     return;
   }
   wait_for_previous();
-  float acc[BN / 2];
+  Accumulator acc[BN / 2];
 #pragma unroll
-  for (int i = 0; i < BN / 2; ++i) acc[i] = 0.0f;
+  for (int i = 0; i < BN / 2; ++i) acc[i] = Accumulator(0);
   const int group = warp / 4;
 #pragma unroll 1
   for (int i = 0; i < steps; ++i) {
@@ -122,17 +123,17 @@ const char* const kMainLoop = R"(
 
 // Four lanes hold two neighbouring columns each of four groups of eight: each gets one group whole.
 const char* const kTranspose = R"(
-__device__ __forceinline__ void take_group(float (&v)[8]) {
+__device__ __forceinline__ void take_group(Accumulator (&v)[8]) {
   const bool odd = threadIdx.x & 1, high = threadIdx.x & 2;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int low = i / 2 * 4 + i % 2;
-    const float got = __shfl_xor_sync(0xffffffffu, odd ? v[low] : v[low + 2], 1);
+    const Accumulator got = __shfl_xor_sync(0xffffffffu, odd ? v[low] : v[low + 2], 1);
     if (odd) v[low] = got; else v[low + 2] = got;
   }
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const float got = __shfl_xor_sync(0xffffffffu, high ? v[i] : v[i + 4], 2);
+    const Accumulator got = __shfl_xor_sync(0xffffffffu, high ? v[i] : v[i + 4], 2);
     if (high) v[i] = got; else v[i + 4] = got;
   }
 }
@@ -144,7 +145,7 @@ const char* const kOwnSums = R"(
   for (int part = 0; part < BN / 32; ++part) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      float sums[8];
+      Accumulator sums[8];
 #pragma unroll
       for (int i = 0; i < 8; ++i) sums[i] = acc[part * 16 + i / 2 * 4 + 2 * r + i % 2];
       take_group(sums);
@@ -157,13 +158,13 @@ __device__ __forceinline__ void cluster_barrier() {
   asm volatile("barrier.cluster.arrive.release.aligned;\n"
                "barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-__device__ __forceinline__ void add_peer(float* v, unsigned at, int rank) {
+__device__ __forceinline__ void add_peer(Accumulator* v, unsigned at, int rank) {
   unsigned there;
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(at), "r"(rank));
-  float x, y, z, w;
-  asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(x), "=f"(y), "=f"(z), "=f"(w) : "r"(there) : "memory");
-  v[0] += x; v[1] += y; v[2] += z; v[3] += w;
+  unsigned x, y, z, w;
+  asm volatile("ld.shared::cluster.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(x), "=r"(y), "=r"(z), "=r"(w) : "r"(there) : "memory");
+  v[0] += from_bits(x); v[1] += from_bits(y); v[2] += from_bits(z); v[3] += from_bits(w);
 }
 )";
 
@@ -177,15 +178,16 @@ const char* const kSharedSums = R"(
     for (int i = 0; i < BN / 8; ++i) {
 #pragma unroll
       for (int r = 0; r < 2; ++r)
-        asm volatile("st.shared.v2.f32 [%0], {%1, %2};"
+        asm volatile("st.shared.v2.b32 [%0], {%1, %2};"
                      :: "r"(tiles_at + ((row + 8 * r) * PITCH + i * 8 + (lane & 3) * 2) * 4),
-                        "f"(acc[i * 4 + 2 * r]), "f"(acc[i * 4 + 2 * r + 1]) : "memory");
+                        "r"(bits(acc[i * 4 + 2 * r])), "r"(bits(acc[i * 4 + 2 * r + 1]))
+                     : "memory");
     }
   }
   cluster_barrier();
   for (int vector = threadIdx.x; vector < PART; vector += GROUPS * 128) {
     {
-      float sums[8] = {};
+      Accumulator sums[8] = {};
       const int at = rank * PART + vector, tile_row = at / (BN / 8);
       const int column = first_column + at % (BN / 8) * 8;
 #pragma unroll
@@ -214,6 +216,18 @@ const char* const kWriteRow = R"(
       for (int c = head + 2 * lane; c + 1 < count; c += 64)
         *reinterpret_cast<unsigned*>(to + c) = from[c] | (unsigned)from[c + 1] << 16;
       if (lane == 0 && ((count - head) & 1)) to[count - 1] = from[count - 1];
+)";
+
+// What a product is summed in.
+const char* const kFloatSums = R"(
+typedef float Accumulator;
+__device__ __forceinline__ unsigned bits(Accumulator v) { return __float_as_uint(v); }
+__device__ __forceinline__ Accumulator from_bits(unsigned v) { return __uint_as_float(v); }
+)";
+const char* const kByteSums = R"(
+typedef int Accumulator;
+__device__ __forceinline__ unsigned bits(Accumulator v) { return unsigned(v); }
+__device__ __forceinline__ Accumulator from_bits(unsigned v) { return Accumulator(v); }
 )";
 
 void replace(std::string& text, const std::string& mark, const std::string& with) {
@@ -290,9 +304,9 @@ GeneratedKernel generate(const TileOperands& operands, const LoopRequest& reques
   const bool shared = shape.split > 1, staged = operands.columns % 8 != 0;
   STATOR_CHECK(!(shared && staged), request.name + " is cut along its depth");
   std::string s = "namespace " + request.name + "_space {" + kWgmmaFunctions;
+  s += is_half(operands.dtype) ? kFloatSums : kByteSums;
   s += shared ? kClusterFunctions : kTranspose;
-  s += wgmma_function("multiply", {shape.columns, false, operands.b_rows_along_k,
-                                   operands.dtype == DType::kBFloat16}) +
+  s += wgmma_function("multiply", {shape.columns, false, operands.b_rows_along_k, operands.dtype}) +
        "}\n";
   s += kernel_head(request, scope, num(o.threads) + ", " + num(o.blocks), 2, shape.split);
   s += "  using namespace " + request.name + "_space;\n";

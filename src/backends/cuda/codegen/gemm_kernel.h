@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Matrix products of halves on tensor cores with any epilogue, for compute capability 9.0: a warp
-// asks for tiles by tensor maps, one or two warpgroups multiply them and run the epilogue on their
-// sums in registers (the shape of CUTLASS's warp-specialized kernels, whose documentation describes
-// it). Where there are few tiles, the blocks of a cluster share a tile's depth and add their sums
-// up in each other's memory. Weights are asked for before the kernel before has ended.
+// Matrix products of halves, or of bytes, on tensor cores with any epilogue, for compute
+// capability 9.0: a warp asks for tiles by tensor maps, one or two warpgroups multiply them and run
+// the epilogue on their sums in registers (the shape of CUTLASS's warp-specialized kernels, whose
+// documentation describes it). Where there are few tiles, the blocks of a cluster share a tile's
+// depth and add their sums up in each other's memory. Weights are asked for before the kernel
+// before has ended.
 //
 // A convolution is the product of its positions' pixels with the filter: a tile of A is a box of
 // the image, shifted for each tap of the filter; what lies outside the image comes as zeros.
@@ -15,7 +16,8 @@
 namespace stator::cuda {
 
 /// D = epilogue(A B). A is [m, k], k fastest, with rows `lda` apart; B is [k, n] with rows `ldb`
-/// apart, or [n, k] where `b_transposed`.
+/// apart, or [n, k] where `b_transposed`. Of bytes (A i8 or u8, B i8), k and all distances count
+/// pairs, which move like halves; B is transposed.
 struct TiledProduct {
   DType dtype = DType::kFloat16;
   Expr m, n, k;
@@ -23,6 +25,7 @@ struct TiledProduct {
   Expr a_offset, lda, b_offset, ldb;
   bool b_transposed = false;
   bool b_constant = false;
+  bool b_packed = false;  // B is stored as [k, n]: a recipe turns it
 };
 
 /// `groups` warpgroups of 64 rows a block, `columns` columns (32, 64, 96 …, 256), `split` blocks

@@ -359,6 +359,10 @@ std::string OpPrinter::expression(const LoopOp& op, const PrintPoint& point,
       return "(" + operand(op.a, lane) + " ? " + operand(op.b, lane) + " : " + operand(op.c, lane) +
              ")";
     case LoopOpKind::kCast:
+      // What lies within 32 bits needs no 64; NaN gives 0 either way.
+      if (dtype_bytes(op.dtype) < 4 && is_integral(op.dtype) && is_clamped(op.a)) {
+        return std::string(register_type(op.dtype)) + "(int(" + operand(op.a, lane) + "))";
+      }
       return cast(type_of(op.a), op.dtype, operand(op.a, lane));
     case LoopOpKind::kCheckIndex: {
       const std::string limit = "i64(" + index(op.index, point, "") + ")";
@@ -371,6 +375,23 @@ std::string OpPrinter::expression(const LoopOp& op, const PrintPoint& point,
       break;
   }
   STATOR_CHECK(false, "an op is needed before it is known");
+}
+
+/// min(max(x, low), high) of float32 with numbers of 32 bits.
+bool OpPrinter::is_clamped(OpId id) const {
+  const auto bounded = [this](OpId at, ElementwiseOp wanted) -> OpId {
+    const LoopOp& op = scope_.program->ops[static_cast<size_t>(at)];
+    if (op.kind != LoopOpKind::kElementwise || op.elementwise != wanted ||
+        op.dtype != DType::kFloat32) {
+      return kNoOp;
+    }
+    const LoopOp& bound = scope_.program->ops[static_cast<size_t>(op.b)];
+    const bool small =
+        bound.kind == LoopOpKind::kConstant && std::abs(bound.scalar.real) <= 1 << 30;
+    return small ? op.a : kNoOp;
+  };
+  const OpId lower = bounded(id, ElementwiseOp::kMin);
+  return lower != kNoOp && bounded(lower, ElementwiseOp::kMax) != kNoOp;
 }
 
 std::string OpPrinter::cast(DType from, DType to, const std::string& x) const {

@@ -70,6 +70,7 @@ class OpPrinter {
   std::string unary(UnaryOp op, DType dtype, bool half, const std::string& x) const;
   std::string elementwise(ElementwiseOp op, DType dtype, const std::string& a,
                           const std::string& b) const;
+  bool is_clamped(OpId id) const;
   std::string cast(DType from, DType to, const std::string& x) const;
   std::string constant(const Scalar& scalar, DType dtype) const;
 

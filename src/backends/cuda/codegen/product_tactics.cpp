@@ -247,6 +247,24 @@ bool is_plain_epilogue(const RegionGraph& graph, const Region& region) {
          });
 }
 
+/// Counts pairs of bytes; weights whose rows run along k are to be turned. False when there are
+/// none.
+bool take_pairs(TiledProduct* p) {
+  if ((p->dtype != DType::kInt8 && p->dtype != DType::kUInt8) || !p->n.is_constant() ||
+      !p->k.is_constant()) {
+    return false;
+  }
+  if (!p->b_transposed) {
+    p->b_packed = p->b_transposed = p->b_offset.is_constant(0) && p->ldb == p->n;
+    p->ldb = p->k;
+  }
+  for (Expr* e : {&p->k, &p->lda, &p->ldb, &p->a_offset, &p->b_offset}) {
+    if (!mod(*e, 2).is_constant(0)) return false;
+    *e = floor_div(*e, 2);
+  }
+  return true;
+}
+
 /// The product as tiles take it: one batch, rows of A contiguous along k.
 std::optional<TiledProduct> tiled_product(const RegionGraph& graph, const Region& region) {
   std::optional<MatmulContraction> converted;
@@ -273,6 +291,7 @@ std::optional<TiledProduct> tiled_product(const RegionGraph& graph, const Region
   p.ldb = m->b.strides[p.b_transposed ? rows + 1 : rows];
   const bool contiguous = m->a.strides[rows + 1].is_constant(1) &&
                           (p.b_transposed || m->b.strides[rows + 1].is_constant(1));
+  if (!is_library_dtype(p.dtype) && !take_pairs(&p)) return std::nullopt;
   if (!contiguous || tile_steps(p) == 0) return std::nullopt;
   const bool writable = p.n.constant() % 8 == 0 || is_plain_epilogue(graph, region);
   return writable ? std::optional(p) : std::nullopt;
@@ -294,8 +313,10 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
   const bool complete = p.has_value() && p->epilogue.has_value();
   bool small = false;
   std::vector<TileShape> shapes;
+  DType dtype = DType::kFloat32;
   if (target.capability == 90 && (level > 0 || !p.has_value())) {
     if (const std::optional<TiledProduct> tiled = tiled_product(graph, region)) {
+      dtype = tiled->dtype;
       small = tiled->m.is_constant() &&
               2.0 * tiled->m.constant() * tiled->n.constant() * tiled->k.constant() < kLargeFlops;
       if (small || !complete || level > 3) shapes = tile_shapes(*tiled, target);
@@ -307,7 +328,7 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
     if (small && !shapes.empty() && level < 4) count = std::min(count, complete ? 2 : 0);
     for (int i = 0; i < count; ++i) tactics.push_back({"cublaslt " + std::to_string(i)});
   }
-  for (const TileShape& shape : shapes) tactics.push_back({tile_tactic(shape)});
+  for (const TileShape& shape : shapes) tactics.push_back({tile_tactic(shape, dtype)});
   return tactics;
 }
 
@@ -317,7 +338,14 @@ PreparedRegion prepare_product(const RegionGraph& graph, const Region& region,
     const std::optional<TiledProduct> product = tiled_product(graph, region);
     STATOR_CHECK(product.has_value(), region.name + " is no product for tiles");
     const LoopRequest request = loop_request(graph, region, epilogue_program(region), name);
-    return prepare_kernel(generate_product(*product, request, *shape), request);
+    PreparedRegion prepared = prepare_kernel(generate_product(*product, request, *shape), request);
+    if (product->b_packed) {
+      const int64_t n = product->n.constant(), k = 2 * product->k.constant();
+      prepared.launch.packed.push_back(
+          {product->b, "channels_last 1 " + std::to_string(k) + " " + std::to_string(n) + " 1",
+           n * k});
+    }
+    return prepared;
   }
   std::optional<LibraryProduct> p = product_of(graph, region);
   STATOR_CHECK(p.has_value(), region.name + " is no product for cuBLASLt");

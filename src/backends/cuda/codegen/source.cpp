@@ -59,6 +59,16 @@ template <typename T> __device__ __forceinline__ T nan_max(T a, T b) {
 template <typename T> __device__ __forceinline__ T nan_min(T a, T b) {
   return is_nan(a) || a < b ? a : b;
 }
+template <> __device__ __forceinline__ float nan_max(float a, float b) {
+  float r;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+  return r;
+}
+template <> __device__ __forceinline__ float nan_min(float a, float b) {
+  float r;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+  return r;
+}
 __device__ __forceinline__ float sigmoid_of(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ __forceinline__ double sigmoid_of(double x) { return 1.0 / (1.0 + exp(-x)); }
 __device__ __forceinline__ float fast_sigmoid(float x) {

@@ -5,7 +5,7 @@
 //   cublaslt N    the N-th algorithm that cuBLASLt proposes (and an epilogue kernel, where it is
 //                 none that the library has)
 //   wgmma G C S   a generated product or convolution in tiles of G x 64 rows and C columns, for
-//                 each of which S blocks share the depth
+//                 each of which S blocks share the depth; " i8" or " u8" behind it: of bytes
 //   cudnn N       the N-th plan that cuDNN proposes
 //   depthwise V   a generated depthwise convolution, V channels a thread
 //   tiles N       generated attention in tiles of N queries

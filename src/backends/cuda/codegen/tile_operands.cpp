@@ -23,6 +23,11 @@ std::string size(const Expr& e, const KernelScope& scope) {
   return "(int)(" + OpPrinter(scope, unused, "").index(e, PrintPoint{}, "") + ")";
 }
 
+bool is_byte(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kUInt8; }
+
+/// Tensor maps move pairs of bytes like halves.
+DType moved_as(DType dtype) { return is_byte(dtype) ? DType::kFloat16 : dtype; }
+
 int64_t steps_of(int64_t depth) { return (depth + kTileDepth - 1) / kTileDepth; }
 
 /// Statements that take `row` apart into the epilogue's indices, and these.
@@ -81,7 +86,7 @@ Image image_of(const ConvolutionContraction& c) {
   const size_t x = a.stride.size() - 1;
   Image i;
   i.results = c.w_shape[0].constant();
-  i.depth = i.pixels_apart = c.w_shape[1].constant();
+  i.depth = i.pixels_apart = c.w_shape[1].constant() / (is_byte(c.dtype) ? 2 : 1);
   i.width = c.y_shape[x + 1].constant();
   i.in_width = c.x_shape[x + 1].constant();
   i.kernel_x = c.w_shape[x + 2].constant();
@@ -141,7 +146,8 @@ Expr row_tiles(const ConvolutionContraction& c, const Box& box) {
 }  // namespace
 
 int64_t tile_steps(const TiledProduct& p) {
-  if (!is_half(p.dtype) || !p.n.is_constant() || !p.k.is_constant()) return 0;
+  if (!p.n.is_constant() || !p.k.is_constant()) return 0;
+  if (is_byte(p.dtype) ? !p.b_transposed : !is_half(p.dtype)) return 0;
   const bool fits = (p.n.constant() % 8 == 0 || p.b_transposed) && p.n.constant() > 0 &&
                     p.k.constant() > 0 && is_multiple(p.a_offset, 8) && is_multiple(p.lda, 8) &&
                     is_multiple(p.b_offset, 8) && is_multiple(p.ldb, 8);
@@ -150,8 +156,8 @@ int64_t tile_steps(const TiledProduct& p) {
 
 int64_t tile_steps(const ConvolutionContraction& c) {
   const Convolution& a = c.attributes;
-  if (!is_half(c.dtype) || a.transposed || a.groups != 1 || !c.w_constant || a.stride.size() > 2 ||
-      !known(c.x_shape) || !known(c.y_shape)) {
+  if ((!is_half(c.dtype) && !is_byte(c.dtype)) || a.transposed || a.groups != 1 || !c.w_constant ||
+      a.stride.size() > 2 || !known(c.x_shape) || !known(c.y_shape)) {
     return 0;
   }
   const Image i = image_of(c);
@@ -193,8 +199,8 @@ TileOperands operands_of(const TiledProduct& p, const LoopRequest& request,
   o.place = "const " + scope.index_type + " row = first_row + tile_row;\n" +
             "const bool inside = row < M;\n" + take_row_apart(request, scope, &o.index);
   const int b_rows = p.b_transposed ? shape.columns : kTileDepth;
-  o.maps = {{p.a, p.dtype, {kTileDepth, o.box_rows, 1, 1}, {1, 1, 1, 1}},
-            {p.b, p.dtype, {kTileDepth, b_rows, 1, 1}, {1, 1, 1, 1}}};
+  o.maps = {{p.a, moved_as(p.dtype), {kTileDepth, o.box_rows, 1, 1}, {1, 1, 1, 1}},
+            {p.b, moved_as(p.dtype), {kTileDepth, b_rows, 1, 1}, {1, 1, 1, 1}}};
   const Expr fast = p.b_transposed ? p.k : p.n, slow = p.b_transposed ? p.n : p.k;
   o.map_sizes = {p.a_offset, p.k,  p.m,  1, 1, p.lda, 0, 0,  //
                  p.b_offset, fast, slow, 1, 1, p.ldb, 0, 0};
@@ -236,10 +242,10 @@ TileOperands operands_of(const ConvolutionContraction& c, const LoopRequest& req
   if (c.attributes.stride.size() == 1) o.index = {"image", "x"};
   const auto whole = [](int64_t v) { return static_cast<int>(v); };
   o.maps = {{c.x,
-             c.dtype,
+             moved_as(c.dtype),
              {kTileDepth, whole(box.x * i.stride_x), whole(box.y * i.stride_y), whole(box.images)},
              {1, whole(i.stride_x), whole(i.stride_y), 1}},
-            {c.w, c.dtype, {kTileDepth, 1, shape.columns, 1}, {1, 1, 1, 1}}};
+            {c.w, moved_as(c.dtype), {kTileDepth, 1, shape.columns, 1}, {1, 1, 1, 1}}};
   const int64_t taps = i.kernel_x * i.kernel_y;
   o.map_sizes = {0,
                  i.depth,

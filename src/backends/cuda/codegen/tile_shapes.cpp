@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/float_element.h"
 #include "base/keep_within.h"
 
 namespace stator::cuda {
@@ -83,9 +84,9 @@ std::vector<TileShape> best(const Contraction& contraction, int64_t columns, boo
 
 }  // namespace
 
-std::string tile_tactic(const TileShape& shape) {
+std::string tile_tactic(const TileShape& shape, DType dtype) {
   return "wgmma " + std::to_string(shape.groups) + " " + std::to_string(shape.columns) + " " +
-         std::to_string(shape.split);
+         std::to_string(shape.split) + (is_half(dtype) ? "" : std::string(" ") + dtype_name(dtype));
 }
 
 std::optional<TileShape> parse_tile_tactic(const std::string& tactic) {

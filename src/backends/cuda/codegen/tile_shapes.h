@@ -12,7 +12,7 @@
 
 namespace stator::cuda {
 
-std::string tile_tactic(const TileShape& shape);
+std::string tile_tactic(const TileShape& shape, DType dtype);
 /// nullopt when it is another tactic.
 std::optional<TileShape> parse_tile_tactic(const std::string& tactic);
 

@@ -52,19 +52,27 @@ __device__ __forceinline__ void copy_box(unsigned to, const TensorMap& map, unsi
 
 std::string wgmma_function(const std::string& name, const WgmmaShape& shape) {
   const int registers = shape.n / 2, a = shape.a_in_registers ? 4 : 1;
-  const std::string type = shape.bf16 ? "bf16" : "f16";
-  std::string s = "__device__ __forceinline__ void " + name + "(float (&d)[" + num(registers) +
-                  "], " + (shape.a_in_registers ? "const unsigned (&a)[4]" : "u64 a") +
+  const bool bytes = shape.dtype == DType::kInt8 || shape.dtype == DType::kUInt8;
+  const std::string types = shape.dtype == DType::kBFloat16  ? "k16.f32.bf16.bf16"
+                            : shape.dtype == DType::kFloat16 ? "k16.f32.f16.f16"
+                            : shape.dtype == DType::kUInt8   ? "k32.s32.u8.s8"
+                                                             : "k32.s32.s8.s8";
+  std::string s = "__device__ __forceinline__ void " + name + "(" + (bytes ? "int" : "float") +
+                  " (&d)[" + num(registers) + "], " +
+                  (shape.a_in_registers ? "const unsigned (&a)[4]" : "u64 a") +
                   ", u64 b, int accumulate) {\n";
   s += "  asm volatile(\"{.reg .pred p; setp.ne.b32 p, %" + num(registers + a + 1) + ", 0;\\n\"\n";
-  s += "    \"wgmma.mma_async.sync.aligned.m64n" + num(shape.n) + "k16.f32." + type + "." + type +
-       " {" + operands(0, registers) + "}, ";
+  s += "    \"wgmma.mma_async.sync.aligned.m64n" + num(shape.n) + types + " {" +
+       operands(0, registers) + "}, ";
   s += shape.a_in_registers ? "{" + operands(registers, 4) + "}" : operands(registers, 1);
-  s += ", " + operands(registers + a, 1) + ", p, 1, 1";
-  if (!shape.a_in_registers) s += ", 0";
-  s += std::string(", ") + (shape.b_transposed ? "1" : "0") + ";}\\n\"\n    : ";
+  s += ", " + operands(registers + a, 1) + ", p";
+  if (!bytes) {
+    s += std::string(", 1, 1") + (shape.a_in_registers ? "" : ", 0");
+    s += shape.b_transposed ? ", 1" : ", 0";
+  }
+  s += ";}\\n\"\n    : ";
   for (int i = 0; i < registers; ++i) {
-    s += (i == 0 ? "\"+f\"(d[" : ", \"+f\"(d[") + num(i) + "])";
+    s += std::string(i == 0 ? "" : ", ") + (bytes ? "\"+r\"" : "\"+f\"") + "(d[" + num(i) + "])";
   }
   s += "\n    : ";
   if (shape.a_in_registers) {

@@ -18,14 +18,15 @@ namespace stator::cuda {
 /// c3): a tensor map's box.
 extern const char* const kWgmmaFunctions;
 
-/// A function `name`(d, a, b, accumulate): d (64 x n, float, n / 2 registers a thread) = a b, or
-/// += where `accumulate`, over k = 16. `a`: a descriptor, or four registers of halves.
-/// `b_transposed`: rows of b in shared memory run along k.
+/// A function `name`(d, a, b, accumulate): d (64 x n, n / 2 registers a thread) = a b, or += where
+/// `accumulate`, over 32 bytes along k. `a`: a descriptor, or four registers of halves. `dtype`: a
+/// half, and d is float; or i8 or u8 of a, b is i8, and d is int. `b_transposed`: rows of b in
+/// shared memory run along k (halves alone).
 struct WgmmaShape {
   int n = 64;
   bool a_in_registers = false;
   bool b_transposed = false;
-  bool bf16 = true;
+  DType dtype = DType::kBFloat16;
 };
 std::string wgmma_function(const std::string& name, const WgmmaShape& shape);
 
