@@ -44,8 +44,16 @@ struct BoundStep {
   int64_t task_count = 0;
   int64_t scratch_bytes = 0;  // for each thread
   const TensorShape* shapes =
-      nullptr;  // of each buffer in turn; for kernels that are not generated
+      nullptr;                   // of each buffer in turn; for kernels that are not generated
+  int32_t group = -1, lane = 0;  // as in PlanStep
 };
+
+/// The end of the group that begins at `begin`: the steps up to it may run side by side by lanes.
+inline int64_t group_end(const BoundStep* steps, int64_t begin, int64_t count) {
+  int64_t end = begin + 1;
+  while (steps[begin].group >= 0 && end < count && steps[end].group == steps[begin].group) ++end;
+  return end;
+}
 
 /// What a backend keeps for one context at one shape: prepared library calls, a captured graph.
 class RunState {
@@ -56,7 +64,7 @@ class RunState {
 };
 
 struct RunOptions {
-  void* scratch = nullptr;  // scratch_per_thread bytes for each thread of the executor
+  void* scratch = nullptr;  // scratch_per_thread bytes for each thread of the executor, and lane
   int64_t scratch_per_thread = 0;
   void* stream = nullptr;      // CUDA: the caller's CUstream; null: run, then wait
   int64_t* step_ns = nullptr;  // when given, receives each step's time

@@ -22,6 +22,10 @@ struct BackendTraits {
   bool (*loop_dtype)(DType) = nullptr;
   /// Real types of softmax, normalizations, pooling, convolutions and attention; null: float32.
   bool (*math_dtype)(DType) = nullptr;
+  /// Steps up to this long leave part of the device idle: branches of them run side by side; 0: no
+  /// step does.
+  double short_step_us = 0;
+  double bytes_per_us = 1e4;  // that a loop moves, about
   /// Whether a product with constant weights of i8 runs on the integers: the type of its left
   /// operand (i8 or u8), n and k. The same of a convolution, by the types of its input and its
   /// weights. Null: none does.

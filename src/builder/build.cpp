@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "builder/build.h"
 
+#include <algorithm>
 #include <chrono>
 
+#include "builder/concurrency.h"
 #include "builder/layout.h"
 #include "builder/region_groups.h"
 #include "builder/tactics.h"
@@ -11,6 +13,9 @@ namespace stator {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr int kLanesByItself = 3;
+constexpr double kLeastGainUs = 5;  // forking and joining cost about two
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -27,6 +32,35 @@ Status check_support(const RegionGraph& graph, const CompilerBackend& backend) {
   return {};
 }
 
+/// A guess for loops, which have one candidate and are not timed; kNoTime for others.
+double loop_us(const RegionGraph& graph, const Region& region, const CompilerBackend& backend) {
+  if (!std::holds_alternative<LoopProgram>(region.body)) return kNoTime;
+  double bytes = 0;
+  for (const std::vector<int32_t>* list : {&region.inputs, &region.outputs}) {
+    for (const int32_t id : *list) {
+      const TensorType& type = graph.tensors[static_cast<size_t>(id)].type;
+      const Expr count = product(type.shape);
+      if (!count.is_constant()) return kNoTime;
+      bytes += static_cast<double>(count.constant() * dtype_bytes(type.dtype));
+    }
+  }
+  return 1 + bytes / backend.traits().bytes_per_us;
+}
+
+/// Left to itself, only steps that are known to be short run side by side.
+ConcurrencyOptions concurrency_options(const CompilerBackend& backend,
+                                       const BuilderOptions& options) {
+  const BackendTraits traits = backend.traits(options.build);
+  ConcurrencyOptions o;
+  o.max_lanes = std::min(options.max_aux_streams, kMostLanes - 1);
+  if (options.max_aux_streams < 0) {
+    o.max_lanes = traits.short_step_us > 0 ? kLanesByItself : 0;
+    o.short_us = traits.short_step_us;
+    o.least_gain_us = kLeastGainUs;
+  }
+  return o;
+}
+
 }  // namespace
 
 Result<Plan> build(const RegionGraph& graph, CompilerBackend& backend,
@@ -38,8 +72,9 @@ Result<Plan> build(const RegionGraph& graph, CompilerBackend& backend,
   const std::vector<RegionGroup> groups = group_regions(graph);
   stats->regions = static_cast<int>(graph.regions.size());
   stats->kernels = static_cast<int>(groups.size());
+  std::vector<double> group_us;
   STATOR_TRY(const std::vector<Tactic> tactics,
-             choose_tactics(graph, groups, backend, options, stats));
+             choose_tactics(graph, groups, backend, options, stats, &group_us));
 
   const Clock::time_point compile_begin = Clock::now();
   if (options.progress) {
@@ -58,12 +93,20 @@ Result<Plan> build(const RegionGraph& graph, CompilerBackend& backend,
   STATOR_TRY(CompiledCode compiled, backend.compile(requests, options.build));
   stats->compile_s = seconds_since(compile_begin);
 
+  std::vector<double> us(graph.regions.size());
+  for (size_t r = 0; r < us.size(); ++r) {
+    us[r] = group_us[static_cast<size_t>(kernel_of[r])];
+    if (us[r] >= kNoTime) us[r] = loop_us(graph, graph.regions[r], backend);
+  }
+  const std::vector<LanePlace> places =
+      find_concurrency(graph, us, concurrency_options(backend, options));
+
   PlanLayout layout(graph, backend);
   STATOR_RETURN_IF_ERROR(layout.interface());
   for (size_t r = 0; r < graph.regions.size(); ++r) {
     const Tactic& tactic = tactics[static_cast<size_t>(kernel_of[r])];
     const KernelLaunch launch = backend.launch(graph, graph.regions[r], tactic);
-    STATOR_RETURN_IF_ERROR(layout.add_step(graph.regions[r], kernel_of[r], launch));
+    STATOR_RETURN_IF_ERROR(layout.add_step(graph.regions[r], kernel_of[r], launch, places[r]));
   }
   STATOR_TRY(Plan plan, layout.finish());
   plan.kernels = std::move(compiled.kernels);

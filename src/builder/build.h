@@ -20,6 +20,7 @@ struct BuilderOptions {
   double time_budget_s = 0;     // 0: none; after it the first guesses are taken
   int64_t workspace_bytes = 0;  // limit on a tactic's scratch; 0: none
   int timing_iterations = 1;
+  int max_aux_streams = -1;             // lanes besides the main one; -1: where branches are short
   TimingCache* timing_cache = nullptr;  // may be null
   /// Sizes at which dynamic regions are timed: the opt shape's symbol values; missing ones are
   /// guessed.

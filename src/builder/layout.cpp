@@ -168,8 +168,11 @@ void PlanLayout::touch(BufferId id) {
   owner.last_step = std::max(owner.last_step, step);
 }
 
-Status PlanLayout::add_step(const Region& region, int32_t kernel, const KernelLaunch& launch) {
+Status PlanLayout::add_step(const Region& region, int32_t kernel, const KernelLaunch& launch,
+                            LanePlace place) {
   PlanStep step;
+  step.group = place.group;
+  step.lane = place.lane;
   step.kernel = kernel;
   step.name = region.name;
   step.provenance = region.provenance;
@@ -199,7 +202,26 @@ Status PlanLayout::add_step(const Region& region, int32_t kernel, const KernelLa
   return {};
 }
 
+/// What steps of a group touch must not give way to another of its steps: the lanes' order is open.
+void PlanLayout::keep_through_groups() {
+  std::vector<std::pair<int32_t, int32_t>> reach;  // of the group around each step
+  for (size_t i = 0; i < plan_.steps.size(); ++i) {
+    const auto here = static_cast<int32_t>(i);
+    const int32_t group = plan_.steps[i].group;
+    const bool goes_on = i > 0 && group >= 0 && plan_.steps[i - 1].group == group;
+    const int32_t begin = goes_on ? reach.back().first : here;
+    reach.emplace_back(begin, here);
+    for (int32_t k = begin; k < here; ++k) reach[static_cast<size_t>(k)].second = here;
+  }
+  for (PlanBuffer& b : plan_.buffers) {
+    if (b.role != BufferRole::kArena || b.alias_of >= 0 || b.last_step < 0) continue;
+    b.first_step = reach[static_cast<size_t>(b.first_step)].first;
+    b.last_step = reach[static_cast<size_t>(b.last_step)].second;
+  }
+}
+
 Result<Plan> PlanLayout::finish() {
+  keep_through_groups();
   for (PlanBuffer& b : plan_.buffers) {
     if (b.role != BufferRole::kArena || (b.alias_of < 0 && b.last_step < 0)) {
       b.first_step = 0;

@@ -9,6 +9,7 @@
 
 #include "backend/compiler.h"
 #include "builder/build.h"
+#include "builder/concurrency.h"
 
 namespace stator {
 
@@ -19,7 +20,8 @@ class PlanLayout {
   /// Inputs, outputs and symbols. kUnsupported when a symbol cannot be read off an input.
   Status interface();
   /// One step for `region`, run by kernel `kernel` as `launch` says.
-  Status add_step(const Region& region, int32_t kernel, const KernelLaunch& launch);
+  Status add_step(const Region& region, int32_t kernel, const KernelLaunch& launch,
+                  LanePlace place = {});
   /// Lives of buffers; the plan.
   Result<Plan> finish();
 
@@ -32,6 +34,7 @@ class PlanLayout {
   Result<BufferId> add_buffer(const RegionTensor& tensor, BufferRole role, const Expr& bytes);
   int32_t add_weight(const RegionTensor& tensor, WeightRecipe recipe, TensorData data);
   void touch(BufferId id);
+  void keep_through_groups();
 
   const RegionGraph& graph_;
   const CompilerBackend& backend_;

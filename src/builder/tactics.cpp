@@ -91,7 +91,7 @@ Status run_contests(const RegionGraph& graph, const std::vector<RegionGroup>& gr
                     const CompilerBackend& backend, const BuilderOptions& options,
                     const std::string& device, const std::map<std::string, int64_t>& sizes,
                     const std::vector<Contest>& contests, size_t first, size_t end,
-                    std::vector<Tactic>* chosen, BuildStats* stats) {
+                    std::vector<Tactic>* chosen, std::vector<double>* us, BuildStats* stats) {
   const Clock::time_point begin = Clock::now();
   std::vector<KernelRequest> requests;
   for (size_t c = first; c < end; ++c) {
@@ -126,7 +126,7 @@ Status run_contests(const RegionGraph& graph, const std::vector<RegionGroup>& gr
                        "timing " + region.name);
     }
     memory.forget_constants();
-    double best = 1e30;
+    double& best = (*us)[contest.group];
     for (const Tactic& tactic : contest.candidates) {
       const int index = kernel++;
       const Clock::time_point start = Clock::now();
@@ -134,16 +134,16 @@ Status run_contests(const RegionGraph& graph, const std::vector<RegionGroup>& gr
       if (!trial.prepare()) {
         continue;
       }
-      const double us = trial.time(*code, index, options.timing_iterations);
+      const double time = trial.time(*code, index, options.timing_iterations);
       ++stats->tactics_timed;
-      STATOR_LOG(kDebug, region.name + ": " + tactic.name + " " + std::to_string(us) + " us, in " +
-                             std::to_string(1e3 * seconds_since(start)) + " ms");
-      if (us < best) {
-        best = us;
+      STATOR_LOG(kDebug, region.name + ": " + tactic.name + " " + std::to_string(time) +
+                             " us, in " + std::to_string(1e3 * seconds_since(start)) + " ms");
+      if (time < best) {
+        best = time;
         (*chosen)[contest.group] = tactic;
       }
     }
-    if (best < 1e30 && options.timing_cache != nullptr) {
+    if (best < kNoTime && options.timing_cache != nullptr) {
       options.timing_cache->put(device, cache_key(graph, groups[contest.group], sizes),
                                 (*chosen)[contest.group].name, best);
     }
@@ -153,10 +153,10 @@ Status run_contests(const RegionGraph& graph, const std::vector<RegionGroup>& gr
 
 }  // namespace
 
-std::map<std::string, int64_t> timing_sizes(const RegionGraph& graph,
+std::map<std::string, int64_t> timing_sizes(const Bounds& bounds,
                                             const std::map<std::string, int64_t>& given) {
   std::map<std::string, int64_t> sizes;
-  for (const auto& [symbol, range] : graph.bounds.ranges()) {
+  for (const auto& [symbol, range] : bounds.ranges()) {
     sizes[symbol] = std::clamp(kDefaultSize, range.first, std::max(range.first, range.second));
   }
   for (const auto& [symbol, size] : given) {
@@ -168,9 +168,11 @@ std::map<std::string, int64_t> timing_sizes(const RegionGraph& graph,
 Result<std::vector<Tactic>> choose_tactics(const RegionGraph& graph,
                                            const std::vector<RegionGroup>& groups,
                                            const CompilerBackend& backend,
-                                           const BuilderOptions& options, BuildStats* stats) {
+                                           const BuilderOptions& options, BuildStats* stats,
+                                           std::vector<double>* us, bool time_all) {
   const Clock::time_point begin = Clock::now();
-  const std::map<std::string, int64_t> sizes = timing_sizes(graph, options.opt_symbols);
+  const std::map<std::string, int64_t> sizes = timing_sizes(graph.bounds, options.opt_symbols);
+  us->assign(groups.size(), kNoTime);
   std::string device = backend.device_key(options.build);
   if (options.build.tiling_level > 0 || options.build.tiling_l2_limit >= 0) {
     // Another search has other winners.
@@ -187,16 +189,17 @@ Result<std::vector<Tactic>> choose_tactics(const RegionGraph& graph,
     }
     keep_within_workspace(graph, region, backend, sizes, options.workspace_bytes, &candidates);
     chosen[g] = candidates.front();
-    if (candidates.size() == 1 || options.build.optimization_level == 0) {
+    if (!time_all && (candidates.size() == 1 || options.build.optimization_level == 0)) {
       continue;
     }
     if (options.timing_cache != nullptr) {
       const auto cached = options.timing_cache->find(device, cache_key(graph, groups[g], sizes));
-      const bool known =
-          cached.has_value() && std::any_of(candidates.begin(), candidates.end(),
-                                            [&](const Tactic& t) { return t.name == *cached; });
+      const bool known = cached.has_value() &&
+                         std::any_of(candidates.begin(), candidates.end(),
+                                     [&](const Tactic& t) { return t.name == cached->tactic; });
       if (known) {
-        chosen[g].name = *cached;
+        chosen[g].name = cached->tactic;
+        (*us)[g] = cached->us;
         ++stats->timing_cache_hits;
         continue;
       }
@@ -220,11 +223,26 @@ Result<std::vector<Tactic>> choose_tactics(const RegionGraph& graph,
     }
     const size_t end = std::min(contests.size(), first + round);
     STATOR_RETURN_IF_ERROR(run_contests(graph, groups, backend, options, device, sizes, contests,
-                                        first, end, &chosen, stats));
+                                        first, end, &chosen, us, stats));
     longest = std::max(longest, seconds_since(begin) - before);
   }
   stats->tactics_s = seconds_since(begin);
   return chosen;
+}
+
+Result<std::vector<double>> time_regions(const RegionGraph& graph, const CompilerBackend& backend,
+                                         const BuilderOptions& options) {
+  const std::vector<RegionGroup> groups = group_regions(graph);
+  BuildStats stats;
+  std::vector<double> by_group;
+  STATOR_TRY(const std::vector<Tactic> chosen,
+             choose_tactics(graph, groups, backend, options, &stats, &by_group, true));
+  (void)chosen;
+  std::vector<double> us(graph.regions.size(), kNoTime);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (const int r : groups[g].regions) us[static_cast<size_t>(r)] = by_group[g];
+  }
+  return us;
 }
 
 }  // namespace stator

@@ -76,8 +76,8 @@ Status TimingCache::save(const std::string& path) const {
   return file.commit();
 }
 
-std::optional<std::string> TimingCache::find(const std::string& device_key,
-                                             const std::string& region_key) const {
+std::optional<TimingCache::Entry> TimingCache::find(const std::string& device_key,
+                                                    const std::string& region_key) const {
   const auto device = entries_.find(device_key);
   if (device == entries_.end()) {
     return std::nullopt;
@@ -86,7 +86,7 @@ std::optional<std::string> TimingCache::find(const std::string& device_key,
   if (region == device->second.end()) {
     return std::nullopt;
   }
-  return region->second.tactic;
+  return region->second;
 }
 
 void TimingCache::put(const std::string& device_key, const std::string& region_key,

@@ -16,20 +16,19 @@ namespace stator {
 
 class TimingCache {
  public:
+  struct Entry {
+    std::string tactic;
+    double us = 0;
+  };
   /// A missing file is an empty cache. A damaged one too, with `warning` set.
   static TimingCache load(const std::string& path, std::string* warning);
   Status save(const std::string& path) const;  // merges with what is there
-  std::optional<std::string> find(const std::string& device_key,
-                                  const std::string& region_key) const;
+  std::optional<Entry> find(const std::string& device_key, const std::string& region_key) const;
   void put(const std::string& device_key, const std::string& region_key, const std::string& tactic,
            double us);
   bool changed() const { return changed_; }
 
  private:
-  struct Entry {
-    std::string tactic;
-    double us;
-  };
   std::map<std::string, std::map<std::string, Entry>> entries_;
   bool changed_ = false;
 };

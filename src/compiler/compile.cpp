@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "builder/build.h"
+#include "builder/tactics.h"
 #include "compiler/dump.h"
 #include "compiler/oracle.h"
 #include "conversion/conversion.h"
@@ -105,6 +106,36 @@ BuildOptions build_options(const CompilationSettings& settings) {
   return options;
 }
 
+BuilderOptions builder_options(const CompilationSettings& settings) {
+  BuilderOptions builder;
+  builder.build = build_options(settings);
+  builder.time_budget_s = settings.build_time_budget;
+  builder.workspace_bytes = settings.workspace_size;
+  builder.timing_iterations = settings.num_avg_timing_iters;
+  builder.max_aux_streams = settings.max_aux_streams;
+  builder.opt_symbols = settings.opt_sizes;
+  return builder;
+}
+
+/// Times the regions that each output of `network` is made of: their layers stem from nodes by the
+/// name of the output's number.
+Result<std::vector<double>> time_outputs(Network network, CompilerBackend& backend,
+                                         const BuilderOptions& builder) {
+  OptimizerOptions optimizer;
+  optimizer.traits = backend.traits(builder.build);
+  optimizer.evaluate_layer = evaluate_layer_of;
+  STATOR_RETURN_IF_ERROR(optimize(network, optimizer));
+  STATOR_TRY(const RegionGraph regions, fuse(network, optimizer));
+  STATOR_TRY(const std::vector<double> us, time_regions(regions, backend, builder));
+  std::vector<double> total(network.outputs.size(), 0);
+  for (size_t r = 0; r < regions.regions.size(); ++r) {
+    const std::vector<Provenance>& from = regions.regions[r].provenance;
+    STATOR_CHECK(!from.empty(), "a region of no layer");
+    total[static_cast<size_t>(std::stoul(from.front().node))] += us[r];
+  }
+  return total;
+}
+
 /// Network → plan → engine.
 Result<std::shared_ptr<const Engine>> build_engine(
     Network network, CompilerBackend& backend, const CompilationSettings& settings,
@@ -114,6 +145,23 @@ Result<std::shared_ptr<const Engine>> build_engine(
   optimizer.traits = backend.traits(build_options(settings));
   optimizer.evaluate_layer = evaluate_layer_of;
   optimizer.low_precision = low_precision(settings);
+  BuilderOptions builder = builder_options(settings);
+  std::string warning;
+  TimingCache cache;
+  if (!settings.timing_cache_path.empty()) {
+    cache = TimingCache::load(settings.timing_cache_path, &warning);
+    if (!warning.empty()) {
+      STATOR_LOG(kWarning, warning);
+    }
+    builder.timing_cache = &cache;
+  }
+  STATOR_TRY(const std::shared_ptr<void> entered, enter_device(backend, settings));
+  if (settings.optimization_level > 0) {
+    optimizer.timing_sizes = timing_sizes(network.bounds, settings.opt_sizes);
+    optimizer.time_outputs = [&](Network pieces) {
+      return time_outputs(std::move(pieces), backend, builder);
+    };
+  }
   if (dump.enabled()) {
     dump.write(network.name, "network", print_network(network));
     optimizer.after_pass = [&dump](const std::string& pass, const Network& n) {
@@ -127,27 +175,11 @@ Result<std::shared_ptr<const Engine>> build_engine(
   }
   network = Network();  // its weights live on in the regions only
 
-  STATOR_TRY(const std::shared_ptr<void> entered, enter_device(backend, settings));
-  BuilderOptions builder;
-  builder.build = build_options(settings);
-  builder.time_budget_s = settings.build_time_budget;
-  builder.workspace_bytes = settings.workspace_size;
-  builder.timing_iterations = settings.num_avg_timing_iters;
-  builder.opt_symbols = settings.opt_sizes;
   builder.progress = progress;
   builder.settings_json =
       nlohmann::json{{"printed", print_settings(settings)}, {"values", printed_settings(settings)}}
           .dump();
   builder.metadata_json = metadata;
-  std::string warning;
-  TimingCache cache;
-  if (!settings.timing_cache_path.empty()) {
-    cache = TimingCache::load(settings.timing_cache_path, &warning);
-    if (!warning.empty()) {
-      STATOR_LOG(kWarning, warning);
-    }
-    builder.timing_cache = &cache;
-  }
   STATOR_TRY(Plan plan, build(regions, backend, builder, stats));
   if (cache.changed()) {
     if (const Status saved = cache.save(settings.timing_cache_path); !saved.ok()) {

@@ -167,6 +167,14 @@ const Field kFields[] = {
     {"num_avg_timing_iters",
      [](S& s, Text n, Text v) { return parse_int_field(n, v, 1, 1000, s.num_avg_timing_iters); },
      [](const S& s) { return std::to_string(s.num_avg_timing_iters); }},
+    {"max_aux_streams",
+     [](S& s, Text n, Text v) -> Status {
+       s.max_aux_streams = -1;
+       return v == "None" ? Status() : parse_int_field(n, v, 0, INT32_MAX, s.max_aux_streams);
+     },
+     [](const S& s) {
+       return s.max_aux_streams < 0 ? std::string("None") : std::to_string(s.max_aux_streams);
+     }},
     {"hardware_compatible",
      [](S& s, Text n, Text v) { return parse_value(n, v, s.hardware_compatible); },
      [](const S& s) { return print_bool(s.hardware_compatible); }},

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,10 +20,16 @@ namespace stator {
 using LayerEvaluator =
     std::function<Result<std::vector<TensorData>>(const NetworkLayer&, const Network&)>;
 
+/// Microseconds of each output of a network of static shapes whose outputs share no layers, on the
+/// device that is built for.
+using OutputTimer = std::function<Result<std::vector<double>>(Network)>;
+
 struct OptimizerOptions {
   BackendTraits traits;
   LayerEvaluator evaluate_layer;       // may be empty: no constant folding
-  std::optional<DType> low_precision;  // products of float32 may run in it
+  std::optional<DType> low_precision;  // products of float32 may run in it …
+  OutputTimer time_outputs;            // … where they are faster; empty: wherever traits say so
+  std::map<std::string, int64_t> timing_sizes;  // of symbols
   std::function<void(const std::string& pass, const Network&)> after_pass;
 };
 

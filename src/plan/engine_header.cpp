@@ -62,6 +62,7 @@ json encode_step(const PlanStep& step) {
           {"sizes", step.sizes},
           {"task_count", step.task_count},
           {"scratch_bytes", step.scratch_bytes},
+          {"lane", json::array({step.group, step.lane})},
           {"provenance", std::move(provenance)}};
 }
 
@@ -164,6 +165,10 @@ PlanStep decode_step(const HeaderValue& in) {
   step.sizes = in["sizes"].indices();
   step.task_count = in["task_count"].index(0);
   step.scratch_bytes = in["scratch_bytes"].index(0);
+  if (const HeaderValue lane = in["lane"]; has_elements(lane, 2)) {
+    step.group = lane.at(0).index();
+    step.lane = lane.at(1).index(0);
+  }
   const HeaderValue provenance = in["provenance"];
   for (size_t i = 0; i < provenance.size(); ++i) {
     step.provenance.push_back(decode_provenance(provenance.at(i)));

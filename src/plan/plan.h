@@ -65,7 +65,13 @@ struct PlanStep {
   SizeSlot scratch_bytes = 0;  // for each thread
   std::string name;            // region name, for profiles
   std::vector<Provenance> provenance;
+  /// Steps that follow one another with the same group may run side by side, those of one lane in
+  /// their order; after them all lanes join. Group -1: the step is alone. Arena buffers that a
+  /// group makes live as long as the group.
+  int32_t group = -1, lane = 0;
 };
+
+inline constexpr int32_t kMostLanes = 16;
 
 /// How a call's shapes give the symbols: symbol k is dimension `dim` of input `input`, or scalar
 /// input `scalar`.
@@ -100,6 +106,9 @@ struct Plan {
   int32_t scalar_input_count = 0;
   std::string metadata;  // JSON: pytree specs, original names; not read by the runtime
 };
+
+/// Lanes that the plan's groups use, at least 1.
+int32_t lane_count(const Plan& plan);
 
 /// What each slot of the program computes, as an expression over its symbols: for messages and
 /// printed forms.

@@ -44,6 +44,9 @@ std::string print_step(const Plan& plan, const PlanStep& step, const std::vector
   if (!sizes.empty()) text += " sizes [" + join(sizes) + "]";
   const Expr& scratch = slots[static_cast<size_t>(step.scratch_bytes)];
   if (!scratch.is_constant(0)) text += " scratch " + scratch.str();
+  if (step.group >= 0) {
+    text += " group " + std::to_string(step.group) + " lane " + std::to_string(step.lane);
+  }
   return text;
 }
 

@@ -12,6 +12,7 @@
 // What depends on the sizes of a call (no negative sizes, shapes within their bytes) the runtime
 // checks at each new shape. Code is trusted by its digest alone.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "plan/engine_file.h"
@@ -206,6 +207,49 @@ class Validator {
       }
       for (size_t k = 0; k < step.buffers.size(); ++k) {
         STATOR_RETURN_IF_ERROR(check_use(where + at(".buffers", k), step.buffers[k], i));
+      }
+    }
+    return check_groups();
+  }
+
+  /// Lanes within bounds, and no arena buffer that lanes could fight for: one that a group makes
+  /// belongs to a single lane, and every one lives as long as the group that touches it.
+  Status check_groups() const {
+    size_t begin = 0;
+    while (begin < plan_.steps.size()) {
+      const int32_t group = plan_.steps[begin].group;
+      size_t end = begin + 1;
+      while (group >= 0 && end < plan_.steps.size() && plan_.steps[end].group == group) ++end;
+      STATOR_RETURN_IF_ERROR(check_group(begin, end));
+      begin = end;
+    }
+    return {};
+  }
+
+  Status check_group(size_t begin, size_t end) const {
+    std::map<BufferId, int32_t> lane_of;
+    for (size_t i = begin; i < end; ++i) {
+      const PlanStep& step = plan_.steps[i];
+      const std::string where = at("steps", i) + ".lane";
+      if (step.group < -1 || step.lane < 0 || step.lane >= kMostLanes ||
+          (step.group < 0 && step.lane != 0)) {
+        return invalid(
+            where, "group " + std::to_string(step.group) + ", lane " + std::to_string(step.lane));
+      }
+      if (step.group < 0) continue;
+      for (const BufferId id : step.buffers) {
+        const PlanBuffer& buffer = plan_.buffers[static_cast<size_t>(id)];
+        if (buffer.role != BufferRole::kArena) continue;
+        const BufferId root = buffer.alias_of >= 0 ? buffer.alias_of : id;
+        const bool made_here = buffer.first_step >= static_cast<int64_t>(begin);
+        const auto [found, is_new] = lane_of.emplace(root, step.lane);
+        const bool shared = made_here && !is_new && found->second != step.lane;
+        if (shared || (made_here && buffer.first_step != static_cast<int64_t>(begin)) ||
+            buffer.last_step + 1 < static_cast<int64_t>(end)) {
+          return invalid(where, "buffer " + std::to_string(id) +
+                                    (shared ? " is used by two lanes"
+                                            : " does not live as long as the group"));
+        }
       }
     }
     return {};

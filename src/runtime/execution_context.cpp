@@ -159,7 +159,7 @@ Status ExecutionContext::Impl::use(ShapeState* chosen) {
 Status ExecutionContext::Impl::prepare_memory() {
   STATOR_RETURN_IF_ERROR(
       arena.grow(*owner, state->arena_bytes, "the arena of an execution context"));
-  int threads = 1;
+  int threads = lane_count(engine->plan);
   for (const StepSpan& span : engine->spans) {
     threads = std::max(threads, span.executor->thread_count());
   }

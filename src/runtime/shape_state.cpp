@@ -211,9 +211,9 @@ class Shaper {
     }
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       const PlanStep& step = plan_.steps[i];
-      state_.steps.push_back({step.kernel, &state_.args[i], value(step.task_count),
-                              value(step.scratch_bytes),
-                              state_.shapes.data() + layout_.buffer_begin[i]});
+      state_.steps.push_back(
+          {step.kernel, &state_.args[i], value(step.task_count), value(step.scratch_bytes),
+           state_.shapes.data() + layout_.buffer_begin[i], step.group, step.lane});
     }
     state_.bound_inputs.assign(plan_.inputs.size(), nullptr);
     state_.bound_outputs.assign(plan_.outputs.size(), nullptr);

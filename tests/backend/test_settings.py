@@ -175,7 +175,7 @@ def test_defaults_never_warn(caplog):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_aux_streams", 2), ("sparse_weights", True), ("dla_sram_size", 1),
+    [("sparse_weights", True), ("dla_sram_size", 1),
      ("offload_module_to_cpu", True), ("strip_engine_weights", True),
      ("use_explicit_typing", False),
      ("engine_capability", stator.EngineCapability.DLA_STANDALONE)],

@@ -49,8 +49,9 @@ const std::vector<Explanation>& explanations() {
       {"use_explicit_typing",
        [](const std::string& v, const Plan& p) {
          if (v == "True") return std::string("the model's dtypes were kept");
-         return std::string(on_cuda(p) ? "products of float32 ran in an enabled half"
-                                       : "no effect: products of halves are not faster here");
+         return std::string(on_cuda(p)
+                                ? "products of float32 ran in an enabled half where that is faster"
+                                : "no effect: products of halves are not faster here");
        }},
       {"enabled_precisions",
        [](const std::string&, const Plan&) {
@@ -63,6 +64,13 @@ const std::vector<Explanation>& explanations() {
        }},
       {"num_avg_timing_iters",
        [](const std::string& v, const Plan&) { return "each timing is the mean of " + v; }},
+      {"max_aux_streams",
+       [](const std::string&, const Plan& p) {
+         const int32_t lanes = lane_count(p);
+         return lanes == 1 ? std::string("all steps run one after another")
+                           : "branches run side by side, on " + std::to_string(lanes - 1) +
+                                 " more " + (on_cuda(p) ? "streams" : "threads");
+       }},
       {"tiling_optimization_level",
        [](const std::string& v, const Plan&) {
          return v == "none" ? std::string("no more tile shapes competed than the level has")

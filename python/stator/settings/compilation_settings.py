@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: Apache-2.0
+# SPDX - License - Identifier : Apache - 2.0
 """CompilationSettings: every option of a compilation, with its type, range and default."""
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _CACHE_DIR = os.path.join(tempfile.gettempdir(), "torch_tensorrt_engine_cache")
 _NOT_YET = "this version does not do it yet"
 _NO_DLA = "there is no DLA backend"
 
-#: Settings whose change makes cached engines useless; the rest act through the graph, or after the
-#: build. One place for the cache's key, the documentation and the tests.
+# : Settings whose change makes cached engines useless; the rest act through the graph, or after the
+# : build.One place for the cache's key, the documentation and the tests.
 INVALIDATING_SETTINGS = (
     "enabled_precisions",
     "max_aux_streams",
@@ -137,8 +137,10 @@ class CompilationSettings:
     max_aux_streams: int | None = _setting(
         None,
         allow.integer(0, optional=True),
-        "Most streams besides the main one for branches that could run side by side.",
-        _NOT_YET,
+        "Most streams besides the main one for branches that could run side by side (on the CPU: "
+        "threads, each with a branch of its own). 0: steps run one after another; None: branches "
+        "of short steps run side by side.",
+        {"reference": "it runs steps one after another"},
     )
     tiling_optimization_level: str = _setting(
         "none",
@@ -487,6 +489,7 @@ class CompilationSettings:
             "disabled_passes": ",".join(sorted(self.disabled_passes)),
             "dump_directory": self.dump_directory,
             "build_time_budget": str(float(self.build_time_budget)),
+            "max_aux_streams": str(self.max_aux_streams),
         }
         if self.enable_resource_partitioning:
             budget = self.cpu_memory_budget

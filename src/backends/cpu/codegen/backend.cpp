@@ -232,6 +232,8 @@ class CpuBackend : public CompilerBackend {
     traits.name = "cpu";
     traits.loop_unary = has_unary;
     traits.loop_elementwise = has_elementwise;
+    traits.short_step_us = 10;
+    traits.bytes_per_us = 1e4;
     if (CpuTarget::host(options.hardware_compatible).unit.byte_products) {
       traits.byte_product = [](DType a, int64_t, int64_t) { return a == DType::kUInt8; };
       traits.byte_convolution = [](const Convolution&, const TensorType& x, const TensorType& w) {

@@ -4,6 +4,7 @@
 // copied into fresh pages, which then become executable and lose the right to be written.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstring>
@@ -61,6 +62,27 @@ void run_tasks(void* context, int64_t begin, int64_t end, int thread) {
   launch.kernel(launch.args, begin, end, launch.scratch + thread * launch.scratch_per_thread);
 }
 
+/// Steps of one group, whose lanes run side by side, each on one thread.
+struct Lanes {
+  const CpuKernel* entries;
+  const BoundStep* steps;
+  int64_t count;
+  char* scratch;
+  int64_t scratch_per_thread;
+};
+
+void run_lanes(void* context, int64_t begin, int64_t end, int thread) {
+  const auto& lanes = *static_cast<const Lanes*>(context);
+  for (int64_t lane = begin; lane < end; ++lane) {
+    for (int64_t i = 0; i < lanes.count; ++i) {
+      const BoundStep& step = lanes.steps[i];
+      if (step.lane != lane || step.task_count == 0) continue;
+      lanes.entries[step.kernel](step.args, 0, step.task_count,
+                                 lanes.scratch + thread * lanes.scratch_per_thread);
+    }
+  }
+}
+
 class CpuCode : public LoadedCode {
  public:
   Status load(const std::vector<PlanKernel>& kernels, const TensorData& image) {
@@ -90,6 +112,10 @@ class CpuCode : public LoadedCode {
     ThreadPool& pool = ThreadPool::global();
     for (int64_t i = 0; i < count; ++i) {
       const BoundStep& step = steps[i];
+      if (step.group >= 0 && step_ns == nullptr) {
+        i = run_group(steps, i, count, options) - 1;
+        continue;
+      }
       const auto begin = step_ns != nullptr ? std::chrono::steady_clock::now()
                                             : std::chrono::steady_clock::time_point();
       const CpuKernel kernel = entries_[static_cast<size_t>(step.kernel)];
@@ -109,6 +135,18 @@ class CpuCode : public LoadedCode {
   }
 
  private:
+  /// Gives the end of the group that begins at `begin`.
+  int64_t run_group(const BoundStep* steps, int64_t begin, int64_t count,
+                    const RunOptions& options) const {
+    const int64_t end = group_end(steps, begin, count);
+    int32_t lanes = 1;
+    for (int64_t i = begin; i < end; ++i) lanes = std::max(lanes, steps[i].lane + 1);
+    Lanes work{entries_.data(), steps + begin, end - begin, static_cast<char*>(options.scratch),
+               options.scratch_per_thread};
+    ThreadPool::global().parallel_for(lanes, run_lanes, &work);
+    return end;
+  }
+
   CodePages pages_;
   std::vector<CpuKernel> entries_;  // by kernel of the plan; null for other executors' ones
 };

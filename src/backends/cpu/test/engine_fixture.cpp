@@ -7,7 +7,7 @@
 namespace stator::cpu::test {
 
 Result<std::shared_ptr<const Engine>> engine_of(Network network, CompilerBackend& backend,
-                                                bool optimized, int level) {
+                                                bool optimized, int level, int max_aux_streams) {
   OptimizerOptions options;
   options.traits = backend.traits();
   if (optimized) {
@@ -17,6 +17,7 @@ Result<std::shared_ptr<const Engine>> engine_of(Network network, CompilerBackend
   STATOR_RETURN_IF_ERROR(verify_regions(regions));
   BuilderOptions builder;
   builder.build.optimization_level = level;
+  builder.max_aux_streams = max_aux_streams;
   STATOR_TRY(Plan plan, build(regions, backend, builder, nullptr));
   return Engine::from_plan(std::move(plan));
 }

@@ -367,7 +367,8 @@ void check(uint32_t seed) {
   ASSERT_TRUE(verify_network(network).ok()) << verify_network(network).error().message;
   auto oracle = engine_of(network, oracle_backend(), false, 0);
   ASSERT_TRUE(oracle.ok()) << oracle.error().message;
-  auto engine = engine_of(network, cpu_backend(), true, static_cast<int>(seed % 2) * 3);
+  auto engine = engine_of(network, cpu_backend(), true, static_cast<int>(seed % 2) * 3,
+                          static_cast<int>(seed % 4) - 1);
   ASSERT_TRUE(engine.ok()) << engine.error().message;
   ExecutionContext want_context(*oracle), got_context(*engine);
   for (const Sizes& sizes : {Sizes{{"s0", 1}, {"s1", 1}}, Sizes{{"s0", 3}, {"s1", 5}},

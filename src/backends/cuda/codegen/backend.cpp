@@ -90,6 +90,8 @@ class CudaBackend : public CompilerBackend {
     traits.loop_dtype = is_loop_dtype;
     traits.math_dtype = is_math_dtype;
     traits.fast_product = is_half;
+    traits.short_step_us = 10;
+    traits.bytes_per_us = 2e6;
     if (capability(options) == 90) {
       traits.byte_product = multiplies_bytes;
       traits.byte_convolution = convolves_bytes;

@@ -116,20 +116,10 @@ class CudaCode : public LoadedCode {
     }
     CUstream stream =
         options.stream != nullptr ? static_cast<CUstream>(options.stream) : state.own_stream;
-    const auto launch_all = [&](CUstream to, StepClock* clock) -> Status {
-      for (int64_t i = 0; i < count; ++i) {
-        if (clock != nullptr) clock->mark(i, to);
-        for (int again = 0; again < (clock != nullptr ? options.repeat : 1); ++again) {
-          STATOR_RETURN_IF_ERROR(state.runners[static_cast<size_t>(i)]->launch(
-              steps[i], static_cast<char*>(options.scratch), to));
-        }
-      }
-      if (clock != nullptr) clock->mark(count, to);
-      return {};
-    };
+    const auto launch_all = [&](CUstream to) { return launch(steps, count, options, state, to); };
     if (options.step_ns != nullptr) {
       StepClock clock(d_, count, stream);
-      const Status launched = launch_all(stream, &clock);
+      const Status launched = launch_timed(steps, count, options, state, stream, &clock);
       clock.open();
       STATOR_RETURN_IF_ERROR(wait(stream));  // also after an error: the gate's flag is ours
       STATOR_RETURN_IF_ERROR(launched);
@@ -234,6 +224,59 @@ class CudaCode : public LoadedCode {
     return make_host_call(*host_code_, step.kernel, counts_[index].buffers, counts_[index].sizes);
   }
 
+  Status launch_timed(const BoundStep* steps, int64_t count, const RunOptions& options,
+                      CudaRunState& state, CUstream stream, StepClock* clock) const {
+    for (int64_t i = 0; i < count; ++i) {
+      clock->mark(i, stream);
+      for (int again = 0; again < options.repeat; ++again) {
+        STATOR_RETURN_IF_ERROR(state.runners[static_cast<size_t>(i)]->launch(
+            steps[i], static_cast<char*>(options.scratch), stream));
+      }
+    }
+    clock->mark(count, stream);
+    return {};
+  }
+
+  Status launch(const BoundStep* steps, int64_t count, const RunOptions& options,
+                CudaRunState& state, CUstream stream) const {
+    for (int64_t begin = 0, end = 0; begin < count; begin = end) {
+      end = group_end(steps, begin, count);
+      int32_t last = 0;
+      for (int64_t i = begin; i < end; ++i) last = std::max(last, steps[i].lane);
+      STATOR_RETURN_IF_ERROR(fork(last, state, stream));
+      for (int64_t i = begin; i < end; ++i) {
+        const int32_t lane = steps[i].lane;
+        STATOR_RETURN_IF_ERROR(state.runners[static_cast<size_t>(i)]->launch(
+            steps[i], static_cast<char*>(options.scratch) + lane * options.scratch_per_thread,
+            lane == 0 ? stream : state.lanes[static_cast<size_t>(lane) - 1]));
+      }
+      STATOR_RETURN_IF_ERROR(join(last, state, stream));
+    }
+    return {};
+  }
+
+  /// Lanes 1 … last go on from where the stream is.
+  Status fork(int32_t last, CudaRunState& state, CUstream stream) const {
+    if (last == 0) return {};
+    STATOR_RETURN_IF_ERROR(state.make_lanes(last));
+    STATOR_RETURN_IF_ERROR(check_cuda(d_.cuEventRecord(state.forked, stream), "forking a stream"));
+    for (size_t lane = 0; lane < static_cast<size_t>(last); ++lane) {
+      STATOR_RETURN_IF_ERROR(
+          check_cuda(d_.cuStreamWaitEvent(state.lanes[lane], state.forked, 0), "forking a stream"));
+    }
+    return {};
+  }
+  /// The stream goes on from where all of them are.
+  Status join(int32_t last, CudaRunState& state, CUstream stream) const {
+    for (size_t lane = 0; lane < static_cast<size_t>(last); ++lane) {
+      STATOR_RETURN_IF_ERROR(
+          check_cuda(d_.cuEventRecord(state.joined[lane], state.lanes[lane]), "joining a stream"));
+      STATOR_RETURN_IF_ERROR(
+          check_cuda(d_.cuStreamWaitEvent(stream, state.joined[lane], 0), "joining a stream"));
+    }
+    return {};
+  }
+
   Status prepare(const BoundStep* steps, int64_t count, CudaRunState& state) const {
     for (int64_t i = 0; i < count; ++i) {
       Runner runner = make_runner(steps[i]);
@@ -256,7 +299,7 @@ class CudaCode : public LoadedCode {
       d_.cuStreamIsCapturing(stream, &capturing);
     }
     if (options.state == nullptr || capturing != 0 || count < 2 || !capturable(state)) {
-      return launch_all(stream, nullptr);
+      return launch_all(stream);
     }
     gather_addresses(steps, count, options.scratch, state);
     CudaRunState::Graph& graph = state.find_graph();
@@ -266,11 +309,11 @@ class CudaCode : public LoadedCode {
     if (!graph.seen) {
       graph.seen = true;
       ++state.unseen;
-      return launch_all(stream, nullptr);
+      return launch_all(stream);
     }
     STATOR_RETURN_IF_ERROR(check_cuda(
         d_.cuStreamBeginCapture_v2(state.own_stream, kCaptureThreadLocal), "capturing a graph"));
-    const Status launched = launch_all(state.own_stream, nullptr);
+    const Status launched = launch_all(state.own_stream);
     CUgraph captured = nullptr;
     const Status ended =
         check_cuda(d_.cuStreamEndCapture(state.own_stream, &captured), "capturing a graph");

@@ -17,6 +17,25 @@ CudaRunState::~CudaRunState() {
   }
   runners.clear();
   if (own_stream != nullptr) (*d)->cuStreamDestroy_v2(own_stream);
+  for (CUstream lane : lanes) (*d)->cuStreamDestroy_v2(lane);
+  for (CUevent event : joined) (*d)->cuEventDestroy_v2(event);
+  if (forked != nullptr) (*d)->cuEventDestroy_v2(forked);
+}
+
+Status CudaRunState::make_lanes(int32_t lane) {
+  const Driver& d = **driver();
+  if (forked == nullptr) {
+    STATOR_RETURN_IF_ERROR(check_cuda(d.cuEventCreate(&forked, kEventDisableTiming), "an event"));
+  }
+  while (static_cast<int32_t>(lanes.size()) < lane) {
+    CUstream stream = nullptr;
+    STATOR_RETURN_IF_ERROR(check_cuda(d.cuStreamCreate(&stream, kStreamNonBlocking), "a stream"));
+    lanes.push_back(stream);
+    CUevent event = nullptr;
+    STATOR_RETURN_IF_ERROR(check_cuda(d.cuEventCreate(&event, kEventDisableTiming), "an event"));
+    joined.push_back(event);
+  }
+  return {};
 }
 
 CudaRunState::Graph& CudaRunState::find_graph() {

@@ -19,6 +19,9 @@ class CudaRunState : public RunState {
   std::vector<void*> addresses;
   std::vector<std::unique_ptr<StepRunner>> runners;  // by step; empty: not prepared
   CUstream own_stream = nullptr;
+  std::vector<CUstream> lanes;  // for steps of lanes 1, 2, …
+  CUevent forked = nullptr;     // the main stream has reached a group
+  std::vector<CUevent> joined;  // by lane: it has passed the group's end
 
   struct Graph {
     std::vector<void*> addresses;
@@ -30,6 +33,8 @@ class CudaRunState : public RunState {
   int64_t uses = 0;
   int64_t unseen = 0;  // runs at addresses that no graph is remembered for
 
+  /// Streams and events for lanes up to `lane`.
+  Status make_lanes(int32_t lane);
   /// The graph of the present addresses; a new one takes the place of the least used.
   Graph& find_graph();
 };

@@ -50,6 +50,7 @@ struct alignas(64) TensorMap {
 
 inline constexpr CUresult kCudaSuccess = 0;
 inline constexpr unsigned kStreamNonBlocking = 1;
+inline constexpr unsigned kEventDisableTiming = 2;
 inline constexpr int kCaptureThreadLocal = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 inline constexpr unsigned kHostPortableMapped = 0x1 | 0x2;
 inline constexpr int kFunctionDynamicShared = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
@@ -97,6 +98,7 @@ inline constexpr int kAttributeMultiprocessors = 16, kAttributeMajor = 75, kAttr
   X(cuEventCreate, (CUevent*, unsigned))                                                     \
   X(cuEventDestroy_v2, (CUevent))                                                            \
   X(cuEventRecord, (CUevent, CUstream))                                                      \
+  X(cuStreamWaitEvent, (CUstream, CUevent, unsigned))                                        \
   X(cuEventSynchronize, (CUevent))                                                           \
   X(cuLaunchHostFunc, (CUstream, void (*)(void*), void*))                                    \
   X(cuEventElapsedTime, (float*, CUevent, CUevent))                                          \
