@@ -35,7 +35,8 @@ struct CompilationSettings {
   bool disable_tf32 = false;  // float32 products on NVIDIA GPUs round nothing
   int64_t workspace_size = 0;
   int num_avg_timing_iters = 1;
-  int max_aux_streams = -1;                        // -1: None
+  int max_aux_streams = -1;  // -1: None
+  bool sparse_weights = false;
   std::string tiling_optimization_level = "none";  // "none", "fast", "moderate", "full"
   int64_t l2_limit_for_tiling = -1;                // bytes; -1: none
   bool hardware_compatible = false;

@@ -58,6 +58,7 @@ struct BuildOptions {
   bool hardware_compatible = false;
   int threads = 0;   // 0: all
   bool tf32 = true;  // float32 products may round their operands to 10 bits, where the device gains
+  bool sparse_weights = false;   // sparse kernels compete where weights are 2:4
   int tiling_level = 0;          // 0 to 3: how many more tile shapes compete
   int64_t tiling_l2_limit = -1;  // bytes that one tile's operands may take; -1: any number
 };

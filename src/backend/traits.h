@@ -17,6 +17,7 @@ struct BackendTraits {
   int64_t channel_multiple = 1;  // convolutions' input channels are padded to a multiple of this
   bool fuses_epilogues = true;   // contraction regions take pointwise epilogues
   bool merges_products = false;  // of one operand, also where that takes epilogues from them
+  bool sparse_products = false;  // weights that are 2:4 along k are worth knowing of
   bool attention = true;         // attention is one region (else: matmul, softmax, matmul)
   /// Element types of loops and epilogues; null: all but the halves and complex numbers.
   bool (*loop_dtype)(DType) = nullptr;

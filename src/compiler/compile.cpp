@@ -101,6 +101,7 @@ BuildOptions build_options(const CompilationSettings& settings) {
   options.optimization_level = settings.optimization_level;
   options.hardware_compatible = settings.hardware_compatible;
   options.tf32 = !settings.disable_tf32;
+  options.sparse_weights = settings.sparse_weights;
   options.tiling_level = tiling_level(settings.tiling_optimization_level);
   options.tiling_l2_limit = settings.l2_limit_for_tiling;
   return options;

@@ -175,6 +175,8 @@ const Field kFields[] = {
      [](const S& s) {
        return s.max_aux_streams < 0 ? std::string("None") : std::to_string(s.max_aux_streams);
      }},
+    {"sparse_weights", [](S& s, Text n, Text v) { return parse_value(n, v, s.sparse_weights); },
+     [](const S& s) { return print_bool(s.sparse_weights); }},
     {"hardware_compatible",
      [](S& s, Text n, Text v) { return parse_value(n, v, s.hardware_compatible); },
      [](const S& s) { return print_bool(s.hardware_compatible); }},

@@ -169,6 +169,7 @@ Result<RegionBody> read_matmul(Body& body) {
   STATOR_RETURN_IF_ERROR(b.expect("b "));
   STATOR_TRY(m.b, b.view());
   m.b_constant = b.accept("constant");
+  m.b_sparse = b.accept("sparse");
   STATOR_TRY(m.epilogue, parse_loop_program(body.rest()));
   return RegionBody(std::move(m));
 }

@@ -39,7 +39,7 @@ std::string print_body(const MatmulContraction& body) {
   return "matmul " + std::string(dtype_name(body.dtype)) + " batch " + print_exprs(body.batch) +
          " m " + body.m.str() + " n " + body.n.str() + " k " + body.k.str() + "\na " +
          print_view(body.a) + "\nb " + print_view(body.b) + (body.b_constant ? " constant" : "") +
-         "\n" + print_loop_program(body.epilogue);
+         (body.b_sparse ? " sparse" : "") + "\n" + print_loop_program(body.epilogue);
 }
 
 std::string print_body(const ConvolutionContraction& body) {

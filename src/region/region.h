@@ -37,6 +37,7 @@ struct MatmulContraction {
   StridedView a;                  // strides: batch…, m, k  (batch stride 0: broadcast)
   StridedView b;                  // strides: batch…, k, n
   bool b_constant = false;        // b is a constant input and may be packed at build time
+  bool b_sparse = false;          // sparse kernels may use that it is 2:4 along k
   LoopProgram epilogue;
 };
 

@@ -169,8 +169,8 @@ def test_dryrun_prints_at_the_first_call(capsys):
 
 def test_setting_without_effect_warns_once(caplog):
     with caplog.at_level(logging.WARNING, "torch_tensorrt"), torch.no_grad():
-        compiled(mlp(), sparse_weights=True)(torch.randn(1, 8))
-    lines = [r.message for r in caplog.records if "sparse_weights" in r.message]
+        compiled(mlp(), dla_sram_size=1)(torch.randn(1, 8))
+    lines = [r.message for r in caplog.records if "dla_sram_size" in r.message]
     assert len(lines) == 1
     assert "no effect" in lines[0]
 

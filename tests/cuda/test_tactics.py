@@ -14,16 +14,18 @@ import stator
 import torch
 from torch import nn
 
+from tests.ops.test_quantized_products import Quantized, QuantizedConv
+
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-TIMED = re.compile(r"^(\S+): (\S+(?: \d+)*) ([\d.e+]+) us")
+TIMED = re.compile(r"^(\S+): (\S+(?: \S+)*?) ([\d.e+]+) us, in")
 
 
-def each_tactic(module, inputs, folder, caplog):
+def each_tactic(module, inputs, folder, caplog, **settings):
     """Yield (region, tactic, engine) for all that were timed."""
     cache = folder / "timing.json"
     options = {
         "timing_cache_path": str(cache), "min_block_size": 1, "optimization_level": 5,
-        "pass_through_build_failures": True,
+        "pass_through_build_failures": True, **settings,
     }  # fmt: skip
     log = logging.getLogger("torch_tensorrt")
     with caplog.at_level(logging.DEBUG, logger="torch_tensorrt"):
@@ -51,13 +53,13 @@ def each_tactic(module, inputs, folder, caplog):
                 yield region, tactic, stator.compile(module, inputs=inputs, **options)
 
 
-def check(module, inputs, folder, caplog, tolerance=2e-2):
+def check(module, inputs, folder, caplog, tolerance=2e-2, **settings):
     with torch.no_grad():
         double = module.double()
         exact = double(*(i.double() for i in inputs)).float()
         module.to(inputs[0].dtype)
         tactics = set()
-        for region, tactic, engine in each_tactic(module, inputs, folder, caplog):
+        for region, tactic, engine in each_tactic(module, inputs, folder, caplog, **settings):
             y = engine(*inputs)
             message = f"{region} by {tactic}: {{}}"
             torch.testing.assert_close(
@@ -122,6 +124,77 @@ def test_products(rows, depth, columns, residual, tmp_path, caplog):
     tactics = check(Product().to("cuda", dtype).eval(), [x, y], tmp_path, caplog, tolerance=3e-2)
     if torch.cuda.get_device_capability() == (9, 0):
         assert any(t.startswith("wgmma") for t in tactics), tactics
+
+
+def two_four(weight):
+    """The two largest of every four along the rows; the others are zero."""
+    groups = weight.detach().view(-1, 4)
+    kept = groups.abs().topk(2, dim=1).indices
+    return torch.zeros_like(groups).scatter(1, kept, groups.gather(1, kept)).view_as(weight)
+
+
+class Sparse(nn.Module):
+    def __init__(self, depth, columns, end):
+        super().__init__()
+        self.layer = nn.Linear(depth, columns)
+        self.layer.weight = nn.Parameter(two_four(self.layer.weight))
+        self.end = end
+
+    def forward(self, x, y):
+        z = self.layer(x)
+        return {"relu": z.relu(), "sum": z + y, "gelu": nn.functional.gelu(z) * y}[self.end]
+
+
+@pytest.mark.parametrize("end", ["relu", "sum", "gelu"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "depth", "columns"), [(128, 768, 1024), (512, 64, 96)])
+def test_sparse_products(rows, depth, columns, dtype, end, tmp_path, caplog):
+    torch.manual_seed(0)
+    module = Sparse(depth, columns, end).to("cuda", dtype).eval()
+    x, y = torch.randn(rows, depth).to("cuda", dtype), torch.randn(rows, columns).to("cuda", dtype)
+    tactics = check(module, [x, y], tmp_path, caplog, tolerance=3e-2, sparse_weights=True)
+    assert any(t.startswith("cusparselt") for t in tactics), tactics
+
+
+def test_dense_weights_stay_dense(tmp_path, caplog):
+    torch.manual_seed(0)
+    module = Sparse(64, 96, "relu").to("cuda", torch.float16).eval()
+    module.layer.weight.data[0, :3] = 1  # three in a group of four
+    x, y = torch.randn(128, 64).cuda().half(), torch.randn(128, 96).cuda().half()
+    tactics = check(module, [x, y], tmp_path, caplog, tolerance=3e-2, sparse_weights=True)
+    assert not any(t.startswith("cusparselt") for t in tactics), tactics
+
+
+def test_sparse_kernels_must_be_allowed(tmp_path, caplog):
+    torch.manual_seed(0)
+    module = Sparse(64, 96, "relu").to("cuda", torch.float16).eval()
+    x, y = torch.randn(128, 64).cuda().half(), torch.randn(128, 96).cuda().half()
+    tactics = check(module, [x, y], tmp_path, caplog, tolerance=3e-2)
+    assert not any(t.startswith("cusparselt") for t in tactics), tactics
+
+
+BYTES = {
+    "product": (Quantized((96, 128), zero=3), (70, 128)),
+    "deep": (Quantized((64, 2048), zero=-128), (33, 2048)),
+    "columns": (Quantized((1000, 64), zero=0, bounds=(0, 255, torch.uint8)), (5, 64)),
+    "convolution": (QuantizedConv((64, 32, 3, 3), padding=1, zero=5), (2, 32, 14, 14)),
+    "strided": (QuantizedConv((24, 16, 3, 3), stride=2, padding=1, zero=-128), (3, 16, 17, 23)),
+    "first": (QuantizedConv((64, 3, 7, 7), stride=2, padding=3, zero=9), (1, 3, 33, 31)),
+}
+
+
+@pytest.mark.parametrize("name", BYTES)
+@torch.no_grad()
+def test_bytes(name, tmp_path, caplog):
+    module, shape = BYTES[name]
+    module, x = module.cuda().eval(), torch.randn(shape, device="cuda")
+    expected, seen = module(x), set()
+    for region, tactic, engine in each_tactic(module, [x], tmp_path, caplog, disable_tf32=True):
+        message = f"{region} by {tactic}: {{}}"
+        torch.testing.assert_close(engine(x), expected, rtol=1e-4, atol=1e-4, msg=message.format)
+        seen.add(tactic)
+    if torch.cuda.get_device_capability() == (9, 0):
+        assert any(t.endswith((" i8", " u8")) for t in seen), seen
 
 
 def test_residual_sums_in_float32(tmp_path, caplog):

@@ -71,6 +71,16 @@ const std::vector<Explanation>& explanations() {
                            : "branches run side by side, on " + std::to_string(lanes - 1) +
                                  " more " + (on_cuda(p) ? "streams" : "threads");
        }},
+      {"sparse_weights",
+       [](const std::string& v, const Plan& p) {
+         if (v == "False") return std::string("all products are dense");
+         if (!on_cuda(p)) return std::string("no effect: the CPU has no sparse kernels");
+         const bool any = std::any_of(p.kernels.begin(), p.kernels.end(), [](const PlanKernel& k) {
+           return k.name.find("cusparselt") != std::string::npos;
+         });
+         return std::string(any ? "sparse kernels won products with weights that are 2:4"
+                                : "no sparse kernel won, or no weights are 2:4");
+       }},
       {"tiling_optimization_level",
        [](const std::string& v, const Plan&) {
          return v == "none" ? std::string("no more tile shapes competed than the level has")

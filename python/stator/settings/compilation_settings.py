@@ -158,7 +158,7 @@ class CompilationSettings:
         False,
         allow.flag,
         "Allow kernels for weights with two zeros in every four.",
-        {"cpu": "the CPU has no sparse kernels", "": _NOT_YET},
+        {"cpu": "the CPU has no sparse kernels", "reference": "it has no sparse kernels"},
     )
     disable_tf32: bool = _setting(
         False,
@@ -506,6 +506,7 @@ class CompilationSettings:
             "hardware_compatible",
             "disable_tf32",
             "use_explicit_typing",
+            "sparse_weights",
         ):
             fields[name] = "true" if getattr(self, name) else "false"
         return fields

@@ -107,6 +107,24 @@ MatmulDims matmul_dims(const FusionContext& c, const NetworkLayer& layer) {
   return dims;
 }
 
+/// Rows of halves along k, of which no four neighbours hold more than two that are not zero.
+bool is_two_four(const NetworkTensor& weights, const MatmulContraction& matmul) {
+  const bool halves = matmul.dtype == DType::kFloat16 || matmul.dtype == DType::kBFloat16;
+  if (!halves || !matmul.batch.empty() || !matmul.k.is_constant() || !matmul.n.is_constant() ||
+      !matmul.b.offset.is_constant(0) || !matmul.b.strides[0].is_constant(1) ||
+      !(matmul.b.strides[1] == matmul.k) || matmul.k.constant() % 4 != 0) {
+    return false;
+  }
+  const auto* bits = weights.data.as<uint16_t>();
+  const int64_t count = matmul.n.constant() * matmul.k.constant();
+  for (int64_t i = 0; i < count; i += 4) {
+    int filled = 0;
+    for (int64_t j = i; j < i + 4; ++j) filled += (bits[j] & 0x7fff) != 0 ? 1 : 0;
+    if (filled > 2) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 void add_matmul_region(FusionContext& c, const NetworkLayer& layer) {
@@ -160,6 +178,9 @@ void add_matmul_region(FusionContext& c, const NetworkLayer& layer) {
     loop.input(id);  // the same numbers
   }
   matmul.b_constant = is_constant(c, loop, matmul.b.buffer);
+  matmul.b_sparse =
+      matmul.b_constant && c.plan.traits().sparse_products &&
+      is_two_four(c.network.tensor(loop.inputs()[static_cast<size_t>(matmul.b.buffer)]), matmul);
 
   Index index;
   if (dims.flat_rows) {

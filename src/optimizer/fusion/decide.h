@@ -31,6 +31,7 @@ class FusionPlan {
  public:
   FusionPlan(const Network& network, const BackendTraits& traits);
 
+  const BackendTraits& traits() const { return traits_; }
   LayerRole role(size_t layer) const { return roles_[layer]; }
   /// The tensor has a buffer.
   bool in_memory(TensorId id) const { return in_memory_[static_cast<size_t>(id)]; }

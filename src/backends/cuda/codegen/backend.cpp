@@ -91,6 +91,7 @@ class CudaBackend : public CompilerBackend {
     traits.math_dtype = is_math_dtype;
     traits.fast_product = is_half;
     traits.short_step_us = 10;
+    traits.sparse_products = options.sparse_weights;
     traits.bytes_per_us = 2e6;
     if (capability(options) == 90) {
       traits.byte_product = multiplies_bytes;

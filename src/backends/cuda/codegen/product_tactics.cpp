@@ -232,6 +232,23 @@ std::optional<LibraryProduct> product_of(const RegionGraph& graph, const Region&
   return p;
 }
 
+/// Whether cuSPARSELt takes the product: rows of multiples of 16 elements, a bias that stays where
+/// it is, relu at most. What it cannot do of the epilogue is left to a kernel.
+bool take_sparse(const RegionGraph& graph, const Region& region, LibraryProduct* p) {
+  const auto* m = std::get_if<MatmulContraction>(&region.body);
+  const std::vector<int64_t> sizes = constants(p->sizes, 4);
+  if (m == nullptr || !m->b_sparse || sizes.empty() || sizes[0] % 8 != 0 || sizes[1] % 16 != 0 ||
+      sizes[2] % 16 != 0 || sizes[3] != 1 || p->payload.a_transposed || !p->payload.b_transposed ||
+      !p->packed.empty()) {
+    return false;
+  }
+  if (!p->epilogue.has_value()) return true;
+  const LibraryEpilogue& e = *p->epilogue;
+  return e.out == p->payload.dtype &&
+         (!e.activation.has_value() || *e.activation == UnaryOp::kRelu) &&
+         (e.bias < 0 || buffer_tensor(graph, region, e.bias).role == RegionTensorRole::kConstant);
+}
+
 /// Whether tiles can write rows of any number of columns: halves, of the sums alone.
 bool is_plain_epilogue(const RegionGraph& graph, const Region& region) {
   const LoopProgram& epilogue = epilogue_program(region);
@@ -297,17 +314,19 @@ std::optional<TiledProduct> tiled_product(const RegionGraph& graph, const Region
   return writable ? std::optional(p) : std::nullopt;
 }
 
+bool is_sparse_tactic(const std::string& tactic) { return tactic.rfind("cusparselt", 0) == 0; }
+
 }  // namespace
 
 bool is_product_tactic(const RegionGraph& graph, const Region& region, const std::string& tactic) {
-  if (tactic.rfind("cublaslt", 0) == 0) return true;
+  if (tactic.rfind("cublaslt", 0) == 0 || is_sparse_tactic(tactic)) return true;
   return parse_tile_tactic(tactic).has_value() && tiled_product(graph, region).has_value();
 }
 
 std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& region,
                                     const Target& target) {
   const int level = target.optimization_level;
-  const std::optional<LibraryProduct> p = product_of(graph, region);
+  std::optional<LibraryProduct> p = product_of(graph, region);
   // Where the library does the epilogue too, it is hard to beat at large products. Tiles are mostly
   // faster at small ones, and always where the epilogue would be a kernel of its own.
   const bool complete = p.has_value() && p->epilogue.has_value();
@@ -329,6 +348,11 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
     for (int i = 0; i < count; ++i) tactics.push_back({"cublaslt " + std::to_string(i)});
   }
   for (const TileShape& shape : shapes) tactics.push_back({tile_tactic(shape, dtype)});
+  if (p.has_value() && level > 0 && take_sparse(graph, region, &*p)) {
+    for (int i = 0; i < library_proposals(level); ++i) {
+      tactics.push_back({"cusparselt " + std::to_string(i)});
+    }
+  }
   return tactics;
 }
 
@@ -353,6 +377,7 @@ PreparedRegion prepare_product(const RegionGraph& graph, const Region& region,
   prepared.launch.sizes = p->sizes;
   prepared.launch.scratch_bytes = kLibraryWorkspace;
   p->payload.index = trailing_number(tactic);
+  p->payload.sparse = is_sparse_tactic(tactic);
   p->payload.tf32 = tf32 && p->payload.dtype == DType::kFloat32;
   p->payload.tuned = constants(p->sizes, 4);
   prepared.launch.packed = p->packed;

@@ -4,6 +4,7 @@
 //   loop          a generated kernel for the whole region
 //   cublaslt N    the N-th algorithm that cuBLASLt proposes (and an epilogue kernel, where it is
 //                 none that the library has)
+//   cusparselt N  weights that are 2:4 along k, by the N-th of cuSPARSELt's kernels (0: its choice)
 //   wgmma G C S   a generated product or convolution in tiles of G x 64 rows and C columns, for
 //                 each of which S blocks share the depth; " i8" or " u8" behind it: of bytes
 //   cudnn N       the N-th plan that cuDNN proposes

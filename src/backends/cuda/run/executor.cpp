@@ -213,7 +213,8 @@ class CudaCode : public LoadedCode {
       return make_generated(*function);
     }
     if (const auto* gemm = std::get_if<GemmPayload>(&payload)) {
-      return make_gemm(*gemm, function, step);
+      return gemm->sparse ? make_sparse_gemm(*gemm, function, step)
+                          : make_gemm(*gemm, function, step);
     }
     if (const auto* conv = std::get_if<ConvolutionPayload>(&payload)) {
       return make_convolution(*conv, function, step);

@@ -36,6 +36,9 @@ Status launch_kernel(const LoadedKernel& kernel, const BoundStep& step, int step
 Runner make_generated(const LoadedKernel& kernel);
 /// `epilogue`: null when the product needs none.
 Runner make_gemm(const GemmPayload& payload, const LoadedKernel* epilogue, const BoundStep& step);
+/// The same with weights of which two in four are zero.
+Runner make_sparse_gemm(const GemmPayload& payload, const LoadedKernel* epilogue,
+                        const BoundStep& step);
 Runner make_convolution(const ConvolutionPayload& payload, const LoadedKernel* epilogue,
                         const BoundStep& step);
 Runner make_attention(const AttentionPayload& payload, const BoundStep& step);

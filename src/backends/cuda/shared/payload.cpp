@@ -44,6 +44,7 @@ json to_json(const GemmPayload& p) {
             {"activation", p.activation},
             {"alpha", p.alpha},
             {"tf32", p.tf32},
+            {"sparse", p.sparse},
             {"index", p.index},
             {"tuned", p.tuned},
             {"buffers", p.buffers}};
@@ -151,6 +152,7 @@ GemmPayload gemm_of(const json& j) {
   p.activation = j.at("activation");
   p.alpha = j.at("alpha");
   p.tf32 = j.at("tf32");
+  p.sparse = j.at("sparse");
   p.index = j.at("index");
   p.tuned = j.at("tuned").get<std::vector<int64_t>>();
   p.buffers = j.at("buffers");

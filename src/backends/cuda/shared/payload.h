@@ -50,6 +50,7 @@ struct GemmPayload {
   std::string activation;                             // "", "relu", "gelu_tanh"
   double alpha = 1;
   bool tf32 = false;
+  bool sparse = false;         // of b's four neighbours along k two are zero: cuSPARSELt
   int index = 0;               // which of the algorithms that the heuristic proposes …
   std::vector<int64_t> tuned;  // … at these m, n, k, batch; the first at others
   int buffers = 0;
