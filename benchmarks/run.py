@@ -69,6 +69,7 @@ class WorkerProcess:
         command = [sys.executable, "-m", "benchmarks.worker", "--model", model]
         command += ["--runner", runner, "--reference", str(folder / f"{model}.npz")]
         command += ["--threads", str(args.threads), *(["--small"] if args.small else [])]
+        command += ["--int8"] if args.int8 else []
         cache = tempfile.mkdtemp(prefix=f"{runner}-cache-", dir=folder)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -223,6 +224,7 @@ def _parse() -> argparse.Namespace:
     add("--idle-limit", type=float, default=20.0, metavar="S",
         help="wait at most so long for an idle machine before a block (%(default)s)")  # fmt: skip
     add("--small", action="store_true", help="small variants of the models")
+    add("--int8", action="store_true", help="quantize the models after training, by torchao")
     add("--json", metavar="FILE", help="write everything measured as JSON")
     add("--markdown", metavar="FILE", help="write the tables as markdown")
     add("--lock", action="append", default=[], metavar="FILE",

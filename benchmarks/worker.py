@@ -30,6 +30,7 @@ import torch
 
 from benchmarks import machine
 from benchmarks.models import ZOO
+from benchmarks.quantize import quantized
 from benchmarks.runners import RUNNERS, Built, Outputs, outputs_of
 
 # float32 results have to agree with eager to rtol and atol.
@@ -73,6 +74,8 @@ class Worker:
         self.reference = Path(args.reference)
         self.network = model.network(args.small)
         self.inputs = model.example_inputs(args.small)
+        if args.int8:
+            self.network = quantized(self.network, self.inputs)
         tensors = {
             tensor.data_ptr(): tensor.numel() * tensor.element_size()
             for tensor in (*self.network.parameters(), *self.network.buffers())
@@ -153,6 +156,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--reference", required=True, help="file for eager's outputs")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--int8", action="store_true")
     return parser.parse_args()
 
 

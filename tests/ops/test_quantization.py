@@ -65,6 +65,27 @@ def test_scale_as_a_tensor(device, scale_dtype, shape):
     check(function, values(4, 6), scale, torch.full(shape, 3), device=device, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [(-128, 127, torch.int8), (-127, 127, torch.int8), (0, 255, torch.uint8)],
+)
+@pytest.mark.parametrize("shift", [0.0, 5.0, -5.0])
+def test_parameters_of_what_there_is(device, symmetric, low, high, dtype, shift):
+    choose = qd.choose_qparams_symmetric if symmetric else qd.choose_qparams
+
+    def function(x):
+        scale, zero = choose.tensor(x, low, high, 1e-5, dtype)
+        q = qd.quantize_per_tensor.tensor(x, scale, zero, low, high, dtype)
+        return scale, zero, qd.dequantize_per_tensor.tensor(q, scale, zero, low, high, dtype)
+
+    torch.manual_seed(0)
+    x = torch.randn(4, 6) + shift
+    check(function, x, device=device, others=[[torch.zeros(4, 6)]], rtol=1e-6, atol=1e-6)
+    check(function, x, device=device, dynamic=[1], others=[[torch.randn(4, 3)]], rtol=1e-6,
+          atol=1e-6)  # fmt: skip
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("zero_dtype", [torch.int64, torch.int32, torch.int8])
 def test_per_channel(device, axis, zero_dtype):

@@ -161,6 +161,18 @@ def test_scale_of_each_row_at_run_time(device):
     assert compiled.stator_report.fallbacks == []
 
 
+def test_dynamic_quantization_by_tensor(device):
+    class Dynamic(Quantized):
+        def quantized(self, x):
+            scale, zero = qd.choose_qparams.tensor(x, -128, 127, 1e-5, torch.int8)
+            q = qd.quantize_per_tensor.tensor(x, scale, zero, -128, 127, torch.int8)
+            return qd.dequantize_per_tensor.tensor(q, scale, zero, -128, 127, torch.int8)
+
+    close_and_on_bytes(
+        Dynamic((48, 64)), torch.randn(6, 64) + 1, device=device, others=[[torch.randn(6, 64)]]
+    )
+
+
 def test_faked_quantization(device):
     class Faked(nn.Module):
         def __init__(self):

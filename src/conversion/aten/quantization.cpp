@@ -4,6 +4,8 @@
 // it, and as ModelOpt marks it. The values are those of PyTorch's kernels: round half to even, zero
 // points and bounds applied to whole numbers. What stands between a dequantization and the next
 // quantization is computed in float32.
+#include <numeric>
+
 #include "conversion/aten/common.h"
 
 namespace stator::aten {
@@ -141,6 +143,50 @@ TensorId modelopt(Conversion& c, const Node& node) {
   return elementwise(c, {q, scale}, Op::kDiv);
 }
 
+/// The least (or the largest) of all elements and zero.
+TensorId extreme(Conversion& c, TensorId x, bool least) {
+  Network& n = c.network();
+  std::vector<int64_t> axes(n.type(x).shape.size());
+  std::iota(axes.begin(), axes.end(), int64_t{0});
+  const ReduceOp reduce = least ? ReduceOp::kMin : ReduceOp::kMax;
+  const TensorId one = axes.empty() ? x : n.add_reduce(x, reduce, axes, false);
+  return elementwise(c, {one, real(c, 0, DType::kFloat32)}, least ? Op::kMin : Op::kMax);
+}
+
+/// Scale (f64) and zero point (i64) for what the elements reach, of one element each: dynamic
+/// quantization. Zero is always among the numbers that have an integer.
+ComputeAll choose_parameters(bool symmetric) {
+  return [symmetric](Conversion& c, const Node& node) -> std::vector<TensorId> {
+    Network& n = c.network();
+    constexpr DType kReal = DType::kFloat32;
+    const TensorId x = c.operand(node, "input", kReal);
+    const double least = node.number("quant_min"), most = node.number("quant_max");
+    const TensorId low = extreme(c, x, true), high = extreme(c, x, false);
+    const TensorId range = symmetric
+                               ? elementwise(c, {n.add_unary(low, UnaryOp::kNeg), high}, Op::kMax)
+                               : elementwise(c, {high, low}, Op::kSub);
+    const double steps = symmetric ? (most - least) / 2 : most - least;
+    const TensorId exact = elementwise(c, {range, real(c, steps, kReal)}, Op::kDiv);
+    const TensorId scale = elementwise(c, {exact, real(c, node.number("eps"), kReal)}, Op::kMax);
+    TensorId zero = real(c, node.dtype("dtype") == DType::kUInt8 ? 128 : 0, kReal);
+    if (!symmetric) {
+      const TensorId whole = rounded(c, elementwise(c, {low, scale}, Op::kDiv));
+      zero = clamp(c, elementwise(c, {real(c, least, kReal), whole}, Op::kSub), least, most);
+    }
+    return {n.add_cast(n.add_reshape(scale, {1}), DType::kFloat64),
+            n.add_cast(n.add_reshape(zero, {1}), DType::kInt64)};
+  };
+}
+
+Support whole_float32(const SupportContext& c, const Node& node) {
+  const TensorMeta& x = c.meta(node, "input");
+  if (x.dtype != DType::kFloat32) return Support::no("its input is no float32");
+  for (const Expr& size : x.shape) {
+    if (size.is_constant(0)) return Support::no("its input is empty");
+  }
+  return constant_arguments(node, {"quant_min", "quant_max", "eps"});
+}
+
 Support constant_scale(const SupportContext&, const Node& node) {
   if (node.find("scale") != nullptr && constant_number(node, "scale").value_or(1) == 0) {
     return Support::no("its scale is zero");
@@ -177,6 +223,8 @@ void register_quantization(ConverterRegistry& r) {
   r.add(pt2e + "quantize_per_tensor.tensor", single(quantize_by_tensor, constant_scale));
   r.add(pt2e + "dequantize_per_tensor.default", single(dequantize_per_tensor));
   r.add(pt2e + "dequantize_per_tensor.tensor", single(dequantize_by_tensor));
+  r.add(pt2e + "choose_qparams.tensor", several(choose_parameters(false), whole_float32));
+  r.add(pt2e + "choose_qparams_symmetric.tensor", several(choose_parameters(true), whole_float32));
   r.add(pt2e + "quantize_per_channel.default", single(quantize_per_channel, channel_axis));
   r.add(pt2e + "dequantize_per_channel.default", single(dequantize_per_channel, channel_axis));
   r.add("aten.fake_quantize_per_tensor_affine.default", single(fake_per_tensor, constant_scale));

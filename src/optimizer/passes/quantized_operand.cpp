@@ -153,6 +153,7 @@ std::optional<QuantizedOperand> find_quantized(const Network& network, TensorId 
   const NetworkLayer* layer = producer_of(network, value);
   // A half may be rounded to what was dequantized in float32.
   if (layer != nullptr && std::holds_alternative<Cast>(layer->attributes) &&
+      is_half(network.type(value).dtype) &&
       network.type(layer->inputs[0]).dtype == DType::kFloat32) {
     value = layer->inputs[0];
     layer = producer_of(network, value);

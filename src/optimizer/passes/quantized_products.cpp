@@ -8,6 +8,7 @@
 #include <map>
 #include <utility>
 
+#include "base/float_element.h"
 #include "optimizer/passes/passes.h"
 #include "optimizer/passes/quantized_operand.h"
 #include "optimizer/passes/rewrite.h"
@@ -61,10 +62,11 @@ class QuantizedProducts {
 
   int run(Network* result) {
     for (size_t i = 0; i < old_.layers.size(); ++i) {
-      if (const auto product = match(old_.layers[i])) {
-        products_.emplace(i, *product);
-        stored_as_.emplace(product->a.q, product->a_dtype);
-      }
+      const auto product = match(old_.layers[i]);
+      if (!product) continue;
+      // Numbers are stored in one type; a product that wants another stays as it is.
+      const auto stored = stored_as_.emplace(product->a.q, product->a_dtype).first;
+      if (stored->second == product->a_dtype) products_.emplace(i, *product);
     }
     if (products_.empty()) return 0;
     for (size_t i = 0; i < old_.layers.size(); ++i) {
@@ -90,6 +92,8 @@ class QuantizedProducts {
         (conv == nullptr || traits_.byte_convolution == nullptr)) {
       return std::nullopt;
     }
+    const DType out = old_.type(layer.outputs[0]).dtype;
+    if (out != DType::kFloat32 && !is_half(out)) return std::nullopt;
     auto a = find_quantized(old_, layer.inputs[0]);
     if (!a || a->transposed) return std::nullopt;
     auto b = find_quantized(old_, layer.inputs[1]);

@@ -75,6 +75,14 @@ TEST(QuantizedProducts, NothingWithoutABackendForIt) {
   EXPECT_EQ(quantized(linear("u8", 16), nullptr), "");
 }
 
+TEST(QuantizedProducts, DoublesStay) {
+  std::string text = linear("u8", 16);
+  for (size_t at = text.find("f32"); at != std::string::npos; at = text.find("f32", at)) {
+    text.replace(at, 3, "f64");
+  }
+  EXPECT_EQ(quantized(text), "");
+}
+
 TEST(QuantizedProducts, SumsThatCouldOverflowStay) {
   EXPECT_NE(quantized(linear("u8", 65536)), "");
   EXPECT_EQ(quantized(linear("u8", 65540)), "");
