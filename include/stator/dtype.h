@@ -38,6 +38,7 @@ std::optional<DType> parse_dtype(std::string_view name);
 int64_t dtype_bytes(DType dtype);
 bool is_floating_point(DType dtype);  // f64, f32, f16, bf16, f8*
 bool is_integral(DType dtype);        // i8 … i64, u8; not bool
+bool is_byte(DType dtype);            // int8 or uint8
 bool is_complex(DType dtype);
 /// f32, f64, i8 … i64, u8 and bool: what every backend's loops compute in.
 bool is_plain_number(DType dtype);

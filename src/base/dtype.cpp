@@ -69,6 +69,8 @@ const char* dtype_name(DType dtype) { return facts(dtype).name; }
 const char* torch_dtype_name(DType dtype) { return facts(dtype).torch_name; }
 int64_t dtype_bytes(DType dtype) { return facts(dtype).bytes; }
 bool is_floating_point(DType dtype) { return facts(dtype).category == Category::kFloating; }
+bool is_byte(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kUInt8; }
+
 bool is_integral(DType dtype) { return facts(dtype).category == Category::kIntegral; }
 bool is_complex(DType dtype) { return facts(dtype).category == Category::kComplex; }
 bool is_plain_number(DType dtype) {

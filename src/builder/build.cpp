@@ -33,7 +33,7 @@ Status check_support(const RegionGraph& graph, const CompilerBackend& backend) {
 }
 
 /// A guess for loops, which have one candidate and are not timed; kNoTime for others.
-double loop_us(const RegionGraph& graph, const Region& region, const CompilerBackend& backend) {
+double loop_us(const RegionGraph& graph, const Region& region, const BackendTraits& traits) {
   if (!std::holds_alternative<LoopProgram>(region.body)) return kNoTime;
   double bytes = 0;
   for (const std::vector<int32_t>* list : {&region.inputs, &region.outputs}) {
@@ -44,13 +44,11 @@ double loop_us(const RegionGraph& graph, const Region& region, const CompilerBac
       bytes += static_cast<double>(count.constant() * dtype_bytes(type.dtype));
     }
   }
-  return 1 + bytes / backend.traits().bytes_per_us;
+  return 1 + bytes / traits.bytes_per_us;
 }
 
 /// Left to itself, only steps that are known to be short run side by side.
-ConcurrencyOptions concurrency_options(const CompilerBackend& backend,
-                                       const BuilderOptions& options) {
-  const BackendTraits traits = backend.traits(options.build);
+ConcurrencyOptions concurrency_options(const BackendTraits& traits, const BuilderOptions& options) {
   ConcurrencyOptions o;
   o.max_lanes = std::min(options.max_aux_streams, kMostLanes - 1);
   if (options.max_aux_streams < 0) {
@@ -93,13 +91,14 @@ Result<Plan> build(const RegionGraph& graph, CompilerBackend& backend,
   STATOR_TRY(CompiledCode compiled, backend.compile(requests, options.build));
   stats->compile_s = seconds_since(compile_begin);
 
+  const BackendTraits traits = backend.traits(options.build);
   std::vector<double> us(graph.regions.size());
   for (size_t r = 0; r < us.size(); ++r) {
     us[r] = group_us[static_cast<size_t>(kernel_of[r])];
-    if (us[r] >= kNoTime) us[r] = loop_us(graph, graph.regions[r], backend);
+    if (us[r] >= kNoTime) us[r] = loop_us(graph, graph.regions[r], traits);
   }
   const std::vector<LanePlace> places =
-      find_concurrency(graph, us, concurrency_options(backend, options));
+      find_concurrency(graph, us, concurrency_options(traits, options));
 
   PlanLayout layout(graph, backend);
   STATOR_RETURN_IF_ERROR(layout.interface());

@@ -131,8 +131,14 @@ Result<std::vector<double>> time_outputs(Network network, CompilerBackend& backe
   std::vector<double> total(network.outputs.size(), 0);
   for (size_t r = 0; r < regions.regions.size(); ++r) {
     const std::vector<Provenance>& from = regions.regions[r].provenance;
-    STATOR_CHECK(!from.empty(), "a region of no layer");
-    total[static_cast<size_t>(std::stoul(from.front().node))] += us[r];
+    const std::string node = from.empty() ? "" : from.front().node;
+    size_t output = total.size();
+    (void)std::from_chars(node.data(), node.data() + node.size(), output);
+    if (output >= total.size()) {
+      return Error{ErrorCode::kInternal,
+                   "region " + regions.regions[r].name + " belongs to no output"};
+    }
+    total[output] += us[r];
   }
   return total;
 }
@@ -157,7 +163,7 @@ Result<std::shared_ptr<const Engine>> build_engine(
     builder.timing_cache = &cache;
   }
   STATOR_TRY(const std::shared_ptr<void> entered, enter_device(backend, settings));
-  if (settings.optimization_level > 0) {
+  if (settings.optimization_level > 0 && settings.build_time_budget == 0) {
     optimizer.timing_sizes = timing_sizes(network.bounds, settings.opt_sizes);
     optimizer.time_outputs = [&](Network pieces) {
       return time_outputs(std::move(pieces), backend, builder);

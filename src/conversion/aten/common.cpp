@@ -38,9 +38,7 @@ DType compute_dtype(DType dtype) {
   return dtype == DType::kFloat16 || dtype == DType::kBFloat16 ? DType::kFloat32 : dtype;
 }
 
-DType sum_dtype(DType dtype) {
-  return dtype == DType::kInt8 || dtype == DType::kUInt8 ? DType::kInt64 : compute_dtype(dtype);
-}
+DType sum_dtype(DType dtype) { return is_byte(dtype) ? DType::kInt64 : compute_dtype(dtype); }
 
 DType floating_dtype(DType dtype) { return is_floating_point(dtype) ? dtype : DType::kFloat32; }
 

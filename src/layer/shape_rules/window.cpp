@@ -19,8 +19,6 @@ Status expect_image(const TensorType& x, size_t spatial) {
 
 }  // namespace
 
-bool is_byte(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kUInt8; }
-
 /// The element type of sums of products.
 Result<DType> sum_dtype(const Inputs& in) {
   STATOR_RETURN_IF_ERROR(expect_inputs(in, 2, 3));

@@ -87,6 +87,7 @@ class LowerPrecisions {
 
   /// The layer alone, at the sizes of timing, in `dtype`; its result is float32.
   void add_piece(const NetworkLayer& layer, DType dtype, Network* pieces) const {
+    pieces->current.node = std::to_string(pieces->outputs.size());
     std::vector<TensorId> inputs;
     for (const TensorId id : layer.inputs) {
       const NetworkTensor& t = network_.tensor(id);
@@ -100,7 +101,6 @@ class LowerPrecisions {
       inputs.push_back(
           pieces->add_input("x" + std::to_string(pieces->inputs.size()), std::move(type)));
     }
-    pieces->current.node = std::to_string(pieces->outputs.size());
     const TensorId y = pieces->add_layer(layer.attributes, std::move(inputs))[0];
     pieces->mark_output(pieces->add_cast(y, DType::kFloat32));
   }

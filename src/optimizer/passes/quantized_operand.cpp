@@ -20,12 +20,6 @@ bool is_op(const NetworkLayer* layer, ElementwiseOp op) {
   return elementwise != nullptr && elementwise->op == op;
 }
 
-bool is_byte(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kUInt8; }
-
-bool is_integer(DType dtype) {
-  return !is_floating_point(dtype) && !is_complex(dtype) && dtype != DType::kBool;
-}
-
 double element(const NetworkTensor& t, int64_t i) {
   switch (t.type.dtype) {
     case DType::kFloat64:
@@ -56,7 +50,7 @@ bool passes_values(const NetworkLayer& layer) {
 
 /// Whether every element is a whole number.
 bool is_whole(const Network& network, TensorId id) {
-  if (is_integer(network.type(id).dtype)) return true;
+  if (is_integral(network.type(id).dtype)) return true;
   if (const auto value = constant_value(network, id)) return std::floor(*value) == *value;
   const NetworkLayer* layer = producer_of(network, id);
   if (layer == nullptr) return false;
@@ -103,7 +97,7 @@ bool find_numbers(const Network& network, TensorId at, QuantizedOperand* found) 
     if (std::holds_alternative<Cast>(layer->attributes)) {
       // From a wider type than it gives, a cast may lose digits.
       const DType from = network.type(layer->inputs[0]).dtype;
-      if (!is_byte(from) && !is_integer(from)) return false;
+      if (!is_integral(from)) return false;
       at = layer->inputs[0];
     } else if (is_op(layer, ElementwiseOp::kSub) && found->zero == -1 &&
                is_whole(network, layer->inputs[1])) {

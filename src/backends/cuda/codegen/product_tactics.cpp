@@ -234,17 +234,17 @@ std::optional<LibraryProduct> product_of(const RegionGraph& graph, const Region&
 
 /// Whether cuSPARSELt takes the product: rows of multiples of 16 elements, a bias that stays where
 /// it is, relu at most. What it cannot do of the epilogue is left to a kernel.
-bool take_sparse(const RegionGraph& graph, const Region& region, LibraryProduct* p) {
+bool is_sparse_product(const RegionGraph& graph, const Region& region, const LibraryProduct& p) {
   const auto* m = std::get_if<MatmulContraction>(&region.body);
-  const std::vector<int64_t> sizes = constants(p->sizes, 4);
+  const std::vector<int64_t> sizes = constants(p.sizes, 4);
   if (m == nullptr || !m->b_sparse || sizes.empty() || sizes[0] % 8 != 0 || sizes[1] % 16 != 0 ||
-      sizes[2] % 16 != 0 || sizes[3] != 1 || p->payload.a_transposed || !p->payload.b_transposed ||
-      !p->packed.empty()) {
+      sizes[2] % 16 != 0 || sizes[3] != 1 || p.payload.a_transposed || !p.payload.b_transposed ||
+      !p.packed.empty()) {
     return false;
   }
-  if (!p->epilogue.has_value()) return true;
-  const LibraryEpilogue& e = *p->epilogue;
-  return e.out == p->payload.dtype &&
+  if (!p.epilogue.has_value()) return true;
+  const LibraryEpilogue& e = *p.epilogue;
+  return e.out == p.payload.dtype &&
          (!e.activation.has_value() || *e.activation == UnaryOp::kRelu) &&
          (e.bias < 0 || buffer_tensor(graph, region, e.bias).role == RegionTensorRole::kConstant);
 }
@@ -267,10 +267,7 @@ bool is_plain_epilogue(const RegionGraph& graph, const Region& region) {
 /// Counts pairs of bytes; weights whose rows run along k are to be turned. False when there are
 /// none.
 bool take_pairs(TiledProduct* p) {
-  if ((p->dtype != DType::kInt8 && p->dtype != DType::kUInt8) || !p->n.is_constant() ||
-      !p->k.is_constant()) {
-    return false;
-  }
+  if (!is_byte(p->dtype) || !p->n.is_constant() || !p->k.is_constant()) return false;
   if (!p->b_transposed) {
     p->b_packed = p->b_transposed = p->b_offset.is_constant(0) && p->ldb == p->n;
     p->ldb = p->k;
@@ -326,7 +323,7 @@ bool is_product_tactic(const RegionGraph& graph, const Region& region, const std
 std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& region,
                                     const Target& target) {
   const int level = target.optimization_level;
-  std::optional<LibraryProduct> p = product_of(graph, region);
+  const std::optional<LibraryProduct> p = product_of(graph, region);
   // Where the library does the epilogue too, it is hard to beat at large products. Tiles are mostly
   // faster at small ones, and always where the epilogue would be a kernel of its own.
   const bool complete = p.has_value() && p->epilogue.has_value();
@@ -348,7 +345,7 @@ std::vector<Tactic> product_tactics(const RegionGraph& graph, const Region& regi
     for (int i = 0; i < count; ++i) tactics.push_back({"cublaslt " + std::to_string(i)});
   }
   for (const TileShape& shape : shapes) tactics.push_back({tile_tactic(shape, dtype)});
-  if (p.has_value() && level > 0 && take_sparse(graph, region, &*p)) {
+  if (p.has_value() && level > 0 && is_sparse_product(graph, region, *p)) {
     for (int i = 0; i < library_proposals(level); ++i) {
       tactics.push_back({"cusparselt " + std::to_string(i)});
     }

@@ -23,8 +23,6 @@ std::string size(const Expr& e, const KernelScope& scope) {
   return "(int)(" + OpPrinter(scope, unused, "").index(e, PrintPoint{}, "") + ")";
 }
 
-bool is_byte(DType dtype) { return dtype == DType::kInt8 || dtype == DType::kUInt8; }
-
 /// Tensor maps move pairs of bytes like halves.
 DType moved_as(DType dtype) { return is_byte(dtype) ? DType::kFloat16 : dtype; }
 

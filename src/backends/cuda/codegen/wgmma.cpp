@@ -52,7 +52,7 @@ __device__ __forceinline__ void copy_box(unsigned to, const TensorMap& map, unsi
 
 std::string wgmma_function(const std::string& name, const WgmmaShape& shape) {
   const int registers = shape.n / 2, a = shape.a_in_registers ? 4 : 1;
-  const bool bytes = shape.dtype == DType::kInt8 || shape.dtype == DType::kUInt8;
+  const bool bytes = is_byte(shape.dtype);
   const std::string types = shape.dtype == DType::kBFloat16  ? "k16.f32.bf16.bf16"
                             : shape.dtype == DType::kFloat16 ? "k16.f32.f16.f16"
                             : shape.dtype == DType::kUInt8   ? "k32.s32.u8.s8"

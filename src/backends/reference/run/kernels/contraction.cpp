@@ -54,7 +54,6 @@ int32_t byte_dot(const Tensor& a, int64_t i, int64_t a_step, const Tensor& b, in
 /// Null for operands of other types.
 auto byte_dot_of(DType a, DType b) {
   auto* dot = &byte_dot<int8_t, int8_t>;
-  const auto is_byte = [](DType t) { return t == DType::kInt8 || t == DType::kUInt8; };
   if (!is_byte(a) || !is_byte(b)) return decltype(dot)(nullptr);
   const bool same = a == b;
   if (a == DType::kUInt8) return same ? &byte_dot<uint8_t, uint8_t> : &byte_dot<uint8_t, int8_t>;
