@@ -65,8 +65,10 @@ class QuantizedProducts {
       const auto product = match(old_.layers[i]);
       if (!product) continue;
       // Numbers are stored in one type; a product that wants another stays as it is.
-      const auto stored = stored_as_.emplace(product->a.q, product->a_dtype).first;
-      if (stored->second == product->a_dtype) products_.emplace(i, *product);
+      const auto stored = wanted_.find(product->a.q);
+      if (stored != wanted_.end() && stored->second->a_dtype != product->a_dtype) continue;
+      const auto place = products_.emplace(i, *product).first;
+      wanted_.emplace(product->a.q, &place->second);
     }
     if (products_.empty()) return 0;
     for (size_t i = 0; i < old_.layers.size(); ++i) {
@@ -185,20 +187,14 @@ class QuantizedProducts {
   /// As soon as an operand's numbers are there, they are stored as the product wants them; what
   /// else reads them reads those.
   void store(TensorId id) {
-    const auto wanted = stored_as_.find(id);
-    if (wanted == stored_as_.end() || stored_.count(id) != 0) return;
-    const QuantizedOperand& operand = operand_of(id);
-    const TensorId kept = bytes(operand, wanted->second);
+    const auto wanted = wanted_.find(id);
+    if (wanted == wanted_.end() || stored_.count(id) != 0) return;
+    const QuantizedOperand& operand = wanted->second->a;
+    const TensorId kept = bytes(operand, wanted->second->a_dtype);
     stored_[id] = kept;
     const TensorType& type = old_.type(id);
     const TensorId back = net().add_cast(shifted(kept, operand.dtype), type.dtype);
     if (back != kept) rewriter_.bind(id, back);
-  }
-
-  const QuantizedOperand& operand_of(TensorId q) const {
-    const auto found = std::find_if(products_.begin(), products_.end(),
-                                    [q](const auto& entry) { return entry.second.a.q == q; });
-    return found->second.a;
   }
 
   TensorId ones(std::vector<Expr> shape) {
@@ -327,8 +323,8 @@ class QuantizedProducts {
   const Network& old_;
   const BackendTraits& traits_;
   Rewriter rewriter_;
-  std::map<size_t, Product> products_;   // by layer
-  std::map<TensorId, DType> stored_as_;  // by operand's numbers
+  std::map<size_t, Product> products_;         // by layer
+  std::map<TensorId, const Product*> wanted_;  // the first that takes an operand's numbers
   std::map<TensorId, TensorId> stored_;
 };
 

@@ -58,10 +58,14 @@ std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const T
   const int level = target.optimization_level;
   const bool tiled = target.capability == 90 && tile_steps(c) > 0;
   std::vector<Tactic> tactics;
+  const auto add_tiles = [&] {
+    for (const TileShape& shape : tile_shapes(c, target)) {
+      tactics.push_back({tile_tactic(shape, c.dtype)});
+    }
+  };
   if (!is_library_convolution(c)) {
     if (!tiled) return {{"loop"}};
-    for (const TileShape& shape : tile_shapes(c, target))
-      tactics.push_back({tile_tactic(shape, c.dtype)});
+    add_tiles();
     return tactics;
   }
   const auto add_numbered = [&](int count) {
@@ -83,10 +87,7 @@ std::vector<Tactic> convolution_tactics(const ConvolutionContraction& c, const T
   const bool sure = c.attributes.groups == 1 && (target.tf32 || c.dtype != DType::kFloat32);
   if (!sure) tactics.push_back({"loop"});
   if (sure || level > 0) add_numbered(fixed ? library_proposals(level) : 1);
-  if (tiled && level > 0) {
-    for (const TileShape& shape : tile_shapes(c, target))
-      tactics.push_back({tile_tactic(shape, c.dtype)});
-  }
+  if (tiled && level > 0) add_tiles();
   if (sure && level > (tiled ? 3 : 0)) tactics.push_back({"loop"});
   return tactics;
 }
