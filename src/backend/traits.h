@@ -32,6 +32,9 @@ struct BackendTraits {
   /// weights. Null: none does.
   bool (*byte_product)(DType a, int64_t n, int64_t k) = nullptr;
   bool (*byte_convolution)(const Convolution&, const TensorType& x, const TensorType& w) = nullptr;
+  bool convolves_bytes(const Convolution& conv, const TensorType& x, const TensorType& w) const {
+    return byte_convolution != nullptr && w.dtype == DType::kInt8 && byte_convolution(conv, x, w);
+  }
   int64_t byte_group = 4;  // k, or the channels, are padded to a multiple of it
   /// Types in which products are faster than in float32; null: none.
   bool (*fast_product)(DType) = nullptr;

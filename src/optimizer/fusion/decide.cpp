@@ -109,7 +109,9 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
                : LayerRole::kCall;
   }
   if (const auto* conv = std::get_if<Convolution>(&a)) {
-    return conv->channels_last && !conv->transposed && (real || convolves_bytes(layer)) &&
+    return conv->channels_last && !conv->transposed &&
+                   (real || traits_.convolves_bytes(*conv, network_.type(layer.inputs[0]),
+                                                    network_.type(layer.inputs[1]))) &&
                    network_.tensor(layer.inputs[1]).role == TensorRole::kConstant
                ? LayerRole::kContraction
                : LayerRole::kCall;
@@ -132,13 +134,6 @@ bool FusionPlan::multiplies_bytes(const NetworkLayer& layer) const {
   const int64_t n = b.type.shape[transposed ? 0 : 1].constant();
   const int64_t k = b.type.shape[transposed ? 1 : 0].constant();
   return traits_.byte_product(network_.type(layer.inputs[0]).dtype, n, k);
-}
-
-bool FusionPlan::convolves_bytes(const NetworkLayer& layer) const {
-  const TensorType& w = network_.type(layer.inputs[1]);
-  return traits_.byte_convolution != nullptr && w.dtype == DType::kInt8 &&
-         traits_.byte_convolution(std::get<Convolution>(layer.attributes),
-                                  network_.type(layer.inputs[0]), w);
 }
 
 void FusionPlan::count_uses() {

@@ -55,9 +55,8 @@ class FusionPlan {
 
  private:
   LayerRole role_of(const NetworkLayer& layer) const;
-  /// Whether the backend takes them as products of integers.
+  /// Whether the backend takes it as a product of integers.
   bool multiplies_bytes(const NetworkLayer& layer) const;
-  bool convolves_bytes(const NetworkLayer& layer) const;
   void count_uses();
   void demand_operands();
   void demand_shared();

@@ -78,9 +78,7 @@ class ChannelsLast {
     return traits_.math_dtype != nullptr ? traits_.math_dtype(dtype) : dtype == DType::kFloat32;
   }
   bool is_convolved(const Convolution& conv, const TensorType& x, const TensorType& w) const {
-    return is_math_dtype(x.dtype) ||
-           (w.dtype == DType::kInt8 && traits_.byte_convolution != nullptr &&
-            traits_.byte_convolution(conv, x, w));
+    return is_math_dtype(x.dtype) || traits_.convolves_bytes(conv, x, w);
   }
   bool is_constant(TensorId id) const { return old_.tensor(id).role == TensorRole::kConstant; }
 
