@@ -17,12 +17,18 @@ namespace stator {
 struct Partitions;
 struct BuildStats;
 
+/// What results are in memory. kAsPyTorch: as in eager PyTorch, for a caller that makes views
+/// (Graph::output_views) and takes tensors in the order that an engine says (TensorInfo::order).
+/// kRowMajor: dense and row-major, each with memory of its own.
+enum class ResultLayout : uint8_t { kRowMajor, kAsPyTorch };
+
 /// A graph lowered and partitioned; engines are built one by one on request.
 class Compilation {
  public:
   /// Lowers and partitions. Builds nothing. kUnsupported when require_full_compilation cannot be
   /// met.
-  static Result<Compilation> create(Graph graph, CompilationSettings settings);
+  static Result<Compilation> create(Graph graph, CompilationSettings settings,
+                                    ResultLayout layout = ResultLayout::kRowMajor);
   Compilation(Compilation&&) noexcept;
   ~Compilation();
 

@@ -63,9 +63,17 @@ struct Value {
 struct None {
   friend bool operator==(None, None) { return true; }
 };
+/// How a user has a tensor lie in memory: as its value's strides say, or as a copy in this order.
+enum class MemoryFormat : uint8_t { kNoted, kContiguous, kChannelsLast, kChannelsLast3d };
+/// "contiguous_format", "channels_last", "channels_last_3d"; "" of kNoted.
+const char* memory_format_name(MemoryFormat format);
+
 /// A use of a tensor value (or of an unsupported-scalar value that only PyTorch can consume).
+/// `format` is what is left of a copy that only gave the tensor another order: an engine does not
+/// ask for it, PyTorch makes the copy.
 struct ValueUse {
   ValueId id = kNoValue;
+  MemoryFormat format = MemoryFormat::kNoted;
   friend bool operator==(ValueUse, ValueUse) = default;
 };
 struct MemoryFormatArg {
@@ -150,6 +158,8 @@ struct GraphOutput {
   OutputKind kind = OutputKind::kUserOutput;
   Argument value;
   std::string target;  // what a mutation writes to
+  /// kUserOutput: what the caller gets is this view of `value`, made by Graph::output_views.
+  ValueId view = kNoValue;
 };
 
 class Graph {
@@ -162,6 +172,9 @@ class Graph {
   std::vector<GraphInput>
       inputs;  // in PyTorch's order: parameters, buffers, constants, user inputs
   std::vector<GraphOutput> outputs;
+  /// Views that the caller makes of outputs and inputs when all segments have run, in order; they
+  /// stand in no segment. See GraphOutput::view.
+  std::vector<Node> output_views;
   Bounds bounds;  // ranges of the symbols
   /// Where engines of this graph take and give tensors: "cpu", "cuda". Nodes on others stay out.
   std::string engine_device = "cpu";
@@ -188,6 +201,8 @@ class Graph {
   NodeId add_node(Node node, std::optional<NodeId> before = std::nullopt);
   void remove_node(NodeId id);                  // its values must have no users
   void replace_uses(ValueId from, ValueId to);  // in all nodes and outputs
+  /// In all nodes; where they do not ask for an order yet they now ask for `format`.
+  void replace_uses(ValueId from, ValueId to, MemoryFormat format);
   void
   remove_dead_nodes();  // nodes without users (mutating and random ones stay), unused constants
 

@@ -24,13 +24,20 @@ namespace stator {
 
 struct Plan;
 
-/// A dense row-major tensor that somebody else owns.
+/// A dense tensor that somebody else owns.
 struct TensorView {
   void* data = nullptr;
   DType dtype = DType::kFloat32;
   std::vector<int64_t> shape;
+  std::vector<int64_t> order;  // as TensorInfo::order; empty: row-major
   int64_t size_bytes() const;
+  /// In elements, of each axis.
+  std::vector<int64_t> strides() const;
 };
+
+/// Copies the elements of a dense tensor (`view`, in host memory) to `to`, where its axes lie in
+/// another order; an empty order is row-major.
+void copy_in_order(const TensorView& view, const std::vector<int64_t>& to_order, void* to);
 
 struct TensorInfo {
   std::string name;
@@ -38,6 +45,9 @@ struct TensorInfo {
   std::vector<int64_t> shape;               // -1: dynamic
   std::vector<std::string> symbolic_shape;  // "s0", "768", "2*s0"
   std::vector<int64_t> least, greatest;     // the range of each dimension
+  /// Axes from the slowest in memory to the fastest: {0, 2, 3, 1} is channels_last. Empty:
+  /// row-major, as in every engine that compile_pt2 makes.
+  std::vector<int64_t> order;
 };
 
 /// A compiled model: immutable, shared by threads and contexts.
@@ -108,7 +118,7 @@ class ExecutionContext {
   Status set_shapes(const int64_t* sizes, int64_t size_count, const int64_t* scalars,
                     int64_t scalar_count);
   const std::vector<int64_t>& output_shape(int index) const;  // after set_shapes
-  /// Dense row-major data of the input's dtype, on the engine's device; must stay alive until run
+  /// Dense data of the input's dtype in its order, on the engine's device; must stay alive until run
   /// returns (with a stream: until the stream has passed it).
   Status set_input(int index, const void* data);
   /// Where to write an output; null (the default): the context's own memory.

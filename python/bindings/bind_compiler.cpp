@@ -12,6 +12,7 @@
 #include "bindings.h"
 #include "builder/build.h"
 #include "conversion/conversion.h"
+#include "graph/strides.h"
 #include "partition/partitions.h"
 #include "pt2/read_pt2.h"
 #include "stator/compiler.h"
@@ -48,6 +49,14 @@ nb::object expr_object(const Expr& e) {
   return nb::make_tuple("expr", expr_tree(e));
 }
 
+/// ("value", id), or ("copy", (id, memory format)).
+nb::object use_object(ValueUse use) {
+  if (use.format == MemoryFormat::kNoted || use.id == kNoValue) {
+    return nb::make_tuple("value", use.id);
+  }
+  return nb::make_tuple("copy", nb::make_tuple(use.id, memory_format_name(use.format)));
+}
+
 /// The inverse of bind_graph's argument form; an expression that is no number crosses as a tree of
 /// tuples.
 nb::object argument_object(const Argument& argument) {
@@ -57,13 +66,13 @@ nb::object argument_object(const Argument& argument) {
         if constexpr (std::is_same_v<T, None>) {
           return nb::none();
         } else if constexpr (std::is_same_v<T, ValueUse>) {
-          return nb::make_tuple("value", value.id);
+          return use_object(value);
         } else if constexpr (std::is_same_v<T, std::vector<ValueUse>>) {
-          nb::list ids;
+          nb::list uses;
           for (const ValueUse use : value) {
-            ids.append(use.id);
+            uses.append(use_object(use));
           }
-          return nb::make_tuple("values", ids);
+          return nb::make_tuple("list", uses);
         } else if constexpr (std::is_same_v<T, Expr>) {
           return expr_object(value);
         } else if constexpr (std::is_same_v<T, std::vector<Expr>>) {
@@ -128,6 +137,8 @@ nb::dict value_object(const Graph& graph, ValueId id) {
     }
     d["shape"] = shape;
     d["dtype"] = torch_dtype_name(value.tensor.dtype);
+    const std::optional<DenseOrder> order = dense_order(value.tensor, graph.bounds);
+    d["order"] = order ? nb::cast(order->axes) : nb::none();
   } else if (value.kind == ValueKind::kSymInt) {
     d["expr"] = expr_object(value.expr);
   }
@@ -145,6 +156,9 @@ nb::list segment_list(const Compilation& c) {
     d["outputs"] = segment.outputs;
     d["operator_count"] = segment.operator_count;
     nb::list nodes;
+    for (const NodeId id : segment.views) {
+      nodes.append(node_object(c.graph(), c.graph().node(id)));
+    }
     for (const NodeId id : segment.nodes) {
       nodes.append(node_object(c.graph(), c.graph().node(id)));
     }
@@ -171,10 +185,19 @@ nb::list output_list(const Compilation& c) {
   static constexpr const char* kKinds[] = {"user_output", "buffer_mutation", "user_input_mutation"};
   nb::list outputs;
   for (const GraphOutput& output : c.graph().outputs) {
-    outputs.append(nb::make_tuple(kKinds[static_cast<size_t>(output.kind)],
-                                  argument_object(output.value), output.target));
+    const Argument value = output.view == kNoValue ? output.value : ValueUse{output.view};
+    outputs.append(nb::make_tuple(kKinds[static_cast<size_t>(output.kind)], argument_object(value),
+                                  output.target));
   }
   return outputs;
+}
+
+nb::list output_view_list(const Compilation& c) {
+  nb::list views;
+  for (const Node& view : c.graph().output_views) {
+    views.append(node_object(c.graph(), view));
+  }
+  return views;
 }
 
 nb::list fallback_list(const Compilation& c) {
@@ -241,7 +264,8 @@ void bind_compiler(nb::module_& m) {
             // An error is raised with the lock held again.
             Result<Compilation> result = [&] {
               const nb::gil_scoped_release release;
-              return Compilation::create(std::move(taken), std::move(s));
+              return Compilation::create(std::move(taken), std::move(s),
+                                         ResultLayout::kAsPyTorch);
             }();
             return value_or_raise(std::move(result));
           },
@@ -250,9 +274,13 @@ void bind_compiler(nb::module_& m) {
       .def("segments", &segment_list, "One dict a segment, in execution order.")
       .def("inputs", &input_list)
       .def("outputs", &output_list)
+      .def("output_views", &output_view_list,
+           "Views that lead to outputs, to be made when all segments have run.")
       .def("fallbacks", &fallback_list)
       .def("value", [](const Compilation& c, ValueId id) { return value_object(c.graph(), id); })
       .def("constant_bytes", &constant_bytes)
+      .def_prop_ro("sees_memory", [](const Compilation& c) { return sees_memory(c.graph()); },
+                   "Whether values depend on how the caller's tensors lie in memory.")
       .def_prop_ro("device", [](const Compilation& c) { return c.graph().engine_device; })
       .def_prop_ro("supported_operators",
                    [](const Compilation& c) { return c.partitions().supported_operators; })

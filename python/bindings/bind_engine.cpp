@@ -102,17 +102,25 @@ class EngineCall {
         borrow_plain(i, object, &view);
       }
       check(info, view);
-      if (!is_contiguous(view) || !is_aligned(view)) {
-        kept_[i] = nb::getattr(object, "detach")().attr("contiguous")();
-        if (is_contiguous(view)) kept_[i] = kept_[i].attr("clone")();
+      sizes_.insert(sizes_.end(), view.shape, view.shape + view.ndim);
+      const bool dense = is_dense(view, info.order);
+      if (!dense || !is_aligned(view)) {
+        const nb::object plain = kept_[i];  // a local, so that it lives as long as `view`
+        kept_[i] = copy_in_order(plain.is_valid() ? nb::handle(plain) : object, info, dense);
         if (!exchange.borrow(kept_[i], &view)) {
           throw nb::type_error(
               ("input '" + info.name + "' cannot be read as a dense tensor").c_str());
         }
       }
       addresses_[i] = static_cast<char*>(view.data) + view.byte_offset;
-      sizes_.insert(sizes_.end(), view.shape, view.shape + view.ndim);
     }
+  }
+
+  /// The tensor as the engine reads it: its axes in memory order, row-major.
+  static nb::object copy_in_order(nb::handle object, const TensorInfo& info, bool dense) {
+    nb::object tensor = nb::getattr(object, "detach")();
+    if (!info.order.empty()) tensor = tensor.attr("permute")(info.order);
+    return dense ? tensor.attr("clone")() : tensor.attr("contiguous")();
   }
 
   void borrow_plain(size_t i, nb::handle object, dlpack::Tensor* view) {
@@ -165,7 +173,7 @@ class EngineCall {
     for (size_t i = 0; i < outputs.size(); ++i) {
       void* data = nullptr;
       results.append(exchange.allocate(outputs[i].dtype, context_.output_shape(static_cast<int>(i)),
-                                       device_, &data));
+                                       outputs[i].order, device_, &data));
       check_or_raise(context_.set_output(static_cast<int>(i), data));
     }
     return results;
@@ -194,6 +202,7 @@ nb::list infos(const std::vector<TensorInfo>& tensors) {
     d["symbolic_shape"] = info.symbolic_shape;
     d["least"] = info.least;
     d["greatest"] = info.greatest;
+    d["order"] = info.order;
     list.append(d);
   }
   return list;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tensor_exchange.h"
 
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <stdexcept>
+
+#include "base/check.h"
 
 namespace nb = nanobind;
 
@@ -13,6 +17,8 @@ std::unique_ptr<TensorExchange>& torch_table() {
   static auto* table = new std::unique_ptr<TensorExchange>();
   return *table;
 }
+
+constexpr size_t kMostAxes = 16;  // of a tensor of an engine; plan/validate.cpp
 
 void raise_python_error(void*, const char*, const char* message) {
   PyErr_SetString(PyExc_MemoryError, message);
@@ -47,19 +53,39 @@ bool TensorExchange::borrow(nb::handle object, dlpack::Tensor* out) const {
 }
 
 nb::object TensorExchange::allocate(DType dtype, const std::vector<int64_t>& shape,
-                                    dlpack::Device device, void** data) const {
+                                    const std::vector<int64_t>& order, dlpack::Device device,
+                                    void** data) const {
+  STATOR_CHECK(shape.size() <= kMostAxes, "a result has more axes than an engine can have");
+  std::array<int64_t, kMostAxes> in_memory, strides;
+  int64_t elements = 1;
+  for (size_t k = order.size(); k-- > 0;) {
+    const auto axis = static_cast<size_t>(order[k]);
+    in_memory[k] = shape[axis];
+    strides[axis] = elements;
+    elements *= std::max<int64_t>(shape[axis], 1);
+  }
   dlpack::Tensor prototype{};
   prototype.device = device;
   prototype.ndim = static_cast<int32_t>(shape.size());
   prototype.dtype = to_dlpack(dtype);
-  prototype.shape = const_cast<int64_t*>(shape.data());
+  prototype.shape = order.empty() ? const_cast<int64_t*>(shape.data()) : in_memory.data();
   dlpack::ManagedTensorVersioned* managed = nullptr;
   if (table_->allocate(&prototype, &managed, nullptr, raise_python_error) != 0) {
     throw nb::python_error();
   }
   *data = static_cast<char*>(managed->tensor.data) + managed->tensor.byte_offset;
+  // Seen with its own axes by the tensor that is made now; the memory stays what it is.
+  int64_t* const own_shape = managed->tensor.shape;
+  int64_t* const own_strides = managed->tensor.strides;
+  if (!order.empty()) {
+    managed->tensor.shape = const_cast<int64_t*>(shape.data());
+    managed->tensor.strides = strides.data();
+  }
   void* object = nullptr;
-  if (table_->managed_to_object(managed, &object) != 0) {
+  const int failed = table_->managed_to_object(managed, &object);
+  managed->tensor.shape = own_shape;
+  managed->tensor.strides = own_strides;
+  if (failed != 0) {
     managed->deleter(managed);
     throw nb::python_error();
   }
@@ -109,19 +135,20 @@ bool matches(const dlpack::DataType& type, DType dtype) {
   return type.code == wanted.code && type.bits == wanted.bits && type.lanes == wanted.lanes;
 }
 
-bool is_contiguous(const dlpack::Tensor& tensor) {
-  if (tensor.strides == nullptr) {
+bool is_dense(const dlpack::Tensor& tensor, const std::vector<int64_t>& order) {
+  if (tensor.strides == nullptr && order.empty()) {
     return true;
   }
   int64_t expected = 1;
   bool dense = true;
   for (int32_t k = tensor.ndim - 1; k >= 0; --k) {
-    if (tensor.shape[k] == 0) {
+    const int32_t axis = order.empty() ? k : static_cast<int32_t>(order[static_cast<size_t>(k)]);
+    if (tensor.shape[axis] == 0) {
       return true;
     }
-    if (tensor.shape[k] != 1) {
-      dense = dense && tensor.strides[k] == expected;
-      expected *= tensor.shape[k];
+    if (tensor.shape[axis] != 1) {
+      dense = dense && tensor.strides != nullptr && tensor.strides[axis] == expected;
+      expected *= tensor.shape[axis];
     }
   }
   return dense;

@@ -101,7 +101,7 @@ Result<Plan> build(const RegionGraph& graph, CompilerBackend& backend,
       find_concurrency(graph, us, concurrency_options(traits, options));
 
   PlanLayout layout(graph, backend);
-  STATOR_RETURN_IF_ERROR(layout.interface());
+  STATOR_RETURN_IF_ERROR(layout.interface(options));
   for (size_t r = 0; r < graph.regions.size(); ++r) {
     const Tactic& tactic = tactics[static_cast<size_t>(kernel_of[r])];
     const KernelLaunch launch = backend.launch(graph, graph.regions[r], tactic);

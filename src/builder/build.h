@@ -26,6 +26,9 @@ struct BuilderOptions {
   /// guessed.
   std::map<std::string, int64_t> opt_symbols;
   std::function<void(int done, int total, const std::string& what)> progress;
+  /// Of each input and output of the call the axes in memory, as PlanBuffer::order; missing:
+  /// row-major.
+  std::vector<std::vector<int64_t>> input_orders, output_orders;
   std::string settings_json;
   std::string metadata_json;
 };

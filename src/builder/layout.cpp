@@ -15,7 +15,7 @@ PlanLayout::PlanLayout(const RegionGraph& graph, const CompilerBackend& backend)
   plan_.device = backend.traits().name;
 }
 
-Status PlanLayout::interface() {
+Status PlanLayout::interface(const BuilderOptions& options) {
   std::set<std::string> bound;
   const auto bind = [&](const Expr& size, int32_t input, int32_t dim, int32_t scalar) {
     if (!size.is_symbol() || !bound.insert(size.symbol_name()).second) {
@@ -44,14 +44,22 @@ Status PlanLayout::interface() {
   for (size_t i = 0; i < graph_.inputs.size(); ++i) {
     STATOR_TRY(const BufferId id, buffer(graph_.inputs[i]));
     plan_.buffers[static_cast<size_t>(id)].io_index = static_cast<int32_t>(i);
+    set_order(id, options.input_orders, i);
     plan_.inputs.push_back(id);
   }
   for (size_t i = 0; i < graph_.outputs.size(); ++i) {
     STATOR_TRY(const BufferId id, buffer(graph_.outputs[i]));
     plan_.buffers[static_cast<size_t>(id)].io_index = static_cast<int32_t>(i);
+    set_order(id, options.output_orders, i);
     plan_.outputs.push_back(id);
   }
   return {};
+}
+
+void PlanLayout::set_order(BufferId id, const std::vector<std::vector<int64_t>>& orders,
+                           size_t index) {
+  if (index >= orders.size()) return;
+  plan_.buffers[static_cast<size_t>(id)].order = {orders[index].begin(), orders[index].end()};
 }
 
 Result<SizeSlot> PlanLayout::slot(const Expr& e) {

@@ -18,7 +18,7 @@ class PlanLayout {
   PlanLayout(const RegionGraph& graph, const CompilerBackend& backend);
 
   /// Inputs, outputs and symbols. kUnsupported when a symbol cannot be read off an input.
-  Status interface();
+  Status interface(const BuilderOptions& options = {});
   /// One step for `region`, run by kernel `kernel` as `launch` says.
   Status add_step(const Region& region, int32_t kernel, const KernelLaunch& launch,
                   LanePlace place = {});
@@ -28,6 +28,7 @@ class PlanLayout {
   double pack_seconds() const { return pack_seconds_; }
 
  private:
+  void set_order(BufferId id, const std::vector<std::vector<int64_t>>& orders, size_t index);
   Result<SizeSlot> slot(const Expr& e);
   Result<BufferId> buffer(int32_t tensor);
   Result<BufferId> packed_buffer(int32_t tensor, const PackedInput& packed);

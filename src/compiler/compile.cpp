@@ -15,6 +15,7 @@
 #include "compiler/dump.h"
 #include "compiler/oracle.h"
 #include "conversion/conversion.h"
+#include "lowering/output_views.h"
 #include "lowering/pipeline.h"
 #include "optimizer/optimizer.h"
 #include "partition/partitions.h"
@@ -145,8 +146,8 @@ Result<std::vector<double>> time_outputs(Network network, CompilerBackend& backe
 
 /// Network → plan → engine.
 Result<std::shared_ptr<const Engine>> build_engine(
-    Network network, CompilerBackend& backend, const CompilationSettings& settings,
-    const std::string& metadata, Dump& dump, BuildStats* stats,
+    Network network, const InterfaceOrders& orders, CompilerBackend& backend,
+    const CompilationSettings& settings, const std::string& metadata, Dump& dump, BuildStats* stats,
     const std::function<void(int, int, const std::string&)>& progress) {
   OptimizerOptions optimizer;
   optimizer.traits = backend.traits(build_options(settings));
@@ -187,6 +188,8 @@ Result<std::shared_ptr<const Engine>> build_engine(
       nlohmann::json{{"printed", print_settings(settings)}, {"values", printed_settings(settings)}}
           .dump();
   builder.metadata_json = metadata;
+  builder.input_orders = orders.inputs;
+  builder.output_orders = orders.outputs;
   STATOR_TRY(Plan plan, build(regions, backend, builder, stats));
   if (cache.changed()) {
     if (const Status saved = cache.save(settings.timing_cache_path); !saved.ok()) {
@@ -215,16 +218,26 @@ struct Compilation::Impl {
   CompilerBackend* backend = nullptr;
   Graph graph;
   Partitions partitions;
+  ResultLayout layout = ResultLayout::kRowMajor;
+
+  Result<Network> convert(const Segment& segment, const std::string& name,
+                          InterfaceOrders* orders) const {
+    return convert_segment(graph, segment.nodes, segment.inputs, segment.symbol_inputs,
+                           segment.outputs, ConverterRegistry::global(), name,
+                           layout == ResultLayout::kAsPyTorch ? orders : nullptr);
+  }
 };
 
 Compilation::Compilation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Compilation::Compilation(Compilation&&) noexcept = default;
 Compilation::~Compilation() = default;
 
-Result<Compilation> Compilation::create(Graph graph, CompilationSettings settings) {
+Result<Compilation> Compilation::create(Graph graph, CompilationSettings settings,
+                                        ResultLayout layout) {
   return guarded([&]() -> Result<Compilation> {
     auto impl = std::make_unique<Impl>();
     impl->settings = std::move(settings);
+    impl->layout = layout;
     STATOR_TRY(impl->backend, backend_of(impl->settings));
     Dump dump(impl->settings.dump_directory);
     graph.engine_device = impl->backend->traits().tensor_device +
@@ -232,6 +245,7 @@ Result<Compilation> Compilation::create(Graph graph, CompilationSettings setting
     STATOR_TRY(const std::shared_ptr<void> exists, enter_device(*impl->backend, impl->settings));
     STATOR_RETURN_IF_ERROR(verify_graph(graph));
     STATOR_RETURN_IF_ERROR(run_lowering(graph, impl->settings, dump));
+    if (layout == ResultLayout::kAsPyTorch) take_output_views(graph);
     const bool any_dynamic = impl->settings.assume_dynamic_shape_support;
     const SupportQuery query = [any_dynamic](const Graph& g, const Node& node) {
       return ConverterRegistry::global().support(g, node, any_dynamic);
@@ -264,9 +278,8 @@ Status Compilation::describe_segment(int index,
     STATOR_CHECK(segment.engine, "segment " + segment.name + " runs in PyTorch");
     STATOR_TRY(const std::shared_ptr<void> entered, enter_device(*impl_->backend, impl_->settings));
     // By a name that does not depend on the segments around it.
-    STATOR_TRY(const Network network,
-               convert_segment(impl_->graph, segment.nodes, segment.inputs, segment.symbol_inputs,
-                               segment.outputs, ConverterRegistry::global(), "engine"));
+    InterfaceOrders orders;
+    STATOR_TRY(const Network network, impl_->convert(segment, "engine", &orders));
     const CompilationSettings& s = impl_->settings;
     std::string text = std::string("stator ") + STATOR_VERSION + "\n";
     text += impl_->backend->device_key(build_options(s)) + "\n";
@@ -279,6 +292,7 @@ Status Compilation::describe_segment(int index,
     for (const auto& [symbol, size] : s.opt_sizes) {
       text += "opt " + symbol + " " + std::to_string(size) + "\n";
     }
+    text += "orders " + orders.str() + "\n";
     text += print_network(network, /*digests=*/false);  // the bytes follow
     sink(text.data(), static_cast<int64_t>(text.size()));
     for (const NetworkTensor& tensor : network.tensors) {
@@ -297,10 +311,9 @@ Result<std::shared_ptr<const Engine>> Compilation::build(
     Dump dump(impl_->settings.dump_directory.empty()
                   ? ""
                   : impl_->settings.dump_directory + "/" + segment.name);
-    STATOR_TRY(Network network,
-               convert_segment(impl_->graph, segment.nodes, segment.inputs, segment.symbol_inputs,
-                               segment.outputs, ConverterRegistry::global(), segment.name));
-    return build_engine(std::move(network), *impl_->backend, impl_->settings,
+    InterfaceOrders orders;
+    STATOR_TRY(Network network, impl_->convert(segment, segment.name, &orders));
+    return build_engine(std::move(network), orders, *impl_->backend, impl_->settings,
                         metadata_of(impl_->graph), dump, stats, progress);
   });
 }
@@ -375,7 +388,7 @@ Result<std::shared_ptr<const Engine>> compile_pt2(
     STATOR_TRY(CompilerBackend * backend, backend_of(settings));
     STATOR_TRY(Network network, convert_whole(compilation.graph()));
     Dump dump(settings.dump_directory.empty() ? "" : settings.dump_directory + "/engine");
-    return build_engine(std::move(network), *backend, settings, metadata_of(compilation.graph()),
+    return build_engine(std::move(network), {}, *backend, settings, metadata_of(compilation.graph()),
                         dump, stats, progress);
   });
 }

@@ -90,12 +90,22 @@ class ConverterRegistry {
   std::map<std::string, std::vector<Converter>, std::less<>> converters_;
 };
 
+/// How the caller's tensors lie in memory: of each the axes from the slowest to the fastest, nothing
+/// for a row-major one.
+struct InterfaceOrders {
+  std::vector<std::vector<int64_t>> inputs, outputs;
+  std::string str() const;
+};
+
 /// nodes: in order. inputs / outputs: as Segment has them. symbol_inputs become scalar inputs.
+/// Where `orders` is given, the network takes and gives tensors with their axes in the order that
+/// PyTorch has them in memory, and `orders` says which; else all are row-major.
 Result<Network> convert_segment(const Graph& graph, const std::vector<NodeId>& nodes,
                                 const std::vector<ValueId>& inputs,
                                 const std::vector<std::string>& symbol_inputs,
                                 const std::vector<ValueId>& outputs,
-                                const ConverterRegistry& registry, const std::string& name);
+                                const ConverterRegistry& registry, const std::string& name,
+                                InterfaceOrders* orders = nullptr);
 
 /// Normalizes a negative dim.
 inline int64_t normalize_dim(int64_t dim, int64_t rank) {

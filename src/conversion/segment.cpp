@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "conversion/conversion.h"
+#include "graph/strides.h"
 
 namespace stator {
 namespace {
@@ -33,13 +34,65 @@ Status convert_node(Conversion& conversion, const Node& node, const ConverterReg
   return {};
 }
 
+/// The order of a value's axes in memory; nothing where it is row-major, or where it has gaps or
+/// overlaps and its bytes are not what an engine reads or writes.
+AxisOrder order_of(const Network& network, const Value& value) {
+  const std::optional<DenseOrder> order = dense_order(value.tensor, network.bounds);
+  const bool ascending = order && std::is_sorted(order->axes.begin(), order->axes.end());
+  return order && !ascending ? order->axes : AxisOrder{};
+}
+
+/// An input of the network, turned to the value's own order of axes.
+TensorId add_input(Network& network, const Value& value, InterfaceOrders* orders) {
+  const TensorMeta& meta = value.tensor;
+  const AxisOrder order = orders == nullptr ? AxisOrder{} : order_of(network, value);
+  if (orders != nullptr) orders->inputs.push_back(order);
+  if (order.empty()) {
+    return network.add_input(value.name, {meta.dtype, meta.shape});
+  }
+  const TensorId input =
+      network.add_input(value.name, {meta.dtype, in_memory_order(meta.shape, order)});
+  if (moves_nothing(order, meta.shape)) return network.add_reshape(input, meta.shape);
+  std::vector<int64_t> back(order.size());
+  for (size_t k = 0; k < order.size(); ++k) {
+    back[static_cast<size_t>(order[k])] = static_cast<int64_t>(k);
+  }
+  return network.add_transpose(input, back);
+}
+
+/// An output with its axes as they are to lie in memory.
+TensorId in_order(Network& network, TensorId tensor, const Value& value, InterfaceOrders* orders) {
+  if (orders == nullptr) return tensor;
+  orders->outputs.push_back(order_of(network, value));
+  const AxisOrder& order = orders->outputs.back();
+  if (order.empty()) return tensor;
+  if (moves_nothing(order, value.tensor.shape)) {
+    return network.add_reshape(tensor, in_memory_order(value.tensor.shape, order));
+  }
+  return network.add_transpose(tensor, order);
+}
+
 }  // namespace
+
+std::string InterfaceOrders::str() const {
+  std::string text;
+  for (const auto* lists : {&inputs, &outputs}) {
+    for (const std::vector<int64_t>& order : *lists) {
+      text += "(";
+      for (const int64_t axis : order) text += std::to_string(axis) + ",";
+      text += ")";
+    }
+    text += ";";
+  }
+  return text;
+}
 
 Result<Network> convert_segment(const Graph& graph, const std::vector<NodeId>& nodes,
                                 const std::vector<ValueId>& inputs,
                                 const std::vector<std::string>& symbol_inputs,
                                 const std::vector<ValueId>& outputs,
-                                const ConverterRegistry& registry, const std::string& name) {
+                                const ConverterRegistry& registry, const std::string& name,
+                                InterfaceOrders* orders) {
   Network network;
   network.name = name;
   network.bounds = graph.bounds;
@@ -48,7 +101,7 @@ Result<Network> convert_segment(const Graph& graph, const std::vector<NodeId>& n
     const Value& value = graph.value(id);
     STATOR_CHECK(value.kind == ValueKind::kTensor,
                  "segment " + name + ": input " + value.name + " is no tensor");
-    conversion.bind(id, network.add_input(value.name, {value.tensor.dtype, value.tensor.shape}));
+    conversion.bind(id, add_input(network, value, orders));
   }
   for (const std::string& symbol : symbol_inputs) {
     network.scalar_inputs.push_back(Expr::symbol(symbol));
@@ -58,7 +111,7 @@ Result<Network> convert_segment(const Graph& graph, const std::vector<NodeId>& n
   }
   network.current = {};
   for (const ValueId id : outputs) {
-    const TensorId tensor = conversion.tensor(id);
+    const TensorId tensor = in_order(network, conversion.tensor(id), graph.value(id), orders);
     if (network.tensor(tensor).role == TensorRole::kIntermediate) {
       network.tensor(tensor).name = graph.value(id).name;
     }

@@ -125,6 +125,29 @@ void Graph::replace_uses(ValueId from, ValueId to) {
   }
 }
 
+void Graph::replace_uses(ValueId from, ValueId to, MemoryFormat format) {
+  const auto replace = [&](ValueUse& use) {
+    if (use.id != from) return;
+    use.id = to;
+    if (use.format == MemoryFormat::kNoted) use.format = format;
+  };
+  for (const NodeId id : order_) {
+    for (NamedArgument& arg : node(id).args) {
+      if (auto* use = std::get_if<ValueUse>(&arg.value)) {
+        replace(*use);
+      } else if (auto* uses = std::get_if<std::vector<ValueUse>>(&arg.value)) {
+        std::for_each(uses->begin(), uses->end(), replace);
+      }
+    }
+  }
+}
+
+const char* memory_format_name(MemoryFormat format) {
+  static constexpr const char* kNames[] = {"", "contiguous_format", "channels_last",
+                                           "channels_last_3d"};
+  return kNames[static_cast<size_t>(format)];
+}
+
 void Graph::remove_dead_nodes() {
   std::vector<char> used(values_.size(), 0);
   const auto mark = [&used](ValueId id) { used[static_cast<size_t>(id)] = 1; };

@@ -166,6 +166,9 @@ class Parser {
         }
         value.tensor.device = std::string(text_.substr(begin, at_ - begin));
       }
+      if (accept_word("strides")) {
+        STATOR_TRY(value.tensor.strides, exprs());
+      }
     } else {
       return error("unknown type '" + std::string(type) + "'");
     }
@@ -304,19 +307,32 @@ class Parser {
     return named;
   }
 
-  Result<ValueId> use() {
+  Result<ValueUse> use() {
     const std::string_view name = word();
     const std::optional<ValueId> id = graph_.find_value(name);
     if (!id.has_value()) {
       return error("%" + std::string(name) + " is used before it is defined");
     }
-    return *id;
+    ValueUse use{*id};
+    if (accept_word("as")) {
+      STATOR_TRY(use.format, memory_format());
+    }
+    return use;
+  }
+
+  Result<MemoryFormat> memory_format() {
+    const std::string_view name = word();
+    for (const MemoryFormat format : {MemoryFormat::kContiguous, MemoryFormat::kChannelsLast,
+                                      MemoryFormat::kChannelsLast3d}) {
+      if (name == memory_format_name(format)) return format;
+    }
+    return error("unknown memory format '" + std::string(name) + "'");
   }
 
   Result<Argument> value() {
     if (accept("%")) {
-      STATOR_TRY(const ValueId id, use());
-      return Argument(ValueUse{id});
+      STATOR_TRY(const ValueUse used, use());
+      return Argument(used);
     }
     if (accept_word("None")) {
       return Argument(None{});
@@ -349,8 +365,8 @@ class Parser {
         uses.push_back(ValueUse{kNoValue});
       } else {
         STATOR_RETURN_IF_ERROR(expect("%"));
-        STATOR_TRY(const ValueId id, use());
-        uses.push_back(ValueUse{id});
+        STATOR_TRY(const ValueUse used, use());
+        uses.push_back(used);
       }
       accept(",");
     }

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "graph/strides.h"
 #include "stator/graph.h"
 
 namespace stator {
@@ -89,13 +90,26 @@ class Printer {
     return std::visit([this](const auto& value) { return print(value); }, argument);
   }
 
-  std::string definition(ValueId id) const { return use(id) + ": " + print_type(graph_.value(id)); }
+  /// Strides are printed where they are not those of a row-major tensor.
+  std::string definition(ValueId id) const {
+    const Value& value = graph_.value(id);
+    std::string text = use(id) + ": " + print_type(value);
+    const std::vector<Expr>& strides = value.tensor.strides;
+    if (value.kind == ValueKind::kTensor && !strides.empty() &&
+        !is_row_major(value.tensor, graph_.bounds)) {
+      text += " strides " + print(strides);
+    }
+    return text;
+  }
 
  private:
   std::string print(None) const { return "None"; }
-  std::string print(ValueUse value) const { return use(value.id); }
+  std::string print(ValueUse value) const {
+    const std::string format = memory_format_name(value.format);
+    return use(value.id) + (format.empty() ? "" : " as " + format);
+  }
   std::string print(const std::vector<ValueUse>& values) const {
-    return "tensors" + print_list(values, [this](ValueUse u) { return use(u.id); });
+    return "tensors" + print_list(values, [this](ValueUse u) { return print(u); });
   }
   std::string print(const Expr& e) const { return e.str(); }
   std::string print(const std::vector<Expr>& values) const {
@@ -154,7 +168,8 @@ std::string print_node(const Printer& printer, const Node& node) {
 std::string print_output(const Printer& printer, const GraphOutput& output) {
   switch (output.kind) {
     case OutputKind::kUserOutput:
-      return printer.argument(output.value);
+      return printer.argument(output.value) +
+             (output.view == kNoValue ? "" : " as " + printer.use(output.view));
     case OutputKind::kBufferMutation:
       return "buffer " + quoted(output.target) + " <- " + printer.argument(output.value);
     case OutputKind::kUserInputMutation:
@@ -207,7 +222,11 @@ std::string print_graph(const Graph& graph) {
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
     s += (i > 0 ? ", " : "") + print_output(printer, graph.outputs[i]);
   }
-  return s + "\n";
+  s += "\n";
+  for (const Node& view : graph.output_views) {
+    s += print_node(printer, view);
+  }
+  return s;
 }
 
 }  // namespace stator

@@ -126,6 +126,16 @@ TensorId Network::add_size_value(Expr value) {
   return add_layer(SizeValue{std::move(value)}, {})[0];
 }
 TensorId Network::add_transpose(TensorId x, std::vector<int64_t> permutation) {
+  const int32_t producer = tensor(x).producer;
+  const auto* inner = producer < 0 ? nullptr
+                                   : std::get_if<Transpose>(
+                                         &layers[static_cast<size_t>(producer)].attributes);
+  if (inner != nullptr && inner->permutation.size() == permutation.size()) {
+    for (int64_t& axis : permutation) {
+      axis = inner->permutation[static_cast<size_t>(axis)];
+    }
+    return add_transpose(layers[static_cast<size_t>(producer)].inputs[0], std::move(permutation));
+  }
   const bool identity = static_cast<int>(permutation.size()) == type(x).rank() &&
                         std::is_sorted(permutation.begin(), permutation.end());
   return identity ? x : add_layer(Transpose{std::move(permutation)}, {x})[0];

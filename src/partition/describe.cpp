@@ -5,6 +5,7 @@
 #include <set>
 
 #include "graph/schema.h"
+#include "graph/strides.h"
 #include "partition/dependencies.h"
 
 namespace stator {
@@ -47,7 +48,9 @@ void find_inputs(const Graph& graph, Segment& segment, const std::set<ValueId>& 
                  const std::set<std::string>& known) {
   std::set<ValueId> seen;
   std::set<std::string> symbols;
-  for (const NodeId id : segment.nodes) {
+  std::vector<NodeId> nodes = segment.views;
+  nodes.insert(nodes.end(), segment.nodes.begin(), segment.nodes.end());
+  for (const NodeId id : nodes) {
     const Node& node = graph.node(id);
     for (const ValueId used : values_used(node)) {
       if (inside.count(used) == 0 && graph.constant(used) == nullptr &&
@@ -63,6 +66,67 @@ void find_inputs(const Graph& graph, Segment& segment, const std::set<ValueId>& 
       segment.symbol_inputs.push_back(name);
     }
   }
+}
+
+/// Operators to which a view and a copy of it are not the same.
+bool tells_views(const Node& node) { return sees_memory(node) || writes_argument(node); }
+
+/// Values that a PyTorch segment takes from engines and that PyTorch has as views which an engine
+/// cannot give: with gaps or overlaps, or where the node sees the memory around them.
+class BoundaryViews {
+ public:
+  BoundaryViews(const Graph& graph, const std::vector<Segment>& segments) : graph_(graph) {
+    for (const Segment& segment : segments) {
+      if (segment.engine) in_engine_.insert(segment.nodes.begin(), segment.nodes.end());
+    }
+  }
+
+  void add_to(Segment& segment) {
+    std::set<NodeId> taken;
+    for (const NodeId id : segment.nodes) {
+      const Node& node = graph_.node(id);
+      for (const ValueId used : values_used(node)) {
+        if (!is_right(used, node)) add_view(segment, used, taken);
+      }
+    }
+  }
+
+ private:
+  /// The engine's node that makes a value as a view; -1 for others.
+  NodeId view_of(ValueId id) const {
+    const NodeId producer = graph_.value(id).producer;
+    const bool found = producer >= 0 && in_engine_.contains(producer) &&
+                       is_alias(graph_, graph_.node(producer)) &&
+                       values_used(graph_.node(producer)).size() == 1;
+    return found ? producer : -1;
+  }
+
+  bool is_right(ValueId id, const Node& user) const {
+    if (view_of(id) < 0) return true;
+    const std::optional<DenseOrder> order = dense_order(graph_.value(id).tensor, graph_.bounds);
+    return order && order->exact && !tells_views(user);
+  }
+
+  void add_view(Segment& segment, ValueId id, std::set<NodeId>& taken) {
+    const NodeId view = view_of(id);
+    if (view < 0 || !taken.insert(view).second) return;
+    add_view(segment, aliased_argument(graph_, graph_.node(view)), taken);
+    segment.views.push_back(view);
+  }
+
+  const Graph& graph_;
+  std::set<NodeId> in_engine_;
+};
+
+/// The values that a segment makes.
+std::set<ValueId> made_in(const Graph& graph, const Segment& segment) {
+  std::set<ValueId> made;
+  for (const std::vector<NodeId>* nodes : {&segment.views, &segment.nodes}) {
+    for (const NodeId id : *nodes) {
+      made.insert(graph.node(id).outputs.begin(), graph.node(id).outputs.end());
+    }
+  }
+  return made;
 }
 
 }  // namespace
@@ -93,12 +157,19 @@ bool is_bookkeeping(const Node& node) {
 }
 
 void describe_segments(const Graph& graph, std::vector<Segment>& segments) {
-  // The segment that last uses each value; graph outputs are used behind all segments.
+  BoundaryViews boundary(graph, segments);
+  for (Segment& segment : segments) {
+    if (!segment.engine) boundary.add_to(segment);
+  }
+  // The segment that last takes each value; graph outputs are taken behind all segments.
   std::vector<int> last_use(static_cast<size_t>(graph.value_count()), -1);
   for (size_t s = 0; s < segments.size(); ++s) {
-    for (const NodeId id : segments[s].nodes) {
-      for (const ValueId used : values_used(graph.node(id))) {
-        last_use[static_cast<size_t>(used)] = static_cast<int>(s);
+    const std::set<ValueId> inside = made_in(graph, segments[s]);
+    for (const std::vector<NodeId>* nodes : {&segments[s].views, &segments[s].nodes}) {
+      for (const NodeId id : *nodes) {
+        for (const ValueId used : values_used(graph.node(id))) {
+          if (!inside.contains(used)) last_use[static_cast<size_t>(used)] = static_cast<int>(s);
+        }
       }
     }
   }
@@ -109,11 +180,9 @@ void describe_segments(const Graph& graph, std::vector<Segment>& segments) {
   const std::set<std::string> given = known;
   std::set<std::string> asked;  // symbols that a later segment takes and no graph input gives
   for (Segment& segment : segments) {
-    std::set<ValueId> inside;
+    const std::set<ValueId> inside = made_in(graph, segment);
     for (const NodeId id : segment.nodes) {
-      const Node& node = graph.node(id);
-      inside.insert(node.outputs.begin(), node.outputs.end());
-      segment.operator_count += is_bookkeeping(node) ? 0 : 1;
+      segment.operator_count += is_bookkeeping(graph.node(id)) ? 0 : 1;
     }
     find_inputs(graph, segment, inside, known);
     for (const ValueId id : inside) {

@@ -45,6 +45,9 @@ struct Segment {
   bool engine = false;
   std::string name;  // "_run_on_acc_0", "_run_on_gpu_1": numbered together, in execution order
   std::vector<NodeId> nodes;    // in execution order
+  /// Of a PyTorch segment: views that engines before it have too, made again before its nodes, so
+  /// that they are views there.
+  std::vector<NodeId> views;
   std::vector<ValueId> inputs;  // values from outside (not constants), in order of first use
   std::vector<std::string>
       symbol_inputs;             // symbols used but not readable off an input's plain dimensions

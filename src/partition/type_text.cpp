@@ -186,8 +186,10 @@ std::string report_outputs(const Graph& graph) {
   for (const GraphOutput& output : graph.outputs) {
     if (output.kind == OutputKind::kUserOutput) {
       const auto* use = std::get_if<ValueUse>(&output.value);
-      leaves.push_back(use != nullptr ? report_type(graph, graph.value(use->id))
-                                      : constant_kind(output.value));
+      const bool viewed = output.view != kNoValue;
+      leaves.push_back(use != nullptr
+                           ? report_type(graph, graph.value(viewed ? output.view : use->id))
+                           : constant_kind(output.value));
     }
   }
   // A dict is one output with names; a tuple or list is the list itself.

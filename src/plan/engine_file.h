@@ -19,7 +19,7 @@
 
 namespace stator {
 
-inline constexpr int kEngineFormatVersion = 2;
+inline constexpr int kEngineFormatVersion = 3;
 
 /// kIo when the path cannot be written; then nothing is left behind.
 Status write_engine_file(const Plan& plan, const std::string& path);

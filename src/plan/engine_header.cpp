@@ -42,6 +42,7 @@ json encode_buffer(const PlanBuffer& buffer) {
           {"shape", buffer.shape},
           {"size_bytes", buffer.size_bytes},
           {"io_index", buffer.io_index},
+          {"order", buffer.order},
           {"weight", buffer.weight},
           {"steps", {buffer.first_step, buffer.last_step}},
           {"alias_of", buffer.alias_of}};
@@ -136,6 +137,7 @@ PlanBuffer decode_buffer(const HeaderValue& in) {
   buffer.shape = in["shape"].indices();
   buffer.size_bytes = in["size_bytes"].index(0);
   buffer.io_index = in["io_index"].index();
+  buffer.order = in["order"].indices();
   buffer.weight = in["weight"].index();
   buffer.alias_of = in["alias_of"].index();
   const HeaderValue steps = in["steps"];

@@ -32,6 +32,9 @@ struct PlanBuffer {
   int32_t first_step = 0, last_step = 0;  // kArena: live from, to (inclusive)
   BufferId alias_of = -1;  // shares the bytes of that buffer (a reshape); it is no alias itself and
                            // has the same role, size_bytes and life
+  /// kInput, kOutput: which axis of the caller's tensor each axis of `shape` is; the buffer is that
+  /// tensor as it lies in memory. Empty: the same axes.
+  std::vector<int32_t> order = {};
 };
 
 /// How the bytes of a constant come from the model's weights, so that refit can replay it.
@@ -106,6 +109,11 @@ struct Plan {
   int32_t scalar_input_count = 0;
   std::string metadata;  // JSON: pytree specs, original names; not read by the runtime
 };
+
+/// Which axis of the caller's tensor axis `k` of an input or output is.
+inline int32_t callers_axis(const PlanBuffer& buffer, int32_t k) {
+  return buffer.order.empty() ? k : buffer.order[static_cast<size_t>(k)];
+}
 
 /// Lanes that the plan's groups use, at least 1.
 int32_t lane_count(const Plan& plan);

@@ -6,6 +6,7 @@
 //     stand before it; no slot divides by a constant zero;
 //   - inputs and outputs name buffers of that role, each once, and their io_index agrees;
 //   - a constant's bytes are a constant slot and as many as its weight has;
+//   - an order is a permutation of the buffer's axes;
 //   - an arena buffer is alive at every step that uses it; an alias names a buffer that is none and
 //     agrees with it in role, bytes and life;
 //   - every symbol is bound to one dimension of an input, or to one scalar.
@@ -139,6 +140,7 @@ class Validator {
                                              " to " + std::to_string(buffer.last_step) + " of " +
                                              std::to_string(plan_.steps.size()) + " steps");
       }
+      STATOR_RETURN_IF_ERROR(check_order(where, buffer));
       if (buffer.alias_of != -1) STATOR_RETURN_IF_ERROR(check_alias(where, buffer));
     }
     return {};
@@ -155,6 +157,19 @@ class Validator {
                                                    : std::string("not constant")) +
                          ", weight \"" + weight.name + "\" has " +
                          std::to_string(weight.data.size_bytes));
+    }
+    return {};
+  }
+
+  /// An order names each axis once; only the caller's tensors have one.
+  Status check_order(const std::string& where, const PlanBuffer& buffer) const {
+    if (buffer.order.empty()) return {};
+    const bool callers = buffer.role == BufferRole::kInput || buffer.role == BufferRole::kOutput;
+    const std::set<int32_t> axes(buffer.order.begin(), buffer.order.end());
+    const auto rank = static_cast<int32_t>(buffer.shape.size());
+    if (!callers || buffer.order.size() != buffer.shape.size() || axes.size() != buffer.order.size() ||
+        *axes.begin() != 0 || *axes.rbegin() != rank - 1) {
+      return invalid(where + ".order", "no order of the axes of an input or output");
     }
     return {};
   }

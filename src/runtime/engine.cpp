@@ -27,12 +27,19 @@ TensorInfo describe(const Plan& plan, BufferId id, const std::vector<Expr>& slot
   TensorInfo info;
   info.name = buffer.name;
   info.dtype = buffer.dtype;
-  for (SizeSlot slot : buffer.shape) {
-    const Expr& size = slots[static_cast<size_t>(slot)];
-    info.shape.push_back(size.is_constant() ? size.constant() : -1);
-    info.symbolic_shape.push_back(size.str());
-    info.least.push_back(bounds.least(size).value_or(0));
-    info.greatest.push_back(bounds.greatest(size).value_or(INT64_MAX));
+  info.order.assign(buffer.order.begin(), buffer.order.end());
+  const size_t rank = buffer.shape.size();
+  info.shape.resize(rank);
+  info.symbolic_shape.resize(rank);
+  info.least.resize(rank);
+  info.greatest.resize(rank);
+  for (size_t k = 0; k < rank; ++k) {
+    const Expr& size = slots[static_cast<size_t>(buffer.shape[k])];
+    const auto axis = static_cast<size_t>(callers_axis(buffer, static_cast<int32_t>(k)));
+    info.shape[axis] = size.is_constant() ? size.constant() : -1;
+    info.symbolic_shape[axis] = size.str();
+    info.least[axis] = bounds.least(size).value_or(0);
+    info.greatest[axis] = bounds.greatest(size).value_or(INT64_MAX);
   }
   return info;
 }

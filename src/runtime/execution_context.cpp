@@ -36,6 +36,19 @@ Status check_position(const char* what, int index, size_t count) {
                (count == 1 ? "" : "s"));
 }
 
+/// The strides of a dense tensor whose axes lie in memory in this order.
+std::vector<int64_t> strides_in_order(const std::vector<int64_t>& shape,
+                                      const std::vector<int64_t>& order) {
+  std::vector<int64_t> strides(shape.size());
+  int64_t elements = 1;
+  for (size_t k = shape.size(); k-- > 0;) {
+    const size_t axis = order.empty() ? k : static_cast<size_t>(order[k]);
+    strides[axis] = elements;
+    elements *= std::max<int64_t>(shape[axis], 1);
+  }
+  return strides;
+}
+
 }  // namespace
 
 Status GrowingBlock::grow(const Engine& engine, int64_t size_bytes, const char* what) {
@@ -54,6 +67,25 @@ Status GrowingBlock::grow(const Engine& engine, int64_t size_bytes, const char* 
 
 int64_t TensorView::size_bytes() const {
   return std::accumulate(shape.begin(), shape.end(), dtype_bytes(dtype), std::multiplies<>());
+}
+
+std::vector<int64_t> TensorView::strides() const { return strides_in_order(shape, order); }
+
+void copy_in_order(const TensorView& view, const std::vector<int64_t>& to_order, void* to) {
+  const std::vector<int64_t> from_strides = strides_in_order(view.shape, view.order);
+  const std::vector<int64_t> to_strides = strides_in_order(view.shape, to_order);
+  const auto bytes = static_cast<size_t>(dtype_bytes(view.dtype));
+  const int64_t count = view.size_bytes() / static_cast<int64_t>(bytes);
+  std::vector<int64_t> index(view.shape.size(), 0);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t from = std::inner_product(index.begin(), index.end(), from_strides.begin(),
+                                            int64_t{0});
+    const int64_t at = std::inner_product(index.begin(), index.end(), to_strides.begin(),
+                                          int64_t{0});
+    std::memcpy(static_cast<char*>(to) + static_cast<size_t>(at) * bytes,
+                static_cast<const char*>(view.data) + static_cast<size_t>(from) * bytes, bytes);
+    for (size_t k = index.size(); k-- > 0 && ++index[k] == view.shape[k];) index[k] = 0;
+  }
 }
 
 ExecutionContext::ExecutionContext(std::shared_ptr<const Engine> engine)
@@ -213,7 +245,8 @@ TensorView ExecutionContext::output(int index) const {
   STATOR_CHECK(impl_->state != nullptr, "output before set_shapes");
   const auto position = static_cast<size_t>(index);
   return TensorView{impl_->output_address(position), impl_->engine->outputs.at(position).dtype,
-                    impl_->state->output_shapes.at(position)};
+                    impl_->state->output_shapes.at(position),
+                    impl_->engine->outputs.at(position).order};
 }
 
 int64_t ExecutionContext::arena_bytes() const { return impl_->arena.size_bytes(); }

@@ -54,9 +54,15 @@ class Shaper {
     return begin;
   }
 
+  /// The caller's dimension that gives a symbol.
+  int32_t dim_of(const SymbolBinding& symbol) const {
+    return callers_axis(buffer(plan_.inputs[static_cast<size_t>(symbol.input)]), symbol.dim);
+  }
+
   std::string symbol_place(const SymbolBinding& symbol) const {
     if (symbol.input < 0) return "scalar input " + std::to_string(symbol.scalar);
-    return "dimension " + std::to_string(symbol.dim) + " of " + input_name(plan_, symbol.input);
+    return "dimension " + std::to_string(dim_of(symbol)) + " of " +
+           input_name(plan_, symbol.input);
   }
 
   Status bind_symbols() {
@@ -64,7 +70,7 @@ class Shaper {
     const size_t scalars = key_begin(static_cast<int32_t>(plan_.inputs.size()));
     for (const SymbolBinding& symbol : plan_.symbols) {
       const size_t position = symbol.input >= 0
-                                  ? key_begin(symbol.input) + static_cast<size_t>(symbol.dim)
+                                  ? key_begin(symbol.input) + static_cast<size_t>(dim_of(symbol))
                                   : scalars + static_cast<size_t>(symbol.scalar);
       const int64_t given = state_.key[position];
       if (given < symbol.least || given > symbol.greatest) {
@@ -80,16 +86,18 @@ class Shaper {
 
   /// Every size that is no free symbol: constants, repeated symbols, expressions.
   Status check_input_sizes() const {
-    size_t position = 0;
-    for (size_t i = 0; i < plan_.inputs.size(); ++i) {
+    size_t begin = 0;
+    for (size_t i = 0; i < plan_.inputs.size(); begin += buffer(plan_.inputs[i++]).shape.size()) {
       const PlanBuffer& input = buffer(plan_.inputs[i]);
-      for (size_t dim = 0; dim < input.shape.size(); ++dim, ++position) {
-        const int64_t expected = value(input.shape[dim]);
+      for (size_t k = 0; k < input.shape.size(); ++k) {
+        const int32_t dim = callers_axis(input, static_cast<int32_t>(k));
+        const size_t position = begin + static_cast<size_t>(dim);
+        const int64_t expected = value(input.shape[k]);
         if (state_.key[position] != expected) {
           return wrong("dimension " + std::to_string(dim) + " of " +
                        input_name(plan_, static_cast<int32_t>(i)) + " is " +
                        std::to_string(state_.key[position]) + ", expected " +
-                       std::to_string(expected) + why(input.shape[dim]));
+                       std::to_string(expected) + why(input.shape[k]));
         }
       }
     }
@@ -179,7 +187,11 @@ class Shaper {
   void describe_outputs() {
     for (BufferId id : plan_.outputs) {
       std::vector<int64_t>& shape = state_.output_shapes.emplace_back();
-      for (SizeSlot slot : buffer(id).shape) shape.push_back(value(slot));
+      shape.resize(buffer(id).shape.size());
+      for (size_t k = 0; k < shape.size(); ++k) {
+        const int32_t axis = callers_axis(buffer(id), static_cast<int32_t>(k));
+        shape[static_cast<size_t>(axis)] = value(buffer(id).shape[k]);
+      }
       state_.output_offsets.push_back(state_.output_bytes);
       state_.output_sizes.push_back(tensor_bytes(id));
       state_.output_bytes += align_up(std::max<int64_t>(1, value(buffer(id).size_bytes)));

@@ -187,7 +187,17 @@ Result<std::vector<TensorData>> bind(ExecutionContext& context, const Engine& en
   STATOR_RETURN_IF_ERROR(context.set_shapes(shapes, scalars));
   std::vector<TensorData> kept;
   for (size_t i = 0; i < engine.inputs().size(); ++i) {
-    const TensorData& host = inputs[i].data;
+    const std::vector<int64_t>& order = engine.inputs()[i].order;
+    TensorData host = inputs[i].data;
+    if (!order.empty()) {  // files hold row-major tensors
+      const TensorData rows = host;
+      void* turned = nullptr;
+      host = TensorData::allocate(std::max<int64_t>(rows.size_bytes, 1), &turned);
+      host.size_bytes = rows.size_bytes;
+      copy_in_order({const_cast<void*>(rows.data), inputs[i].dtype, inputs[i].shape, {}}, order,
+                    turned);
+      kept.push_back(host);
+    }
     const void* address = host.data;
     if (!engine.host_memory()) {
       void* device = nullptr;
@@ -209,6 +219,14 @@ Result<TensorView> host_output(const ExecutionContext& context, const Engine& en
     *kept = TensorData::allocate(std::max<int64_t>(view.size_bytes(), 1), &host);
     STATOR_RETURN_IF_ERROR(engine.copy_to_host(host, view.data, view.size_bytes()));
     view.data = host;
+  }
+  if (!view.order.empty()) {
+    const TensorData held = *kept;
+    void* rows = nullptr;
+    *kept = TensorData::allocate(std::max<int64_t>(view.size_bytes(), 1), &rows);
+    copy_in_order(view, {}, rows);
+    view.data = rows;
+    view.order.clear();
   }
   return view;
 }

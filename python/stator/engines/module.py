@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,6 +114,10 @@ class CompiledModule(nn.Module):
             isinstance(module, EngineModule) and module.is_plain and list(calls[0].args) == inputs
         )
         outputs = nodes[-1].args[0]
+        whole = whole and all(
+            isinstance(o, fx.Node) and o.target is operator.getitem and o.args == (calls[0], 0)
+            for o in outputs
+        )
         if whole and self._in_spec == plain and len(outputs) == 1 and self._out_spec == gives[0]:
             return module.engine
         return None

@@ -109,6 +109,17 @@ def _symbols_of(tree: Any) -> Iterable[str]:
             yield from _symbols_of(item)
 
 
+def _in_order(tensor: torch.Tensor, order: list[int], name: str) -> torch.Tensor:
+    """The argument, if its axes lie in memory as those of the example: the values depend on it."""
+    if not tensor.permute(order).is_contiguous():
+        raise ValueError(
+            f"input '{name}' has strides {tuple(tensor.stride())}; the model reads memory by its "
+            f"strides (as_strided), and was compiled for axes in the order {order}, slowest first. "
+            "Compile it with an example of this layout, or give the tensor that layout"
+        )
+    return tensor
+
+
 def _plain_symbol(size: Any) -> str | None:
     """The symbol that a size is, where it is no number and nothing more."""
     if isinstance(size, tuple) and size[1][0] == "symbol":
@@ -143,6 +154,7 @@ class _Builder:
         self.root = root
         self.graph = fx.Graph()
         self.values: dict[int, Any] = {}
+        self.copies: dict[tuple[int, str], fx.Node] = {}
         self.symbols: dict[str, Any] = {}
         self.constants = {
             i["id"]: i for i in compilation.inputs() if i["input_kind"] != "user_input"
@@ -155,6 +167,15 @@ class _Builder:
         if value_id not in self.values and value_id in self.constants:
             self.values[value_id] = self.constant(value_id)
         return self.values[value_id]
+
+    def copy(self, value_id: int, memory_format: str) -> fx.Node:
+        """A value as a copy in another order in memory, which lowering left to its users."""
+        if (value_id, memory_format) not in self.copies:
+            clone = torch.ops.aten.clone.default
+            options = {"memory_format": getattr(torch, memory_format)}
+            node = self.graph.call_function(clone, (self.value(value_id),), options)
+            self.copies[value_id, memory_format] = node
+        return self.copies[value_id, memory_format]
 
     def constant(self, value_id: int) -> fx.Node:
         tensor = self.handed.tensors.get(value_id)
@@ -192,8 +213,8 @@ class _Builder:
         tag, content = value
         if tag == "value":
             return self.value(content)
-        if tag == "values":
-            return [self.value(v) for v in content]
+        if tag == "copy":
+            return self.copy(*content)
         if tag == "expr":
             return self.expression(content)
         if tag == "list":
@@ -286,7 +307,9 @@ class _Program(_Builder):
         self.placeholders()
         segments = self.compilation.segments()
         outputs = self.compilation.outputs()
-        later: list[set[str]] = [set(_symbols_of([argument for _, argument, _ in outputs]))]
+        views = self.compilation.output_views()
+        needed = [[node["args"] for node in views], [argument for _, argument, _ in outputs]]
+        later: list[set[str]] = [set(_symbols_of(needed))]
         for segment in reversed(segments):
             uses = set(_symbols_of([n["args"] for n in segment["nodes"]])) | set(segment["symbols"])
             later.append(later[-1] | uses)
@@ -296,13 +319,45 @@ class _Program(_Builder):
                 self.call_engine(segment, engines[segment["name"]])
             else:
                 self.call_torch(segment, later[k + 1])
-        self.graph.output([self.argument(argument) for _, argument, _ in outputs])
+        self.outputs(outputs, views)
         self.remove_unused_sizes()
         return fx.GraphModule(self.root, self.graph)
 
+    def outputs(self, outputs: list[tuple[str, Any, str]], views: list[dict[str, Any]]) -> None:
+        """What the program returns; user outputs that are views are made here.
+
+        Where the graph has a new value of an input or buffer, which is written back when the
+        program has run, PyTorch has that tensor itself.
+        """
+        written = {i: self.argument(o[1]) for i, o in enumerate(outputs) if o[0] != "user_output"}
+        for kind, argument, target in outputs:
+            node = self.written_input(kind, target)
+            if node is not None and isinstance(argument, tuple) and argument[0] == "value":
+                self.values[argument[1]] = node
+        for node in views:
+            self.call_node(node)
+        self.graph.output(
+            [written[i] if i in written else self.argument(o[1]) for i, o in enumerate(outputs)]
+        )
+
+    def written_input(self, kind: str, target: str) -> fx.Node | None:
+        """The placeholder that a mutation names, by its own name or the buffer's."""
+        named_by = {"user_input_mutation": "name", "buffer_mutation": "target"}.get(kind)
+        for info in self.compilation.inputs() if named_by else ():
+            if info["input_kind"] == "user_input" and info[named_by] == target:
+                return self.values[info["id"]]
+        return None
+
+    def constant(self, value_id: int) -> fx.Node:
+        """A weight is given out as it is; what was computed from some is new in each call."""
+        node = super().constant(value_id)
+        if self.handed.tensors.get(value_id) is None:
+            node = self.graph.call_function(torch.ops.aten.clone.default, (node,))
+        return node
+
     def remove_unused_sizes(self) -> None:
         for node in reversed(list(self.graph.nodes)):
-            if node.op == "call_function" and not node.users:
+            if node.op == "call_function" and not node.users and node.target is not _in_order:
                 self.graph.erase_node(node)
 
     def placeholders(self) -> None:
@@ -315,6 +370,9 @@ class _Program(_Builder):
             if info["kind"] == "int" and (symbol := _plain_symbol(info["expr"])):
                 self.symbols.setdefault(symbol, node)
             elif info["kind"] == "tensor":
+                if self.compilation.sees_memory and info["order"] is not None:
+                    args = (node, info["order"], info["name"])
+                    self.values[info["id"]] = self.graph.call_function(_in_order, args)
                 sizes += [(node, dim, size) for dim, size in enumerate(info["shape"])]
         for node, dim, size in sizes:
             symbol = _plain_symbol(size)

@@ -64,11 +64,15 @@ def _fake(
                 known.setdefault(text, size)
     known.update(zip(described["symbols"], sizes, strict=False))
     device = inputs[0].device if inputs else torch.device("cpu")
-    return [
-        torch.empty([_size(text, known) for text in o["shape"]],
-                    dtype=getattr(torch, o["dtype"]), device=device)
-        for o in described["outputs"]
-    ]  # fmt: skip
+    results = []
+    for output in described["outputs"]:
+        sizes = [_size(text, known) for text in output["shape"]]
+        order = output.get("order") or list(range(len(sizes)))
+        memory = torch.empty(
+            [sizes[k] for k in order], dtype=getattr(torch, output["dtype"]), device=device
+        )
+        results.append(memory.permute([order.index(k) for k in range(len(order))]))
+    return results
 
 
 def _size(text: str, known: dict[str, Any]) -> Any:
@@ -101,7 +105,8 @@ class _EngineCall(nn.Module):
                 "inputs": [i["symbolic_shape"] for i in engine.inputs],
                 "symbols": list(module.symbols),
                 "outputs": [
-                    {"shape": o["symbolic_shape"], "dtype": o["dtype"]} for o in engine.outputs
+                    {"shape": o["symbolic_shape"], "dtype": o["dtype"], "order": o["order"]}
+                    for o in engine.outputs
                 ],
             }
         )

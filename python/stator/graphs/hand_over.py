@@ -20,8 +20,12 @@ from torch import fx
 from torch.utils._sympy.numbers import int_oo
 
 from stator import _native
+from stator.graphs.noted_strides import correct_noted_strides
 
 __all__ = ["HandedOver", "Placeholder", "hand_over", "offloaded"]
+
+
+correct_noted_strides()
 
 
 @dataclass

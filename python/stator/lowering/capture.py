@@ -319,7 +319,11 @@ def _finisher(
     ]
     assert len(set(constants)) + len(names) == len(program.graph_signature.user_inputs)
 
+    written = [names.index(s.target) for s in specs if s.kind is OutputKind.USER_INPUT_MUTATION]
+
     def finish(inputs: list[Any], outputs: list[Any]) -> list[Any]:
+        if written and not torch.compiler.is_compiling():  # as when the module is saved
+            _refuse_shared_memory(names, inputs, written)
         kept = []
         for spec, value in zip(specs, outputs, strict=True):
             if spec.kind is OutputKind.BUFFER_MUTATION:
@@ -331,6 +335,30 @@ def _finisher(
         return kept
 
     return finish
+
+
+def _extent(tensor: torch.Tensor) -> tuple[int, int]:
+    """The addresses that a tensor's elements lie between."""
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
+    begin = tensor.data_ptr()
+    return begin, begin + (last + 1) * tensor.element_size() if tensor.numel() else begin
+
+
+def _refuse_shared_memory(names: list[str], inputs: list[Any], written: list[int]) -> None:
+    """Raise where an input that the model changes shares memory with another: the model was
+    captured as if they were apart, so that the other would be read as it was before."""
+    for i in written:
+        begin, end = _extent(inputs[i])
+        for k, other in enumerate(inputs):
+            if k == i or not isinstance(other, torch.Tensor):
+                continue
+            first, last = _extent(other)
+            if other.device == inputs[i].device and begin < last and first < end:
+                raise ValueError(
+                    f"the model changes '{names[i]}' in place, and '{names[k]}' shares memory with "
+                    "it in this call; ahead of time inputs are taken to be apart. Give a clone of "
+                    "one of them, or use torch.compile(model, backend='stator')"
+                )
 
 
 def _mutated_in_order(program: ExportedProgram) -> list[str]:

@@ -3,6 +3,7 @@
 
 #include "graph/operator_set.h"
 #include "graph/schema.h"
+#include "graph/strides.h"
 #include "lowering/passes/passes.h"
 
 namespace stator {
@@ -97,6 +98,16 @@ bool foldable(const Graph& graph, const Node& node) {
   return output_bytes <= input_bytes + kSlackBytes;
 }
 
+/// Whether the caller could tell the node's results from constants of the graph: a view of a weight
+/// is that weight's memory, and a constant is row-major.
+bool shows(const Graph& graph, const Memory& memory, const Node& node) {
+  const bool alias = is_alias(graph, node);
+  return std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) {
+    return (alias && memory.outputs(memory.root(id)) > 0) ||
+           (graph.is_output(id) && !is_row_major(graph.value(id).tensor, graph.bounds));
+  });
+}
+
 }  // namespace
 
 int fold_constants(Graph& graph, const LoweringOptions& options) {
@@ -104,10 +115,12 @@ int fold_constants(Graph& graph, const LoweringOptions& options) {
     return 0;
   }
   int fired = 0;
+  const Memory memory(graph);
   const std::vector<NodeId> order = graph.order();
   for (const NodeId id : order) {
     const Node& node = graph.node(id);
-    if (contains_operator(options.torch_executed_ops, node) || !foldable(graph, node)) {
+    if (contains_operator(options.torch_executed_ops, node) || !foldable(graph, node) ||
+        shows(graph, memory, node)) {
       continue;
     }
     Result<std::vector<TensorData>> results = options.evaluate_constant(graph, node);

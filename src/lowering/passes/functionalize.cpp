@@ -7,6 +7,7 @@
 
 #include "graph/operator_set.h"
 #include "graph/schema.h"
+#include "graph/strides.h"
 #include "lowering/passes/passes.h"
 
 namespace stator {
@@ -44,7 +45,7 @@ class Functionalizer {
       }
       if (schema->is_mutating) {
         make_functional(node, order, i);
-      } else if (schema->is_view && !node.args.empty()) {
+      } else if ((schema->is_view || is_alias(graph_, node)) && !node.args.empty()) {
         note_views(node);
       }
     }

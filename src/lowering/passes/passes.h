@@ -18,11 +18,13 @@ int functionalize(Graph& graph, const LoweringOptions& options);
 /// Removes what changes nothing: dropout outside training, alias, detach, contiguous, clone, casts
 /// to the same type, expands and views to the same shape, assertions.
 ///   %b = aten.dropout.default(%a, 0.1, False)     every use of %b becomes %a
-/// Exact: values and element types are the same, strides are not observed here.
+///   %b = aten.contiguous.default(%a)              every use of %b becomes %a as contiguous_format
+/// Requires: nobody can tell a copy from its argument by writing to one of them; what leaves the
+/// graph keeps its strides. Exact.
 int remove_no_ops(Graph& graph, const LoweringOptions& options);
 
 /// Gives equal nodes one value: the same operator on the same arguments.
-/// Requires: pure operators. Exact.
+/// Requires: pure operators, whose results do not both leave the graph. Exact.
 int share_common_nodes(Graph& graph, const LoweringOptions& options);
 
 /// Computes nodes whose tensor arguments are all constants.

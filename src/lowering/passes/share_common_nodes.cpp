@@ -3,10 +3,26 @@
 
 #include "graph/operator_set.h"
 #include "graph/schema.h"
+#include "graph/strides.h"
 #include "lowering/passes/passes.h"
 
 namespace stator {
 namespace {
+
+std::string use_key(ValueUse use) {
+  return "%" + std::to_string(use.id) + memory_format_name(use.format);
+}
+
+/// Whether the caller would get the same memory twice where it is not the same in PyTorch.
+bool both_leave(const Graph& graph, const Memory& memory, const Node& a, const Node& b) {
+  for (size_t i = 0; i < a.outputs.size(); ++i) {
+    const ValueId first = memory.root(a.outputs[i]), second = memory.root(b.outputs[i]);
+    const bool same = first == second;
+    if (!same && memory.outputs(first) > 0 && memory.outputs(second) > 0) return true;
+    if (same && graph.is_output(a.outputs[i]) && graph.is_output(b.outputs[i])) return true;
+  }
+  return false;
+}
 
 /// Everything that a pure node's result depends on, as text.
 std::string key_of(const Graph& graph, const Node& node) {
@@ -14,10 +30,10 @@ std::string key_of(const Graph& graph, const Node& node) {
   for (const NamedArgument& arg : node.args) {
     key += "|";
     if (const auto* use = std::get_if<ValueUse>(&arg.value)) {
-      key += "%" + std::to_string(use->id);
+      key += use_key(*use);
     } else if (const auto* uses = std::get_if<std::vector<ValueUse>>(&arg.value)) {
       for (const ValueUse u : *uses) {
-        key += "%" + std::to_string(u.id) + ",";
+        key += use_key(u) + ",";
       }
     } else if (const auto* e = std::get_if<Expr>(&arg.value)) {
       key += e->str();
@@ -47,6 +63,7 @@ std::string key_of(const Graph& graph, const Node& node) {
 
 int share_common_nodes(Graph& graph, const LoweringOptions& options) {
   int fired = 0;
+  Memory memory(graph);
   std::map<std::string, NodeId> seen;
   const std::vector<NodeId> order = graph.order();
   for (const NodeId id : order) {
@@ -59,12 +76,13 @@ int share_common_nodes(Graph& graph, const LoweringOptions& options) {
       continue;
     }
     const auto [found, fresh] = seen.emplace(key, id);
-    if (fresh) {
+    if (fresh || both_leave(graph, memory, node, graph.node(found->second))) {
       continue;
     }
     const std::vector<ValueId> kept = graph.node(found->second).outputs;
     for (size_t i = 0; i < kept.size(); ++i) {
       graph.replace_uses(node.outputs[i], kept[i]);
+      memory.merge(node.outputs[i], kept[i]);
     }
     graph.remove_node(id);
     ++fired;

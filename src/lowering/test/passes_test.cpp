@@ -55,6 +55,15 @@ TEST(Functionalize, LeavesInputsAndViewsAlone) {
   EXPECT_TRUE(after(functionalize, view).starts_with("fires 0"));
 }
 
+TEST(Functionalize, KnowsThatADropoutOutsideTrainingIsItsArgument) {
+  EXPECT_TRUE(after(functionalize, R"(graph g(%x: f32[4]):
+  %a: f32[4] = aten.add.Tensor(%x, 1)
+  %d: f32[4] = aten.dropout.default(%a, 0.5, False)
+  %r: f32[4] = aten.relu_.default(%d)
+  return %a, %r
+)").starts_with("fires 0"));
+}
+
 TEST(RemoveNoOps, TakesOutWhatChangesNothing) {
   EXPECT_EQ(after(remove_no_ops, R"(graph g(%x: f32[2, 3]):
   %d: f32[2, 3] = aten.dropout.default(%x, 0.5, False)
@@ -64,6 +73,45 @@ TEST(RemoveNoOps, TakesOutWhatChangesNothing) {
   return %y
 )"),
             "fires 3\n  %y: f32[2, 3] = aten.relu.default(self=%x)\n  return %y\n");
+}
+
+TEST(RemoveNoOps, LeavesTheOrderInMemoryToUsers) {
+  EXPECT_EQ(after(remove_no_ops, R"(graph g(%x: f32[3, 4] strides [1, 3]):
+  %c: f32[3, 4] = aten.contiguous.default(%x)
+  %v: f32[12] = aten.view.default(%c, [12])
+  %y: f32[12] = aten.relu.default(%v)
+  return %y
+)"),
+            R"(fires 1
+  %v: f32[12] = aten.view.default(self=%x as contiguous_format, size=[12])
+  %y: f32[12] = aten.relu.default(self=%v)
+  return %y
+)");
+}
+
+TEST(RemoveNoOps, KeepsWhatACallerCanTellFromItsArgument) {
+  for (const char* text : {
+           "graph g(%x: f32[3]):\n  %c: f32[3] = aten.clone.default(%x)\n  return %c",
+           "graph g(%x: f32[3]):\n  %y: f32[3] = aten.relu.default(%x)\n"
+           "  %c: f32[3] = aten.clone.default(%y)\n  return %y, %c",
+           "graph g(%x: f32[3, 4] strides [1, 3]):\n"
+           "  %y: f32[3, 4] strides [1, 3] = aten.relu.default(%x)\n"
+           "  %c: f32[3, 4] = aten.contiguous.default(%y)\n  return %c",
+       }) {
+    EXPECT_TRUE(after(remove_no_ops, text).starts_with("fires 0")) << text;
+  }
+  const char* own = "graph g(%x: f32[3]):\n  %y: f32[3] = aten.relu.default(%x)\n"
+                    "  %c: f32[3] = aten.clone.default(%y)\n  return %c";
+  EXPECT_TRUE(after(remove_no_ops, own).starts_with("fires 1"));
+}
+
+TEST(ShareCommonNodes, GivesTheCallerTwoTensors) {
+  const char* text = R"(graph g(%x: f32[4]):
+  %a: f32[4] = aten.relu.default(%x)
+  %b: f32[4] = aten.relu.default(%x)
+  return %a, %b
+)";
+  EXPECT_TRUE(after(share_common_nodes, text).starts_with("fires 0"));
 }
 
 TEST(RemoveNoOps, KeepsTrainingDropoutCastsAndTheUsersChoice) {
@@ -88,12 +136,14 @@ TEST(ShareCommonNodes, TellsArgumentsApart) {
   %a: f32[2] = aten.sub.Tensor(%x, %y)
   %b: f32[2] = aten.sub.Tensor(%x, %y)
   %c: f32[2] = aten.sub.Tensor(%y, %x)
-  return %a, %b, %c
+  %d: f32[2] = aten.mul.Tensor(%a, %b)
+  return %d, %c
 )"),
             R"(fires 1
   %a: f32[2] = aten.sub.Tensor(self=%x, other=%y, alpha=1)
   %c: f32[2] = aten.sub.Tensor(self=%y, other=%x, alpha=1)
-  return %a, %a, %c
+  %d: f32[2] = aten.mul.Tensor(self=%a, other=%a)
+  return %d, %c
 )");
   EXPECT_TRUE(after(share_common_nodes, R"(graph g(%x: f32[2]):
   %a: f32[2] = aten.rand_like.default(%x)

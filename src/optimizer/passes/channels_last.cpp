@@ -36,7 +36,7 @@ class ChannelsLast {
   Network run() {
     for (const NetworkLayer& layer : old_.layers) {
       rewriter_.network().current = layer.provenance;
-      if (!window(layer) && !pointwise(layer) && !reduction(layer) && !concat(layer) &&
+      if (!turned(layer) && !window(layer) && !pointwise(layer) && !reduction(layer) && !concat(layer) &&
           !pad(layer)) {
         for (const TensorId id : layer.inputs) {
           (void)first(id);
@@ -81,6 +81,26 @@ class ChannelsLast {
     return is_math_dtype(x.dtype) || traits_.convolves_bytes(conv, x, w);
   }
   bool is_constant(TensorId id) const { return old_.tensor(id).role == TensorRole::kConstant; }
+
+  /// The caller's tensors that lie in memory with the channels last are taken and given as they
+  /// are.
+  bool turned(const NetworkLayer& layer) {
+    const auto* transpose = std::get_if<Transpose>(&layer.attributes);
+    if (transpose == nullptr || transpose->permutation.size() < 4) return false;
+    const TensorId from = layer.inputs[0], to = layer.outputs[0];
+    if (transpose->permutation == from_last(rank(from)) &&
+        old_.tensor(from).role == TensorRole::kInput) {
+      last_[static_cast<size_t>(to)] = first(from);
+      return true;
+    }
+    const bool leaves = std::find(old_.outputs.begin(), old_.outputs.end(), to) !=
+                        old_.outputs.end();
+    if (transpose->permutation == to_last(rank(from)) && leaves && known_last(from)) {
+      rewriter_.bind(to, last(from));
+      return true;
+    }
+    return false;
+  }
 
   bool window(const NetworkLayer& layer) {
     LayerAttributes attributes = layer.attributes;

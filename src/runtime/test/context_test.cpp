@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <thread>
 
 #include "builder/build.h"
@@ -74,6 +75,48 @@ void expect_dynamic(ExecutionContext& context, int64_t rows, int64_t columns, fl
       ASSERT_EQ(static_cast<const float*>(z.data)[j * rows + i], value);
     }
   }
+}
+
+TEST(ExecutionContext, TakesAndGivesTensorsInTheirOrder) {
+  Result<Network> network = parse_network(R"(network turned where s0 in [0, 64]:
+  input %x: f32[3, s0]
+  %y: f32[3, s0] = unary(%x) {op = neg}
+  return %y
+)");
+  ASSERT_TRUE(network.ok());
+  CompilerBackend& backend = oracle_backend();
+  OptimizerOptions options;
+  options.traits = backend.traits();
+  BuilderOptions builder;
+  builder.input_orders = {{1, 0}};
+  builder.output_orders = {{1, 0}};
+  Result<Plan> plan = build(*fuse(*network, options), backend, builder, nullptr);
+  ASSERT_TRUE(plan.ok());
+  Result<std::string> bytes = engine_bytes(*plan);
+  ASSERT_TRUE(bytes.ok());
+  void* writable = nullptr;
+  TensorData data = TensorData::allocate(static_cast<int64_t>(bytes->size()), &writable);
+  std::memcpy(writable, bytes->data(), bytes->size());
+  Result<std::shared_ptr<const Engine>> engine = Engine::from_bytes(std::move(data), "turned");
+  ASSERT_TRUE(engine.ok());
+  const TensorInfo& info = (*engine)->inputs()[0];
+  EXPECT_EQ(info.order, (std::vector<int64_t>{1, 0}));
+  EXPECT_EQ(info.symbolic_shape, (std::vector<std::string>{"s0", "3"}));
+  ExecutionContext context(*engine);
+  EXPECT_EQ(message_of(context.set_shapes({{2, 4}})),
+            "dimension 1 of input 0 \"x\" is 4, expected 3");
+  EXPECT_EQ(message_of(context.set_shapes({{65, 3}})),
+            "dimension 0 of input 0 \"x\" (s0) is 65, allowed: 0..64");
+  ASSERT_EQ(message_of(context.set_shapes({{2, 3}})), "no error");
+  const std::vector<float> x = {0, 1, 2, 3, 4, 5};  // [2, 3] as it lies: column by column
+  ASSERT_TRUE(context.set_input(0, x.data()).ok());
+  ASSERT_EQ(message_of(context.run()), "no error");
+  const TensorView y = context.output(0);
+  EXPECT_EQ(y.shape, (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(y.strides(), (std::vector<int64_t>{1, 2}));
+  std::vector<float> rows(6);
+  copy_in_order(y, {}, rows.data());
+  EXPECT_EQ(rows, (std::vector<float>{0, -2, -4, -1, -3, -5}));
 }
 
 TEST(ExecutionContext, RunsAtEveryShape) {
