@@ -24,6 +24,7 @@
 
 #include "stator/dtype.h"
 #include "stator/expr.h"
+#include "stator/guard.h"
 #include "stator/result.h"
 #include "stator/source_line.h"
 #include "stator/tensor_data.h"
@@ -163,6 +164,7 @@ class Graph {
       inputs;  // in PyTorch's order: parameters, buffers, constants, user inputs
   std::vector<GraphOutput> outputs;
   Bounds bounds;  // ranges of the symbols
+  std::vector<Guard> guards;
   /// Where engines of this graph take and give tensors: "cpu", "cuda". Nodes on others stay out.
   std::string engine_device = "cpu";
   std::string input_tree;  // pytree spec of the user's arguments (JSON text), may be empty
@@ -186,6 +188,16 @@ class Graph {
   /// Appends, or inserts before `before`. Arguments are normalized against the schema table.
   /// Returns its id.
   NodeId add_node(Node node, std::optional<NodeId> before = std::nullopt);
+  /// Adds what PyTorch's text says (guards_code of an exported program: "L['x'].size()[1] % 2 ==
+  /// 0"). An input is found by the name of its placeholder, which torch.export makes of the path.
+  /// kUnsupported: the text names something that the graph does not hold, or an unknown function.
+  Status add_guard(std::string_view text, std::string source = "");
+  Result<Expr> read_guard(std::string_view text) const;  // its condition alone
+  /// Adds the conditions that operators' results have their noted ranks by: a squeezed dimension of
+  /// a size that varies is taken for more than 1.
+  void add_implied_guards();
+  /// Gives symbols to the calls of functions in sizes (Bounds::name_functions), everywhere.
+  void name_size_functions();
   void remove_node(NodeId id);                  // its values must have no users
   void replace_uses(ValueId from, ValueId to);  // in all nodes and outputs
   void

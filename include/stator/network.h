@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "stator/guard.h"
 #include "stator/layer.h"
 #include "stator/result.h"
 #include "stator/source_line.h"
@@ -51,6 +52,7 @@ class Network {
  public:
   std::string name;
   Bounds bounds;
+  std::vector<Guard> guards;  // over its own symbols
   std::vector<NetworkTensor> tensors;
   std::vector<NetworkLayer> layers;  // in execution order
   std::vector<TensorId> inputs;      // in the order of a call

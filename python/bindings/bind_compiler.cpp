@@ -7,11 +7,13 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include "bindings.h"
 #include "builder/build.h"
 #include "conversion/conversion.h"
+#include "graph/input_check.h"
 #include "partition/partitions.h"
 #include "pt2/read_pt2.h"
 #include "stator/compiler.h"
@@ -28,12 +30,16 @@ nb::object expr_tree(const Expr& e) {
   if (e.is_constant()) {
     return nb::int_(e.constant());
   }
+  if (e.kind() == ExprKind::kReal) {
+    return nb::float_(e.real_value());
+  }
   nb::list items;
   if (e.is_symbol()) {
     items.append("symbol");
     items.append(e.symbol_name());
   } else {
-    items.append(kOperators[static_cast<size_t>(e.kind())]);
+    items.append(e.kind() == ExprKind::kCall ? size_function(e.function()).name
+                                             : kOperators[static_cast<size_t>(e.kind())]);
     for (const Expr& operand : e.operands()) {
       items.append(expr_tree(operand));
     }
@@ -41,7 +47,9 @@ nb::object expr_tree(const Expr& e) {
   return nb::tuple(items);
 }
 
-nb::object expr_object(const Expr& e) {
+/// Symbols that stand for functions' values are written out.
+nb::object expr_object(const Bounds& bounds, const Expr& named) {
+  const Expr e = bounds.expand(named);
   if (e.is_constant()) {
     return nb::int_(e.constant());
   }
@@ -50,9 +58,9 @@ nb::object expr_object(const Expr& e) {
 
 /// The inverse of bind_graph's argument form; an expression that is no number crosses as a tree of
 /// tuples.
-nb::object argument_object(const Argument& argument) {
+nb::object argument_object(const Bounds& bounds, const Argument& argument) {
   return std::visit(
-      [](const auto& value) -> nb::object {
+      [&bounds](const auto& value) -> nb::object {
         using T = std::decay_t<decltype(value)>;
         if constexpr (std::is_same_v<T, None>) {
           return nb::none();
@@ -65,11 +73,11 @@ nb::object argument_object(const Argument& argument) {
           }
           return nb::make_tuple("values", ids);
         } else if constexpr (std::is_same_v<T, Expr>) {
-          return expr_object(value);
+          return expr_object(bounds, value);
         } else if constexpr (std::is_same_v<T, std::vector<Expr>>) {
           nb::list items;
           for (const Expr& e : value) {
-            items.append(expr_object(e));
+            items.append(expr_object(bounds, e));
           }
           return nb::make_tuple("list", items);
         } else if constexpr (std::is_same_v<T, std::vector<double>> ||
@@ -103,7 +111,7 @@ nb::dict node_object(const Graph& graph, const Node& node) {
   d["target"] = node.target;
   nb::list args;
   for (const NamedArgument& arg : node.args) {
-    args.append(nb::make_tuple(arg.name, argument_object(arg.value)));
+    args.append(nb::make_tuple(arg.name, argument_object(graph.bounds, arg.value)));
   }
   d["args"] = args;
   nb::list outputs;
@@ -111,7 +119,6 @@ nb::dict node_object(const Graph& graph, const Node& node) {
     outputs.append(id);
   }
   d["outputs"] = outputs;
-  (void)graph;
   return d;
 }
 
@@ -124,12 +131,12 @@ nb::dict value_object(const Graph& graph, ValueId id) {
   if (value.kind == ValueKind::kTensor) {
     nb::list shape;
     for (const Expr& e : value.tensor.shape) {
-      shape.append(expr_object(e));
+      shape.append(expr_object(graph.bounds, e));
     }
     d["shape"] = shape;
     d["dtype"] = torch_dtype_name(value.tensor.dtype);
   } else if (value.kind == ValueKind::kSymInt) {
-    d["expr"] = expr_object(value.expr);
+    d["expr"] = expr_object(graph.bounds, value.expr);
   }
   return d;
 }
@@ -172,7 +179,7 @@ nb::list output_list(const Compilation& c) {
   nb::list outputs;
   for (const GraphOutput& output : c.graph().outputs) {
     outputs.append(nb::make_tuple(kKinds[static_cast<size_t>(output.kind)],
-                                  argument_object(output.value), output.target));
+                                  argument_object(c.graph().bounds, output.value), output.target));
   }
   return outputs;
 }
@@ -229,7 +236,73 @@ nb::dict stats_object(const BuildStats& stats) {
 
 }  // namespace
 
+/// Shapes of tensors, and integers; what else there may be is not looked at.
+std::vector<InputCheck::Given> given_sizes(nb::handle inputs) {
+  std::vector<InputCheck::Given> given;
+  for (nb::handle input : inputs) {
+    InputCheck::Given& one = given.emplace_back();
+    one.is_tensor = nb::hasattr(input, "shape");
+    if (one.is_tensor) {
+      for (nb::handle size : input.attr("shape")) one.sizes.push_back(nb::cast<int64_t>(size));
+    } else if (PyLong_Check(input.ptr()) != 0) {
+      one.sizes.push_back(nb::cast<int64_t>(input));
+    }
+  }
+  return given;
+}
+
+/// Arguments (name, checked, is_tensor, sizes), ranges, and guards (condition, text, source), with
+/// expressions as texts.
+using InputCheckState =
+    std::tuple<std::vector<std::tuple<std::string, bool, bool, std::vector<std::string>>>,
+               std::vector<std::tuple<std::string, int64_t, int64_t>>,
+               std::vector<std::tuple<std::string, std::string, std::string>>>;
+
+InputCheckState input_check_state(const InputCheck& check) {
+  InputCheckState state;
+  for (const InputCheck::Input& input : check.inputs()) {
+    std::vector<std::string> sizes;
+    for (const Expr& size : input.sizes) sizes.push_back(check.bounds().expand(size).str());
+    std::get<0>(state).emplace_back(input.name, input.checked, input.is_tensor, std::move(sizes));
+  }
+  for (const auto& [symbol, range] : check.bounds().ranges()) {
+    std::get<1>(state).emplace_back(symbol, range.first, range.second);
+  }
+  for (const Guard& guard : check.guards()) {
+    std::get<2>(state).emplace_back(guard.condition.str(), guard.text, guard.source);
+  }
+  return state;
+}
+
+InputCheck input_check_of(const InputCheckState& state) {
+  std::vector<InputCheck::Input> inputs;
+  for (const auto& [name, checked, is_tensor, sizes] : std::get<0>(state)) {
+    InputCheck::Input& input = inputs.emplace_back(InputCheck::Input{name, checked, is_tensor, {}});
+    for (const std::string& size : sizes) input.sizes.push_back(value_or_raise(parse_expr(size)));
+  }
+  Bounds bounds;
+  for (const auto& [symbol, least, greatest] : std::get<1>(state)) {
+    bounds.set(symbol, least, greatest);
+  }
+  std::vector<Guard> guards;
+  for (const auto& [condition, text, source] : std::get<2>(state)) {
+    guards.push_back({value_or_raise(parse_expr(condition)), text, source});
+  }
+  return InputCheck(std::move(inputs), std::move(bounds), guards);
+}
+
 void bind_compiler(nb::module_& m) {
+  nb::class_<InputCheck>(m, "InputCheck", "What must hold of the sizes of a program's inputs.")
+      .def(
+          "__call__",
+          [](const InputCheck& c, nb::handle inputs) {
+            check_or_raise(c.check(given_sizes(inputs)));
+          },
+          nb::arg("inputs"), "Raises ValueError for sizes that the program was not compiled for.")
+      .def("__getstate__", &input_check_state)
+      .def("__setstate__", [](InputCheck& c, const InputCheckState& state) {
+        new (&c) InputCheck(input_check_of(state));
+      });
   nb::class_<Compilation>(m, "Compilation",
                           "A graph lowered and partitioned; engines are built on request.")
       .def_static(
@@ -258,6 +331,19 @@ void bind_compiler(nb::module_& m) {
                    [](const Compilation& c) { return c.partitions().supported_operators; })
       .def_prop_ro("total_operators",
                    [](const Compilation& c) { return c.partitions().total_operators; })
+      .def_prop_ro(
+          "input_check", [](const Compilation& c) { return InputCheck(c.graph()); },
+          "Checks the sizes of the program's inputs.")
+      .def(
+          "guards",
+          [](const Compilation& c) {
+            nb::list guards;
+            for (const Guard& guard : c.graph().guards) {
+              guards.append(nb::make_tuple(expr_tree(guard.condition), guard.text, guard.source));
+            }
+            return guards;
+          },
+          "(condition, text, source) of each guard.")
       .def("report", &Compilation::report, "The dry-run report.")
       .def("report_json", &Compilation::report_json)
       .def("report_html", &Compilation::report_html)
@@ -294,6 +380,9 @@ void bind_compiler(nb::module_& m) {
           },
           nb::arg("index"), nb::arg("progress").none() = nb::none(),
           "Builds the engine of segment `index`; returns (Engine, statistics).");
+  m.def(
+      "size_text", [](const std::string& text) { return value_or_raise(parse_expr(text)).str(); },
+      nb::arg("text"), "The canonical text of a size expression or condition.");
   m.def("has_converter", &has_converter, nb::arg("target"));
   m.def("converter_targets", [] { return ConverterRegistry::global().targets(); });
   m.def(

@@ -208,6 +208,21 @@ void bind_graph(nb::module_& m) {
           nb::arg("symbol"), nb::arg("least"), nb::arg("greatest").none(),
           "Says that least <= symbol <= greatest (None: no limit).")
       .def(
+          "guard_text",
+          [](const Graph& g, const std::string& text) {
+            return value_or_raise(g.read_guard(text)).str();
+          },
+          nb::arg("text"), "The canonical text of a condition on the inputs.")
+      .def(
+          "add_guard",
+          [](Graph& g, const std::string& text, const std::string& source) {
+            const Status status = g.add_guard(text, source);
+            return status.ok() ? std::string() : status.error().message;
+          },
+          nb::arg("text"), nb::arg("source"),
+          "Adds a condition on the inputs, as torch.export writes it; \"\" or why it cannot be "
+          "checked here.")
+      .def(
           "add_input",
           [](Graph& g, const std::string& kind, const ValueSpec& spec, const std::string& target,
              nb::object tensor) {

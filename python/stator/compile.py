@@ -21,6 +21,7 @@ from stator.engines.module import CompilationReport, CompiledModule
 from stator.engines.program import EngineModule, PythonEngineModule, build_program
 from stator.graphs.doubles import single
 from stator.graphs.hand_over import HandedOver, offloaded
+from stator.graphs.sizes import ProgramCheck
 from stator.lowering.capture import capture, export_module
 from stator.reports import log_report, print_report
 from stator.settings.compilation_settings import CompilationSettings, make_settings
@@ -212,6 +213,7 @@ def _compile_program(
         captured.state,
         captured.doubles,
         captured.free_dims,
+        ProgramCheck(compilation.input_check, compilation.guards()),
     )
 
 

@@ -40,6 +40,10 @@ Status PlanLayout::interface() {
   for (size_t i = 0; i < graph_.scalar_inputs.size(); ++i) {
     bind(graph_.scalar_inputs[i], -1, -1, static_cast<int32_t>(i));
   }
+  for (const Guard& guard : graph_.guards) {
+    STATOR_TRY(const SizeSlot condition, slot(guard.condition));
+    plan_.guards.push_back({condition, guard.text, guard.source});
+  }
   plan_.scalar_input_count = static_cast<int32_t>(graph_.scalar_inputs.size());
   for (size_t i = 0; i < graph_.inputs.size(); ++i) {
     STATOR_TRY(const BufferId id, buffer(graph_.inputs[i]));
@@ -54,16 +58,26 @@ Status PlanLayout::interface() {
   return {};
 }
 
-Result<SizeSlot> PlanLayout::slot(const Expr& e) {
+/// Some symbol of `e` that no input binds; "" when all are bound.
+std::string PlanLayout::unbound_symbol(const Expr& e) const {
   std::set<std::string> symbols;
   e.collect_symbols(symbols);
   for (const std::string& symbol : symbols) {
     if (std::find(plan_.sizes.symbols.begin(), plan_.sizes.symbols.end(), symbol) ==
         plan_.sizes.symbols.end()) {
-      return Error{ErrorCode::kUnsupported,
-                   "size " + e.str() + " depends on " + symbol +
-                       ", which is no dimension of an input and no integer input"};
+      return symbol;
     }
+  }
+  return "";
+}
+
+Result<SizeSlot> PlanLayout::slot(const Expr& given) {
+  // A symbol that stands for a function's value is computed, unless an input has that size.
+  const Expr e = unbound_symbol(given).empty() ? given : graph_.bounds.expand(given);
+  if (const std::string symbol = unbound_symbol(e); !symbol.empty()) {
+    return Error{ErrorCode::kUnsupported,
+                 "size " + e.str() + " depends on " + symbol +
+                     ", which is no dimension of an input and no integer input"};
   }
   return plan_.sizes.add(e);
 }

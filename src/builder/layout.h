@@ -28,7 +28,8 @@ class PlanLayout {
   double pack_seconds() const { return pack_seconds_; }
 
  private:
-  Result<SizeSlot> slot(const Expr& e);
+  std::string unbound_symbol(const Expr& e) const;
+  Result<SizeSlot> slot(const Expr& given);
   Result<BufferId> buffer(int32_t tensor);
   Result<BufferId> packed_buffer(int32_t tensor, const PackedInput& packed);
   Result<BufferId> add_buffer(const RegionTensor& tensor, BufferRole role, const Expr& bytes);

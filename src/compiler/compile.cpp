@@ -231,6 +231,8 @@ Result<Compilation> Compilation::create(Graph graph, CompilationSettings setting
                           impl->settings.device.substr(backend_name(impl->settings).size());
     STATOR_TRY(const std::shared_ptr<void> exists, enter_device(*impl->backend, impl->settings));
     STATOR_RETURN_IF_ERROR(verify_graph(graph));
+    graph.add_implied_guards();
+    graph.name_size_functions();
     STATOR_RETURN_IF_ERROR(run_lowering(graph, impl->settings, dump));
     const bool any_dynamic = impl->settings.assume_dynamic_shape_support;
     const SupportQuery query = [any_dynamic](const Graph& g, const Node& node) {

@@ -2,6 +2,7 @@
 //
 // convert_segment: the driver that runs one converter a node.
 #include <algorithm>
+#include <set>
 
 #include "base/check.h"
 #include "conversion/conversion.h"
@@ -33,6 +34,24 @@ Status convert_node(Conversion& conversion, const Node& node, const ConverterReg
   return {};
 }
 
+/// The guards over symbols that the segment gets.
+void take_guards(const Graph& graph, Network& network) {
+  std::set<std::string> bound;
+  for (const TensorId input : network.inputs) {
+    for (const Expr& size : network.type(input).shape) {
+      if (size.is_symbol()) bound.insert(size.symbol_name());
+    }
+  }
+  for (const Expr& scalar : network.scalar_inputs) bound.insert(scalar.symbol_name());
+  for (const Guard& guard : graph.guards) {
+    std::set<std::string> used;
+    guard.condition.collect_symbols(used);
+    if (std::includes(bound.begin(), bound.end(), used.begin(), used.end())) {
+      network.guards.push_back(guard);
+    }
+  }
+}
+
 }  // namespace
 
 Result<Network> convert_segment(const Graph& graph, const std::vector<NodeId>& nodes,
@@ -53,6 +72,7 @@ Result<Network> convert_segment(const Graph& graph, const std::vector<NodeId>& n
   for (const std::string& symbol : symbol_inputs) {
     network.scalar_inputs.push_back(Expr::symbol(symbol));
   }
+  take_guards(graph, network);
   for (const NodeId id : nodes) {
     STATOR_RETURN_IF_ERROR(convert_node(conversion, graph.node(id), registry));
   }

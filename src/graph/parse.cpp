@@ -9,6 +9,7 @@
 
 #include "graph/schema.h"
 #include "stator/graph.h"
+#include "symbolic/facts.h"
 
 namespace stator {
 namespace {
@@ -35,7 +36,10 @@ class Parser {
       if (skip(), at_ == text_.size()) {
         return error("the graph has no return");
       }
-      STATOR_RETURN_IF_ERROR(node());
+      STATOR_TRY(const bool is_fact, fact());
+      if (!is_fact) {
+        STATOR_RETURN_IF_ERROR(node());
+      }
     }
     STATOR_RETURN_IF_ERROR(returned());
     return std::move(graph_);
@@ -221,6 +225,14 @@ class Parser {
     STATOR_RETURN_IF_ERROR(expect("]"));
     graph_.bounds.set(name, least, greatest);
     return {};
+  }
+
+  Result<bool> fact() {
+    skip();
+    const std::string_view line = std::string_view(text_).substr(at_, text_.find('\n', at_) - at_);
+    STATOR_TRY(const bool read, read_fact(line, &graph_.bounds, &graph_.guards));
+    at_ += read ? line.size() : 0;
+    return read;
   }
 
   Status node() {

@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "stator/graph.h"
+#include "symbolic/facts.h"
 
 namespace stator {
 namespace {
@@ -200,6 +201,7 @@ std::string print_graph(const Graph& graph) {
     s += ",\n";
   }
   s += ")" + print_bounds(graph.bounds) + ":\n";
+  s += print_facts(graph.bounds, graph.guards);
   for (const NodeId id : graph.order()) {
     s += print_node(printer, graph.node(id));
   }

@@ -24,6 +24,7 @@ std::set<std::string> symbols_of_inputs(const Graph& graph) {
     collect_symbols(value.tensor, names);
     value.expr.collect_symbols(names);
   }
+  graph.bounds.expand(&names);
   return names;
 }
 
@@ -69,6 +70,7 @@ std::set<std::string> symbols_of(const Graph& graph, const Node& node) {
     collect_symbols(value.tensor, names);
     value.expr.collect_symbols(names);
   }
+  graph.bounds.expand(&names);
   return names;
 }
 

@@ -42,11 +42,10 @@ bool shows_symbol(const Value& value, const std::string& name) {
 }
 
 /// `known`: symbols that exist before the segment runs; the others it makes itself ("u0" of a
-/// nonzero).
+/// nonzero). `symbols`: what it wants besides what its nodes do.
 void find_inputs(const Graph& graph, Segment& segment, const std::set<ValueId>& inside,
-                 const std::set<std::string>& known) {
+                 const std::set<std::string>& known, std::set<std::string> symbols) {
   std::set<ValueId> seen;
-  std::set<std::string> symbols;
   for (const NodeId id : segment.nodes) {
     const Node& node = graph.node(id);
     for (const ValueId used : values_used(node)) {
@@ -106,7 +105,10 @@ void describe_segments(const Graph& graph, std::vector<Segment>& segments) {
   for (const GraphInput& input : graph.inputs) {
     collect_symbols(graph.value(input.value), known);
   }
+  graph.bounds.expand(&known);
   const std::set<std::string> given = known;
+  std::set<std::string> guarded;  // what guards are about; the first engine checks them
+  for (const Guard& guard : graph.guards) guard.condition.collect_symbols(guarded);
   std::set<std::string> asked;  // symbols that a later segment takes and no graph input gives
   for (Segment& segment : segments) {
     std::set<ValueId> inside;
@@ -115,10 +117,12 @@ void describe_segments(const Graph& graph, std::vector<Segment>& segments) {
       inside.insert(node.outputs.begin(), node.outputs.end());
       segment.operator_count += is_bookkeeping(node) ? 0 : 1;
     }
-    find_inputs(graph, segment, inside, known);
+    find_inputs(graph, segment, inside, known, segment.engine ? guarded : std::set<std::string>{});
+    if (segment.engine) guarded.clear();
     for (const ValueId id : inside) {
       collect_symbols(graph.value(id), known);
     }
+    graph.bounds.expand(&known);
     for (const std::string& name : segment.symbol_inputs) {
       if (given.count(name) == 0) {
         asked.insert(name);

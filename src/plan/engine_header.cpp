@@ -101,7 +101,7 @@ bool has_elements(const HeaderValue& list, size_t count) {
 
 SizeInstruction decode_instruction(const HeaderValue& in) {
   if (!has_elements(in, 3)) return {SizeOp::kConstant, 0, 0};
-  return {static_cast<SizeOp>(in.at(0).integer(0, static_cast<int>(SizeOp::kMax))),
+  return {static_cast<SizeOp>(in.at(0).integer(0, kSizeOpCount - 1)),
           in.at(1).integer(), in.at(2).integer()};
 }
 
@@ -126,6 +126,10 @@ SymbolBinding decode_symbol(const HeaderValue& in) {
   symbol.least = in["least"].integer();
   symbol.greatest = in["greatest"].integer();
   return symbol;
+}
+
+PlanGuard decode_guard(const HeaderValue& in) {
+  return {in["condition"].index(0), in["text"].text(), in["source"].text()};
 }
 
 PlanBuffer decode_buffer(const HeaderValue& in) {
@@ -208,6 +212,7 @@ void decode_plan(const HeaderValue& root, Plan* plan, BlobIndex* index) {
   decode_list(root["symbols"], &plan->symbols, decode_symbol);
   for (const SymbolBinding& symbol : plan->symbols) plan->sizes.symbols.push_back(symbol.symbol);
   decode_list(root["sizes"], &plan->sizes.instructions, decode_instruction);
+  decode_list(root["guards"], &plan->guards, decode_guard);
   decode_list(root["buffers"], &plan->buffers, decode_buffer);
   decode_list(root["weights"], &plan->weights, [&](const HeaderValue& in) {
     index->weights.push_back(in["blob"].index(0));
@@ -240,6 +245,9 @@ std::string encode_header(const Plan& plan, const BlobIndex& index) {
   root["sizes"] = encode_sizes(plan.sizes);
   root["symbols"] =
       encode_list(plan.symbols, [](const auto& symbol, size_t) { return encode_symbol(symbol); });
+  root["guards"] = encode_list(plan.guards, [](const PlanGuard& guard, size_t) -> json {
+    return {{"condition", guard.condition}, {"text", guard.text}, {"source", guard.source}};
+  });
   root["buffers"] =
       encode_list(plan.buffers, [](const auto& buffer, size_t) { return encode_buffer(buffer); });
   root["weights"] = encode_list(plan.weights, [&](const auto& weight, size_t i) {

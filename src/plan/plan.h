@@ -82,6 +82,13 @@ struct SymbolBinding {
   int64_t least = 0, greatest = INT64_MAX;  // checked at every new shape; violations are errors
 };
 
+/// What must hold of a call's sizes, checked at every new shape; a violation is an error.
+struct PlanGuard {
+  SizeSlot condition = 0;  // holds where it is not 0
+  std::string text;        // "x.shape[1] % 2 == 0"
+  std::string source;      // the model's line; "" when unknown
+};
+
 /// Machine code for one instruction set or architecture.
 struct CodeVariant {
   std::string executor;               // "cpu"
@@ -97,6 +104,7 @@ struct Plan {
   std::string settings;  // JSON
   SizeProgram sizes;
   std::vector<SymbolBinding> symbols;  // parallel to sizes.symbols
+  std::vector<PlanGuard> guards;
   std::vector<PlanBuffer> buffers;
   std::vector<PlanWeight> weights;
   std::vector<PlanKernel> kernels;

@@ -60,7 +60,7 @@ class Validator {
     for (size_t i = 0; i < instructions.size(); ++i) {
       const SizeInstruction& in = instructions[i];
       const std::string where = at("sizes", i);
-      if (in.op > SizeOp::kMax) {
+      if (static_cast<int>(in.op) >= kSizeOpCount) {
         return invalid(where, "unknown operation " + std::to_string(static_cast<int>(in.op)));
       }
       if (in.op == SizeOp::kConstant) continue;
@@ -90,6 +90,9 @@ class Validator {
     if (plan_.scalar_input_count < 0 || plan_.scalar_input_count > (1 << 20)) {
       return invalid("scalar_input_count",
                      std::to_string(plan_.scalar_input_count) + " is out of range");
+    }
+    for (size_t i = 0; i < plan_.guards.size(); ++i) {
+      STATOR_RETURN_IF_ERROR(slot(at("guards", i) + ".condition", plan_.guards[i].condition));
     }
     return {};
   }

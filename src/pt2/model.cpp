@@ -87,6 +87,7 @@ class ModelReader {
   Result<Graph> read() {
     STATOR_RETURN_IF_ERROR(ranges());
     STATOR_RETURN_IF_ERROR(inputs());
+    STATOR_RETURN_IF_ERROR(guards());
     for (const json& node : json_.at("nodes")) {
       const Status status = this->node(node);
       if (!status.ok()) {
@@ -119,6 +120,18 @@ class ModelReader {
       const int64_t greatest =
           range.at("max_val").is_number() ? range["max_val"].get<int64_t>() : Bounds::kUnbounded;
       graph_.bounds.set(name, least, greatest);
+    }
+    return {};
+  }
+
+  /// What torch.export assumed of the inputs' sizes; one that cannot be read would be one that is
+  /// not checked.
+  Status guards() {
+    if (!model_.contains("guards_code")) {
+      return {};
+    }
+    for (const json& text : model_["guards_code"]) {
+      STATOR_RETURN_IF_ERROR(graph_.add_guard(text.get<std::string>()));
     }
     return {};
   }

@@ -34,6 +34,7 @@ class Shaper {
   Status run(int64_t* faults) {
     STATOR_RETURN_IF_ERROR(bind_symbols());
     STATOR_RETURN_IF_ERROR(check_input_sizes());
+    STATOR_RETURN_IF_ERROR(check_guards());
     STATOR_RETURN_IF_ERROR(check_buffers());
     STATOR_RETURN_IF_ERROR(place_buffers());
     describe_outputs();
@@ -92,6 +93,28 @@ class Shaper {
                        std::to_string(expected) + why(input.shape[dim]));
         }
       }
+    }
+    return {};
+  }
+
+  /// What tracing assumed of the sizes.
+  Status check_guards() const {
+    for (const PlanGuard& guard : plan_.guards) {
+      if (value(guard.condition) != 0) continue;
+      std::string sizes;
+      for (size_t i = 0; i < plan_.symbols.size(); ++i) {
+        const SymbolBinding& symbol = plan_.symbols[i];
+        const size_t scalars = key_begin(static_cast<int32_t>(plan_.inputs.size()));
+        const size_t position = symbol.input >= 0
+                                    ? key_begin(symbol.input) + static_cast<size_t>(symbol.dim)
+                                    : scalars + static_cast<size_t>(symbol.scalar);
+        sizes += (sizes.empty() ? "" : ", ") + symbol_place(symbol) + " is " +
+                 std::to_string(state_.key[position]);
+      }
+      return wrong("the model was compiled for sizes where " + guard.text +
+                   (guard.source.empty() ? "" : " (" + guard.source + ")") +
+                   ", which does not hold here: " + sizes +
+                   ". Compile it again with an example of these sizes");
     }
     return {};
   }

@@ -49,6 +49,7 @@ class CompiledModule(nn.Module):
         extra_inputs: list[torch.Tensor],
         doubles: list[bool] | None = None,
         free_dims: list[tuple[int, ...]] | None = None,
+        check: Callable[[list[Any]], None] | None = None,
     ) -> None:
         """Wrap a program.
 
@@ -62,6 +63,7 @@ class CompiledModule(nn.Module):
             extra_inputs: state that the model changes, passed before the user's inputs.
             doubles: the program takes float32 for float64; these of the outputs are float64 again.
             free_dims: of each flat user input the dimensions that vary by themselves.
+            check: raises for flat inputs whose sizes the program was not compiled for.
         """
         super().__init__()
         for name, child in program.named_children():
@@ -76,6 +78,7 @@ class CompiledModule(nn.Module):
         hidden["_extra_inputs"] = extra_inputs
         hidden["_doubles"] = doubles or []
         hidden["_free_dims"] = free_dims or []
+        hidden["_check"] = check
         hidden["_single"] = self._single_engine()
 
     def examples_of_two(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -141,6 +144,8 @@ class CompiledModule(nn.Module):
                 )
         inputs = [v for i, v in enumerate(flat) if i not in self._constant_inputs]
         given = [*self._extra_inputs, *inputs]
+        if self._check is not None:
+            self._check(given)
         with torch.no_grad():
             outputs = program(*(single(given) if self._doubles else given))
         results = self._finish(inputs, outputs)

@@ -17,6 +17,7 @@ from torch import fx, nn
 from stator import _native
 from stator.engines.engine import Engine
 from stator.graphs.hand_over import HandedOver
+from stator.graphs.sizes import OPERATORS
 
 __all__ = ["EngineModule", "PythonEngineModule", "build_program"]
 
@@ -88,16 +89,6 @@ class PythonEngineModule(EngineModule):
                 torch.cuda.synchronize()
             self.step_times = self.engine.profile(*args)
         return results
-
-
-_OPERATORS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "mul": operator.mul,
-    "floordiv": operator.floordiv,
-    "mod": operator.mod,
-    "min": torch.sym_min,
-    "max": torch.sym_max,
-}
 
 
 def _symbols_of(tree: Any) -> Iterable[str]:
@@ -175,12 +166,15 @@ class _Builder:
 
     def expression(self, tree: Any) -> Any:
         """An int, or an FX node that computes the expression."""
-        if isinstance(tree, int):
+        if isinstance(tree, int | float):
             return tree
         if tree[0] == "symbol":
             return self.symbols[tree[1]]
-        function = _OPERATORS[tree[0]]
-        result, *rest = (self.expression(t) for t in tree[1:])
+        function = OPERATORS[tree[0]]
+        operands = [self.expression(t) for t in tree[1:]]
+        if len(operands) == 1:
+            return self.graph.call_function(function, (operands[0],))
+        result, *rest = operands
         for operand in rest:
             result = self.graph.call_function(function, (result, operand))
         return result

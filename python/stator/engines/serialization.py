@@ -26,6 +26,7 @@ from stator._log import logger
 from stator.engines.engine import Engine
 from stator.engines.module import CompiledModule
 from stator.engines.program import EngineModule, PythonEngineModule
+from stator.graphs.sizes import OPERATORS
 
 __all__ = ["load", "save"]
 
@@ -56,8 +57,7 @@ def _fake(
     inputs: list[torch.Tensor], sizes: list[int], engine: torch.Tensor, spec: str
 ) -> list[torch.Tensor]:
     described = json.loads(spec)
-    known: dict[str, Any] = {"floor": lambda x: x, "Min": torch.sym_min, "Max": torch.sym_max}
-    known.update(min=torch.sym_min, max=torch.sym_max)
+    known: dict[str, Any] = {**OPERATORS, "Min": torch.sym_min, "Max": torch.sym_max}
     for tensor, shape in zip(inputs, described["inputs"], strict=True):
         for size, text in zip(tensor.shape, shape, strict=True):
             if text.isidentifier():
@@ -73,10 +73,11 @@ def _fake(
 
 def _size(text: str, known: dict[str, Any]) -> Any:
     """A size from its text; it is our own engine's, but nothing but arithmetic is let through."""
-    tree = ast.parse(text.replace("/", "//").replace("////", "//"), mode="eval")
+    tree = ast.parse(text, mode="eval")
     allowed = (
         ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.Constant, ast.Call,
-        ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.USub,
+        ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Div, ast.Mod, ast.USub, ast.Compare, ast.Eq,
+        ast.Lt, ast.LtE,
     )  # fmt: skip
     if not all(isinstance(node, allowed) for node in ast.walk(tree)):
         raise ValueError(f"the program's engine has a size that is no arithmetic: {text!r}")

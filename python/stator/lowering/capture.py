@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import sympy
 import torch
+import torch.fx.experimental._config
 from torch import fx, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import (
@@ -22,10 +24,12 @@ from torch.export.graph_signature import (
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.numbers import int_oo
 
+from stator._log import logger
 from stator.graphs.doubles import double_outputs, has_doubles, single, truncate
 from stator.graphs.functionalize import make_functional, without_dropout
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import HandedOver, Placeholder, hand_over
+from stator.graphs.sizes import add_guards, readable_guard
 from stator.lowering.autocast import autocast, observe
 from stator.lowering.passes import lower
 from stator.settings.compilation_settings import CompilationSettings
@@ -92,7 +96,7 @@ def export_module(
         for name, parameter in inspect.signature(module.forward).parameters.items():
             if parameter.kind is inspect.Parameter.VAR_KEYWORD and name in shapes:
                 shapes.update(shapes.pop(name))
-    with torch.no_grad():
+    with torch.no_grad(), _sizes_of_one_may_vary(leaves):
         try:
             return torch.export.export(
                 module, example_args, example_kwargs, dynamic_shapes=shapes, strict=False
@@ -108,6 +112,19 @@ def export_module(
         except Exception as error:
             _add_hint(error)
             raise
+
+
+def _sizes_of_one_may_vary(leaves: Sequence[Any]) -> contextlib.AbstractContextManager[Any]:
+    """Trace without the assumption that sizes are at least 2, where an Input declares less.
+
+    With it a branch like ``if x.shape[0] == 1`` would be decided in silence.
+    """
+    declared = [v for v in leaves if isinstance(v, Input)]
+    small = any(a <= 1 and a != b for v in declared for a, b in zip(v.min_shape, v.max_shape))
+    config = torch.fx.experimental._config
+    if not small or not hasattr(config, "backed_size_oblivious"):
+        return contextlib.nullcontext()
+    return config.patch(backed_size_oblivious=True)
 
 
 def _refuse_distributed(module: nn.Module) -> None:
@@ -162,8 +179,24 @@ def _ranges_of(
                 value.shape, given.min_shape, given.max_shape, strict=True
             ):
                 if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
-                    ranges[str(size.node.expr)] = (least, most)
+                    low, high = ranges.get(str(size.node.expr), (0, None))
+                    high = most if high is None else min(most, high)
+                    ranges[str(size.node.expr)] = (max(least, low), high)
     return ranges
+
+
+def _tell_what_was_narrowed(
+    program: ExportedProgram, inputs: Sequence[Any], guards: list[tuple[str, str]]
+) -> None:
+    """Warn where the sizes that an Input declares are more than the model was compiled for."""
+    if not any(isinstance(v, Input) and v.is_dynamic for v in inputs) or not guards:
+        return
+    lines = [f"{readable_guard(text)}" + (f" ({line})" if line else "") for text, line in guards]
+    logger.warning(
+        "the compiled model is valid only where the following holds; calls with other sizes are "
+        "refused:\n  %s",
+        "\n  ".join(lines),
+    )
 
 
 def _user_values(program: ExportedProgram) -> list[Any]:
@@ -268,6 +301,7 @@ def capture(
         },
     )
     handed.hints.update(_opt_sizes(program, inputs))
+    _tell_what_was_narrowed(program, inputs, add_guards(handed.graph, program))
     in_spec, out_spec = program.call_spec.in_spec, program.call_spec.out_spec
     finish = _finisher(program, state, constants)
     free_dims = _free_dims(_user_values(program))
