@@ -30,12 +30,29 @@ std::string path(const std::vector<std::string>& keys) {
   return text;
 }
 
-/// The value of an input's property, as the graph's sizes say it.
-Result<Expr> value_of(const Graph& graph, const InputProperty& property) {
-  const std::string name = placeholder_name(property.keys);
+/// "x_1" for "x": what is appended to a name that is taken, or one of Python's own ("input").
+bool is_numbered(std::string_view name, std::string_view plain) {
+  return name.size() > plain.size() + 1 && name.starts_with(plain) && name[plain.size()] == '_' &&
+         name.find_first_not_of("0123456789", plain.size() + 1) == std::string_view::npos;
+}
+
+/// The user input that torch.export gave this name; null where that is not certain.
+const Value* find_input(const Graph& graph, const std::string& name) {
+  const Value* found = nullptr;
   for (const GraphInput& input : graph.inputs) {
     const Value& value = graph.value(input.value);
-    if (input.kind != InputKind::kUserInput || value.name != name) continue;
+    if (input.kind != InputKind::kUserInput) continue;
+    if (value.name != name && !is_numbered(value.name, name)) continue;
+    if (found != nullptr) return nullptr;
+    found = &value;
+  }
+  return found;
+}
+
+/// The value of an input's property, as the graph's sizes say it.
+Result<Expr> value_of(const Graph& graph, const InputProperty& property) {
+  if (const Value* found = find_input(graph, placeholder_name(property.keys))) {
+    const Value& value = *found;
     if (property.kind == InputProperty::kValue && value.kind == ValueKind::kSymInt) {
       return value.expr;
     }

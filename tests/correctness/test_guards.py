@@ -29,6 +29,7 @@ class Model(nn.Module):
 def window_attention(x):
     """Pads to a multiple of its window, as many vision models do, if that is needed."""
     window = 4
+    x = x.unsqueeze(-1) * torch.arange(1.0, 4.0)
     if x.shape[1] % window != 0:
         x = torch.nn.functional.pad(x, (0, 0, 0, window - x.shape[1] % window))
     y = x.reshape(x.shape[0], -1, window, x.shape[2])
@@ -51,7 +52,7 @@ CONDITIONS = {
     "two sizes": (lambda x: x + 1 if x.shape[0] < x.shape[1] else x - 1, 8, (4, 9), (2, 1)),
     "true division": (lambda x: x + 1 if x.shape[1] * 1.5 > 9.1 else x - 1, 8, (7, 9), (6,)),
     "not equal": (lambda x: x if x.shape[1] in (5, 7) else x * 2, 8, (4, 6), (5, 7)),
-    "window": (window_attention, 8, (4, 12), (9, 10)),
+    "window": (window_attention, 8, (8, 12), (9, 10)),
     "one": (lambda x: x + 7 if x.shape[1] == 1 else x * 3, 8, (2, 5), (1,)),
 }  # fmt: skip
 
@@ -74,7 +75,7 @@ def never_wrong(call, model, x):
         result = call(x)
     except (ValueError, RuntimeError):
         return
-    torch.testing.assert_close(result, model(x))
+    torch.testing.assert_close(result, model(x))  # raises where eager does
 
 
 def check(call, model, good, bad):
@@ -120,7 +121,11 @@ def test_torch_compile_compiles_again(name):
     compiled = torch.compile(model, backend="stator", dynamic=True, options=SETTINGS)
     for size in (CONDITIONS[name][1], *good, *bad):
         x = torch.randn(2, size)
-        torch.testing.assert_close(compiled(x), model(x))
+        if name == "view" and size % 2 == 1:
+            with pytest.raises(RuntimeError):
+                compiled(x)  # as in eager
+        else:
+            torch.testing.assert_close(compiled(x), model(x))
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
