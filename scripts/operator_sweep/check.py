@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles one case and compares it with eager PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import traceback
+import warnings
+from typing import Any
+
+import stator
+import torch
+from torch.export import Dim, ExportedProgram
+from torch.utils import _pytree as pytree
+
+from .compare import difference
+from .samples import Case, fresh, seed
+
+__all__ = ["OUTCOMES", "check"]
+
+# What can become of a case. The last five are faults; `not_exportable` is counted apart.
+OUTCOMES = (
+    "whole",  # at most one engine, nothing in PyTorch
+    "partly",  # engines and PyTorch
+    "pytorch",  # nothing compiled
+    "not_exportable",  # torch.export refuses, or the case has no tensor
+    "wrong",  # other values, types or shapes than eager's, or no error where eager has one
+    "error",  # an error where eager has none
+    "abort",  # the compilation itself fails
+    "crash",  # the process ended
+    "hang",  # the time limit passed
+)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
+
+
+def _where(error: BaseException) -> str:
+    """The last frame of ours."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "stator" in f.filename]
+    return f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+
+
+def _export(case: Case, dynamic: bool) -> ExportedProgram:
+    tensors = fresh(case.tensors)
+    shapes = None
+    if dynamic:
+        each = tuple({k: Dim.AUTO for k, s in enumerate(t.shape) if s > 1} for t in tensors)
+        shapes = {"tensors": each}
+    return torch.export.export(case.module, tuple(tensors), dynamic_shapes=shapes, strict=False)
+
+
+def _targets(program: ExportedProgram) -> list[Any]:
+    graphs = [m.graph for m in program.graph_module.modules() if hasattr(m, "graph")]
+    nodes = [n for g in graphs for n in g.nodes if n.op == "call_function"]
+    return [n.target for n in nodes if isinstance(n.target, torch._ops.OpOverload)]
+
+
+def _has_defined_values(program: ExportedProgram) -> bool:
+    """No random numbers and no memory that nobody wrote."""
+    return not any(
+        torch.Tag.nondeterministic_seeded in t.tags or re.search(r"(^|[._])empty", str(t))
+        for t in _targets(program)
+    )
+
+
+def _is_dynamic(program: ExportedProgram) -> bool:
+    return any(
+        isinstance(size, torch.SymInt)
+        for node in program.graph.nodes
+        if node.op == "placeholder" and isinstance(node.meta.get("val"), torch.Tensor)
+        for size in node.meta["val"].shape
+    )
+
+
+def _in_double(case: Case) -> Any:
+    """Eager's result with every float in float64; None where the operator refuses that."""
+
+    def wide(value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and value.is_complex():
+            return value.to(torch.complex128)
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            return value.double()
+        return value
+
+    with contextlib.suppress(Exception):
+        return case.module(*[wide(t) for t in fresh(case.tensors)])
+    return None
+
+
+def _run(function: Any, tensors: list[torch.Tensor]) -> tuple[Any, list[torch.Tensor], str]:
+    """The result, the inputs afterwards, and the error if there was one."""
+    given = fresh(tensors)
+    seed("run")
+    try:
+        with torch.no_grad():
+            result = function(*given)
+        if any(t.device.type == "cuda" for t in given):
+            torch.cuda.synchronize()
+    except Exception as error:
+        return None, given, _first_line(error) + _where(error)
+    return result, given, ""
+
+
+def _compile(program: ExportedProgram, device: str) -> Any:
+    return stator.compile(
+        program,
+        device=device,
+        min_block_size=1,
+        optimization_level=0,
+        timing_cache_path="",
+        pass_through_build_failures=True,
+        disable_tf32=True,  # float32 is compared as float32
+    )
+
+
+def _share(report: Any) -> str:
+    if not report.fallbacks:
+        return "whole" if len(report.engines) <= 1 else "partly"
+    return "partly" if report.engines else "pytorch"
+
+
+def _grown(tensors: list[torch.Tensor], program: ExportedProgram) -> list[torch.Tensor] | None:
+    """The tensors with twice the size in every dimension that varies."""
+    nodes = [n for n in program.graph.nodes if n.op == "placeholder"]
+    wanted = set(program.graph_signature.user_inputs)
+    fakes = [n.meta["val"] for n in nodes if n.name in wanted]
+    if len(fakes) != len(tensors):
+        return None
+    grown = []
+    for tensor, fake in zip(tensors, fakes, strict=True):
+        if tensor.layout != torch.strided:
+            return None
+        times = [2 if isinstance(s, torch.SymInt) else 1 for s in fake.shape]
+        grown.append(tensor.repeat(times) if 2 in times else tensor)
+    return grown
+
+
+def _compare(
+    case: Case, compiled: Any, tensors: list[torch.Tensor], values: bool, oracle: Any
+) -> tuple[str, str]:
+    """(outcome, detail) of one call: "" where it is as eager's."""
+    expected, inputs, eager_error = _run(oracle, tensors)
+    got, given, our_error = _run(compiled, tensors)
+    if eager_error:
+        return ("", "") if our_error else ("wrong", f"eager raises {eager_error}, we do not")
+    if our_error:
+        return "error", our_error
+    exact = Case(case.name, case.module, tensors)
+    text = difference(got, expected, values, lambda: _in_double(exact))
+    if not text:
+        text = difference(given, inputs, values, lambda: None)
+        text = text and f"the inputs afterwards: {text}"
+    return ("wrong", text) if text else ("", "")
+
+
+def check(case: Case, device: str, dynamic: bool) -> dict[str, Any] | None:
+    """Compile a case and compare it.
+
+    Returns:
+        outcome, detail (what is wrong) and reasons (of each operator in PyTorch); None where the
+        case has no size that varies, so that it says nothing new.
+    """
+    warnings.simplefilter("ignore")
+    if dynamic and not any(s > 1 for t in case.tensors for s in t.shape):
+        return None
+    torch._dynamo.reset()
+    try:
+        if not case.tensors:
+            raise ValueError("the case has no tensor")
+        with torch.no_grad():
+            program = _export(case, dynamic)
+    except Exception as error:
+        return {"outcome": "not_exportable", "detail": _first_line(error)}
+    if dynamic and not _is_dynamic(program):
+        return None
+    try:
+        compiled = _compile(program, device)
+    except Exception as error:
+        return {"outcome": "abort", "detail": _first_line(error) + _where(error)}
+    values = _has_defined_values(program)
+    outcome, detail = _compare(case, compiled, case.tensors, values, case.module)
+    if not outcome and dynamic and (grown := _grown(case.tensors, program)) is not None:
+        outcome, detail = _compare_grown(case, compiled, grown, values, program)
+    reasons = [f"{f['target']}: {_general(f['reason'])}" for f in compiled.stator_report.fallbacks]
+    return {
+        "outcome": outcome or _share(compiled.stator_report),
+        "detail": detail,
+        "reasons": sorted(set(reasons)),
+    }
+
+
+def _compare_grown(
+    case: Case, compiled: Any, grown: list[torch.Tensor], values: bool, program: ExportedProgram
+) -> tuple[str, str]:
+    """The same with larger sizes, where the exported program and eager agree to take them."""
+    accepted, _, refused = _run(program.module(), grown)
+    eager, _, failed = _run(case.module, grown)
+    if refused or failed or [_form(v) for v in pytree.tree_leaves(accepted)] != [
+        _form(v) for v in pytree.tree_leaves(eager)
+    ]:
+        return "", ""
+    outcome, detail = _compare(case, compiled, grown, values, case.module)
+    return outcome, detail and f"with twice the sizes: {detail}"
+
+
+def _form(value: Any) -> Any:
+    return (value.shape, value.dtype) if isinstance(value, torch.Tensor) else type(value)
+
+
+def _general(reason: str) -> str:
+    """A reason without what differs from node to node."""
+    reason = re.sub(r"'[^']*'|\"[^\"]*\"", "…", reason.splitlines()[0] if reason else "")
+    return re.sub(r"\d+", "N", reason)[:160]
