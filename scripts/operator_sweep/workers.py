@@ -64,7 +64,8 @@ def serve() -> None:
         given = json.loads(line)
         task, options = Task(**given["task"]), Options(**given["options"])
         say(kind="samples")
-        each = cases(task.op, task.dtype, options.device, options.samples, options.reference)
+        place = "cuda" if options.device == "cuda" else "cpu"
+        each = cases(task.op, task.dtype, place, options.samples, options.reference)
         try:
             for index, case in enumerate(each):
                 if index < given["skip"]:
