@@ -124,7 +124,7 @@ def _share(report: Any) -> str:
 
 
 def _grown(tensors: list[torch.Tensor], program: ExportedProgram) -> list[torch.Tensor] | None:
-    """The tensors with twice the size in every dimension that varies."""
+    """The tensors with each slice twice where a dimension varies: what is sorted stays so."""
     nodes = [n for n in program.graph.nodes if n.op == "placeholder"]
     wanted = set(program.graph_signature.user_inputs)
     fakes = [n.meta["val"] for n in nodes if n.name in wanted]
@@ -134,8 +134,9 @@ def _grown(tensors: list[torch.Tensor], program: ExportedProgram) -> list[torch.
     for tensor, fake in zip(tensors, fakes, strict=True):
         if tensor.layout != torch.strided:
             return None
-        times = [2 if isinstance(s, torch.SymInt) else 1 for s in fake.shape]
-        grown.append(tensor.repeat(times) if 2 in times else tensor)
+        for k, size in enumerate(fake.shape):
+            tensor = tensor.repeat_interleave(2, k) if isinstance(size, torch.SymInt) else tensor
+        grown.append(tensor)
     return grown
 
 
