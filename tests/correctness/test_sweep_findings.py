@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What scripts/sweep_operators.py found, one form of each kind."""
+
+import pytest
+import torch
+from stator import compile as compile_program
+from torch import nn
+from torch.export import Dim, export
+
+from tests.ops.check import Call, assert_same, check
+
+EMPTY = torch.empty((2, 0), dtype=torch.int64)
+
+
+def check_dynamic(function, device, *calls):
+    """Every size above 1 of the first call's tensors may vary."""
+    place = "cuda" if device == "cuda" else "cpu"
+    calls = [[t.to(place) for t in tensors] for tensors in calls]
+    sizes = tuple({k: Dim.AUTO for k, s in enumerate(t.shape) if s > 1} for t in calls[0])
+    module: nn.Module = Call(function).eval()
+    program = export(module, tuple(calls[0]), dynamic_shapes={"args": sizes}, strict=False)
+    compiled = compile_program(
+        program, device=device, min_block_size=1, optimization_level=0, timing_cache_path="",
+        pass_through_build_failures=True, disable_tf32=True,
+    )  # fmt: skip
+    for tensors in calls:
+        assert_same(compiled(*tensors), module(*tensors))
+    return compiled
+
+
+@pytest.mark.parametrize("x", [torch.randn(5), torch.arange(6).reshape(1, 2, 3)])
+def test_gather_by_an_empty_index_of_another_rank(device, x):
+    check(lambda x, i: torch.gather(x, 0, i), x, EMPTY, device=device)
+
+
+@pytest.mark.parametrize("adds", [False, True])
+def test_scatter_by_an_empty_index_of_another_rank(device, adds):
+    def scatter(x, i, s):
+        return torch.scatter_add(x, 0, i, s) if adds else torch.scatter(x, 0, i, s)
+
+    check(scatter, torch.randn(5), EMPTY, torch.randn(2, 0), device=device)
+
+
+@pytest.mark.parametrize("steps", [2, 17])
+def test_more_differences_than_elements_of_a_symbolic_size(device, steps):
+    def calls(n):
+        return [torch.randn(n, n) for _ in range(3)]
+
+    check_dynamic(lambda x, y, z: torch.diff(x, steps, -1, y, z), device, calls(3), calls(4))
+
+
+def test_a_product_is_split_along_symbolic_axes(device):
+    """The views between a product and what follows it are more than the bounds can prove."""
+
+    def split(x, w):
+        return (x @ w.flatten(1)).view(-1, *w.shape[1:]).transpose(1, 2).relu() * 2
+
+    def flat(x, w):
+        return (x @ w.flatten(1)).view(-1, *w.shape[1:]).relu() * 2
+
+    for function in (split, flat):
+        check_dynamic(
+            function, device, [torch.randn(3, 4), torch.randn(4, 5, 6)],
+            [torch.randn(7, 2), torch.randn(2, 3, 9)],
+        )  # fmt: skip
