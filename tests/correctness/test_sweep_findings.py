@@ -5,8 +5,10 @@ import pytest
 import torch
 from stator import compile as compile_program
 from torch import nn
+from torch.nn import functional as F
 from torch.export import Dim, export
 
+from stator.lowering.passes import TORCH_TRT_DECOMPOSITIONS
 from tests.ops.check import Call, assert_same, check
 
 EMPTY = torch.empty((2, 0), dtype=torch.int64)
@@ -63,3 +65,48 @@ def test_a_product_is_split_along_symbolic_axes(device):
             function, device, [torch.randn(3, 4), torch.randn(4, 5, 6)],
             [torch.randn(7, 2), torch.randn(2, 3, 9)],
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x, y, z: F.margin_ranking_loss(x * 2, y, z, reduction="none"),
+        lambda x, y, z: F.hinge_embedding_loss(x + y, z, reduction="none"),
+    ],
+)
+def test_a_composite_operator_that_pytorch_cannot_decompose(device, loss):
+    calls = [[torch.randn(n), torch.randn(n), torch.ones(n)] for n in (5, 7)]
+    check_dynamic(loss, device, *calls)
+
+
+def test_decomposing_keeps_sizes_open(device):
+    def function(x, i):
+        return F.max_unpool1d(x, i, 3) * 2
+
+    calls = [[torch.randn(1, c, 1), torch.ones(1, c, 1, dtype=torch.int64)] for c in (2, 4)]
+    check_dynamic(function, device, *calls)
+
+
+@torch.library.custom_op("stator_test::fraction", mutates_args=())
+def fraction(x: torch.Tensor) -> torch.Tensor:
+    return torch.frac(x)
+
+
+@fraction.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+def test_a_decomposition_that_asks_for_a_size_is_not_taken(device):
+    """The answer would hold for the traced size alone."""
+
+    def by_size(x):
+        return torch.frac(x) if x.shape[0] == 4 else x - torch.trunc(x)
+
+    operator = torch.ops.stator_test.fraction.default
+    TORCH_TRT_DECOMPOSITIONS[operator] = by_size
+    try:
+        calls = [[torch.randn(n) * 3] for n in (4, 5)]
+        check_dynamic(lambda x: fraction(x) * 2, device, *calls)
+    finally:
+        del TORCH_TRT_DECOMPOSITIONS[operator]
