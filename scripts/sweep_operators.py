@@ -39,6 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", nargs="+", default=[], help="element types (default: all)")
     parser.add_argument("--samples", type=int, default=4, help="at most, of each type; 0: all")
     parser.add_argument("--reference", action="store_true", help="PyTorch's larger set of samples")
+    parser.add_argument("--inplace", action="store_true", help="the variants that work in place")
     parser.add_argument("--sizes", default="both", choices=("static", "dynamic", "both"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--time-limit", type=float, default=60, help="seconds for each case")
@@ -72,9 +73,7 @@ def sweep(chosen: argparse.Namespace, dtypes: tuple[str, ...]) -> None:
     if chosen.restart:
         chosen.out.unlink(missing_ok=True)
     _, done = tables.load(chosen.out)
-    tasks = [
-        t for t in wanted_tasks(chosen, dtypes) if (t.op, t.dtype, t.dynamic) not in done
-    ]
+    tasks = [t for t in wanted_tasks(chosen, dtypes) if (t.op, t.dtype, t.dynamic) not in done]
     begin, count = time.monotonic(), 0
     with open(chosen.out, "a", encoding="utf-8") as file:
 
@@ -90,7 +89,7 @@ def sweep(chosen: argparse.Namespace, dtypes: tuple[str, ...]) -> None:
                 print(f"{count} of {len(tasks)} tasks, {seconds:.0f} s", flush=True)
 
         options = Options(
-            chosen.device, chosen.samples, chosen.reference, chosen.time_limit
+            chosen.device, chosen.samples, chosen.reference, chosen.time_limit, chosen.inplace
         )
         run_tasks(tasks, options, max(1, min(chosen.jobs, len(tasks))), record)
 

@@ -27,7 +27,7 @@ OUTCOMES = (
     "not_exportable",  # torch.export refuses, or the case has no tensor
     "wrong",  # other values, types or shapes than eager's, or no error where eager has one
     "error",  # an error where eager has none
-    "abort",  # the compilation itself fails
+    "abort",  # the compilation itself fails, and nothing takes its place
     "crash",  # the process ended
     "hang",  # the time limit passed
 )
@@ -106,15 +106,24 @@ def _run(function: Any, tensors: list[torch.Tensor]) -> tuple[Any, list[torch.Te
 
 
 def _compile(program: ExportedProgram, device: str) -> Any:
-    return stator.compile(
-        program,
-        device=device,
-        min_block_size=1,
-        optimization_level=0,
-        timing_cache_path="",
-        pass_through_build_failures=True,
-        disable_tf32=True,  # float32 is compared as float32
-    )
+    """The compiled program.
+
+    What fails as a whole is compiled again as users compile: it then runs in PyTorch, and the
+    report has the reason. Defects of the compiler are no reason, they are raised.
+    """
+    settings = {
+        "device": device,
+        "min_block_size": 1,
+        "optimization_level": 0,
+        "timing_cache_path": "",
+        "disable_tf32": True,  # float32 is compared as float32
+    }
+    try:
+        return stator.compile(program, pass_through_build_failures=True, **settings)
+    except stator.InternalError:
+        raise
+    except Exception:
+        return stator.compile(program, **settings)
 
 
 def _share(report: Any) -> str:

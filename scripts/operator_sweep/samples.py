@@ -110,10 +110,10 @@ def _spread(count: int, wanted: int) -> list[int]:
     return sorted({round(k * (count - 1) / (wanted - 1)) for k in range(wanted)})
 
 
-def _case(op: Any, name: str, sample: Any) -> Case:
+def _case(function: Any, name: str, sample: Any) -> Case:
     leaves, spec = pytree.tree_flatten((sample.input, tuple(sample.args), dict(sample.kwargs)))
     leaves = [v.detach() if isinstance(v, torch.Tensor) else v for v in leaves]
-    module = Call(op.op, leaves, spec)
+    module = Call(function, leaves, spec)
     return Case(name, module.eval(), [v for v in leaves if isinstance(v, torch.Tensor)])
 
 
@@ -124,7 +124,9 @@ def _differs(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
     return [layout(t) for t in a] != [layout(t) for t in b]
 
 
-def cases(name: str, dtype: str, device: str, wanted: int, reference: bool) -> Iterator[Case]:
+def cases(
+    name: str, dtype: str, device: str, wanted: int, reference: bool, inplace: bool = False
+) -> Iterator[Case]:
     """The samples of an operator for an element type, always the same ones.
 
     Args:
@@ -134,20 +136,24 @@ def cases(name: str, dtype: str, device: str, wanted: int, reference: bool) -> I
         wanted: at most so many, spread over all of them, and the last of these once more with
             tensors that are not contiguous; 0: all, each in both forms.
         reference: take reference_inputs, which hold more broadcasting, strides and special values.
+        inplace: the operator's variant that writes its result into its first argument.
     """
     op = _op(name)
     element = getattr(torch, dtype)
-    if element not in op.supported_dtypes(device):
+    function = op.inplace_variant if inplace else op.op
+    if element not in op.supported_dtypes(device) or function is None:
         return
     seed(f"{name} {dtype}")
     give = op.reference_inputs if reference else op.sample_inputs
     with torch.no_grad():
         samples = list(give(device, element, requires_grad=False))
+    if inplace:
+        samples = [s for s in samples if not s.broadcasts_input]
     chosen = _spread(len(samples), wanted)
     for k in chosen:
-        plain = _case(op, str(k), samples[k])
+        plain = _case(function, str(k), samples[k])
         yield plain
         if wanted <= 0 or k == chosen[-1]:
-            strided = _case(op, f"{k} non-contiguous", samples[k].noncontiguous())
+            strided = _case(function, f"{k} non-contiguous", samples[k].noncontiguous())
             if _differs(plain.tensors, strided.tensors):
                 yield strided

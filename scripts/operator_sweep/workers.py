@@ -41,6 +41,7 @@ class Options:
     samples: int
     reference: bool
     time_limit: float
+    inplace: bool = False
 
 
 def serve() -> None:
@@ -65,7 +66,9 @@ def serve() -> None:
         task, options = Task(**given["task"]), Options(**given["options"])
         say(kind="samples")
         place = "cuda" if options.device == "cuda" else "cpu"
-        each = cases(task.op, task.dtype, place, options.samples, options.reference)
+        each = cases(
+            task.op, task.dtype, place, options.samples, options.reference, options.inplace
+        )
         try:
             for index, case in enumerate(each):
                 if index < given["skip"]:

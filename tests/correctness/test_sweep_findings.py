@@ -110,3 +110,10 @@ def test_a_decomposition_that_asks_for_a_size_is_not_taken(device):
         check_dynamic(lambda x: fraction(x) * 2, device, *calls)
     finally:
         del TORCH_TRT_DECOMPOSITIONS[operator]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32])
+def test_distances_of_integers_wrap_around(device, dtype):
+    x, y = torch.randint(0, 100, (2, 5, 4)).to(dtype)
+    check(F.pairwise_distance, x, y, device=device)
+    check(lambda a, b, c: F.triplet_margin_loss(a, b, c), x, y, x + y, device=device)
