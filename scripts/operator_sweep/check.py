@@ -59,12 +59,17 @@ def _targets(program: ExportedProgram) -> list[Any]:
     return [n.target for n in nodes if isinstance(n.target, torch._ops.OpOverload)]
 
 
-def _has_defined_values(program: ExportedProgram) -> bool:
-    """No random numbers and no memory that nobody wrote."""
-    return not any(
+def _has_defined_values(program: ExportedProgram, tensors: list[torch.Tensor]) -> bool:
+    """No random numbers, no memory that nobody wrote, no NaN or infinity made an integer."""
+    targets = _targets(program)
+    if any(
         torch.Tag.nondeterministic_seeded in t.tags or re.search(r"(^|[._])empty", str(t))
-        for t in _targets(program)
-    )
+        for t in targets
+    ):
+        return False
+    casts = any(re.match(r"aten\.(to|_to_copy|type_as)\.", str(t)) for t in targets)
+    floats = [t for t in tensors if t.is_floating_point() and t.layout == torch.strided]
+    return not casts or all(bool(t.isfinite().all()) for t in floats)
 
 
 def _is_dynamic(program: ExportedProgram) -> bool:
@@ -132,21 +137,26 @@ def _share(report: Any) -> str:
     return "partly" if report.engines else "pytorch"
 
 
-def _grown(tensors: list[torch.Tensor], program: ExportedProgram) -> list[torch.Tensor] | None:
-    """The tensors with each slice twice where a dimension varies: what is sorted stays so."""
+def _resized(
+    tensors: list[torch.Tensor], program: ExportedProgram, size: int | None
+) -> list[torch.Tensor] | None:
+    """The tensors with other sizes wherever a dimension varies; None where that cannot be told.
+
+    None: twice the size, with each slice twice, so that what is sorted stays so; else that size.
+    """
     nodes = [n for n in program.graph.nodes if n.op == "placeholder"]
     wanted = set(program.graph_signature.user_inputs)
     fakes = [n.meta["val"] for n in nodes if n.name in wanted]
-    if len(fakes) != len(tensors):
+    if len(fakes) != len(tensors) or any(t.layout != torch.strided for t in tensors):
         return None
-    grown = []
+    results = []
     for tensor, fake in zip(tensors, fakes, strict=True):
-        if tensor.layout != torch.strided:
-            return None
-        for k, size in enumerate(fake.shape):
-            tensor = tensor.repeat_interleave(2, k) if isinstance(size, torch.SymInt) else tensor
-        grown.append(tensor)
-    return grown
+        for k, extent in enumerate(fake.shape):
+            if isinstance(extent, torch.SymInt):
+                twice = size is None
+                tensor = tensor.repeat_interleave(2, k) if twice else tensor.narrow(k, 0, size)
+        results.append(tensor)
+    return results
 
 
 def _compare(
@@ -194,10 +204,11 @@ def check(case: Case, device: str, dynamic: bool) -> dict[str, Any] | None:
         compiled = _compile(program, device)
     except Exception as error:
         return {"outcome": "abort", "detail": _first_line(error) + _where(error)}
-    values = _has_defined_values(program)
+    values = _has_defined_values(program, case.tensors)
     outcome, detail = _compare(case, compiled, case.tensors, values, case.module)
-    if not outcome and dynamic and (grown := _grown(case.tensors, program)) is not None:
-        outcome, detail = _compare_grown(case, compiled, grown, values, program)
+    for size in (None, 1, 0) if dynamic else ():
+        if not outcome and (tensors := _resized(case.tensors, program, size)) is not None:
+            outcome, detail = _compare_resized(case, compiled, tensors, values, program)
     reasons = [f"{f['target']}: {_general(f['reason'])}" for f in compiled.stator_report.fallbacks]
     return {
         "outcome": outcome or _share(compiled.stator_report),
@@ -206,18 +217,18 @@ def check(case: Case, device: str, dynamic: bool) -> dict[str, Any] | None:
     }
 
 
-def _compare_grown(
-    case: Case, compiled: Any, grown: list[torch.Tensor], values: bool, program: ExportedProgram
+def _compare_resized(
+    case: Case, compiled: Any, tensors: list[torch.Tensor], values: bool, program: ExportedProgram
 ) -> tuple[str, str]:
-    """The same with larger sizes, where the exported program and eager agree to take them."""
-    accepted, _, refused = _run(program.module(), grown)
-    eager, _, failed = _run(case.module, grown)
+    """The same with other sizes, where the exported program and eager agree to take them."""
+    accepted, _, refused = _run(program.module(), tensors)
+    eager, _, failed = _run(case.module, tensors)
     if refused or failed or [_form(v) for v in pytree.tree_leaves(accepted)] != [
         _form(v) for v in pytree.tree_leaves(eager)
     ]:
         return "", ""
-    outcome, detail = _compare(case, compiled, grown, values, case.module)
-    return outcome, detail and f"with twice the sizes: {detail}"
+    outcome, detail = _compare(case, compiled, tensors, values, case.module)
+    return outcome, detail and f"with shapes {[tuple(t.shape) for t in tensors]}: {detail}"
 
 
 def _form(value: Any) -> Any:
