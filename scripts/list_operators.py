@@ -3,14 +3,15 @@
 """Writes docs/operators.md: every ATen operator that has a converter.
 
 .venv/bin/python scripts/list_operators.py
+
+What scripts/sweep_operators.py --write-docs wrote there is kept.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path
-
-from stator import _native
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "operators.md"
 HEAD = """# Operators
@@ -22,8 +23,36 @@ outside training) do not stand here.
 
 """
 
+SHARES = """
+## How much is compiled
+
+PyTorch's own sample inputs, each operator by itself: exported, compiled and compared with eager by
+`scripts/sweep_operators.py`. Shares are of the cases that `torch.export` takes. *Whole*: one engine
+and nothing in PyTorch; *partly*: engines and PyTorch; the rest runs in PyTorch, with a reason.
+
+"""
+SECTION = re.compile(r"<!-- sweep (\w+) -->\n(.*?)\n<!-- end -->\n", re.DOTALL)
+
+
+def sections() -> dict[str, str]:
+    """The sweep's tables in the page, by device."""
+    return dict(SECTION.findall(OUT.read_text())) if OUT.exists() else {}
+
+
+def write_section(device: str, text: str) -> None:
+    """Put the sweep's table for a device into the page; the rest stays."""
+    listing = OUT.read_text().split(SHARES)[0]
+    write(listing, {**sections(), device: text})
+
+
+def write(listing: str, shares: dict[str, str]) -> None:
+    parts = [f"<!-- sweep {name} -->\n{shares[name]}\n<!-- end -->\n" for name in sorted(shares)]
+    OUT.write_text(listing + (SHARES + "\n".join(parts) if parts else ""))
+
 
 def main() -> None:
+    from stator import _native
+
     packets: dict[str, list[str]] = defaultdict(list)
     for target in _native.converter_targets():
         packet, _, overload = target.rpartition(".")
@@ -31,7 +60,7 @@ def main() -> None:
     lines = [
         f"- `{packet}`: {', '.join(overloads)}" for packet, overloads in sorted(packets.items())
     ]
-    OUT.write_text(HEAD + "\n".join(lines) + "\n")
+    write(HEAD + "\n".join(lines) + "\n", sections())
     print(f"{sum(map(len, packets.values()))} overloads of {len(packets)} operators in {OUT.name}")
 
 

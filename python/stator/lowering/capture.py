@@ -26,7 +26,7 @@ from torch.utils._sympy.numbers import int_oo
 
 from stator._log import logger
 from stator.graphs.doubles import double_outputs, has_doubles, single, truncate
-from stator.graphs.functionalize import make_functional, without_dropout
+from stator.graphs.functionalize import decomposed, make_functional
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import HandedOver, Placeholder, hand_over
 from stator.graphs.sizes import add_guards, readable_guard
@@ -248,7 +248,7 @@ def capture(
     if make_functional(graph):
         graph_module = fx.GraphModule(program.graph_module, graph)
     else:
-        program = without_dropout(program).run_decompositions({})
+        program = decomposed(program)
         graph_module = program.graph_module
     if settings is not None:
         weights = _weights_by_node(program, graph_module)

@@ -71,8 +71,11 @@ TensorId cdist(Conversion& c, const Node& node) {
 TensorId pairwise_distance(Conversion& c, const Node& node) {
   Network& n = c.network();
   const DType dtype = floating_result(c, node, {"x1", "x2"});
-  const TensorId difference =
-      elementwise(c, {c.operand(node, "x1", dtype), c.operand(node, "x2", dtype)}, Op::kSub);
+  // Integers are subtracted as integers, which wrap around.
+  const DType given = result_type(c.graph(), node, {"x1", "x2"});
+  const DType own = is_integral(given) ? given : dtype;
+  const TensorId difference = c.cast(
+      elementwise(c, {c.operand(node, "x1", own), c.operand(node, "x2", own)}, Op::kSub), dtype);
   const TensorId moved =
       n.add_elementwise(difference, real(c, node.number("eps", 1e-6), dtype), Op::kAdd);
   return norm_along(c, moved, node.number("p", 2.0), n.type(moved).rank() - 1,

@@ -82,6 +82,9 @@ TensorId gather(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorId x = at_least_one_axis(c, c.tensor(node, "self"));
   const TensorId index = at_least_one_axis(c, c.tensor(node, "index"));
+  if (n.type(index).rank() != n.type(x).rank()) {  // allowed where the index has no elements
+    return n.add_expand(whole(c, 0, n.type(x).dtype), c.output_meta(node).shape);
+  }
   const int64_t axis = normalize_dim(node.integer("dim"), n.type(x).rank());
   const TensorId y = n.add_layer(GatherElements{axis}, {x, index})[0];
   return n.add_reshape(y, c.output_meta(node).shape);

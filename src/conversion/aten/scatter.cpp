@@ -48,6 +48,9 @@ TensorId restored(Conversion& c, const Node& node, TensorId x) {
 Compute scatter(const char* source, bool accumulate) {
   return [source, accumulate](Conversion& c, const Node& node) {
     const Operands o = operands(c, node, accumulate);
+    if (c.network().type(o.index).rank() != c.network().type(o.x).rank()) {
+      return c.tensor(node, "self");  // allowed where the index has no elements
+    }
     TensorId updates = c.operand(node, source, o.dtype);
     const bool is_number = !has_tensor(node, source);
     updates = is_number ? c.network().add_expand(updates, c.network().type(o.index).shape)

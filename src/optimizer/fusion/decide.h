@@ -52,6 +52,11 @@ class FusionPlan {
   /// For the result of a contraction or a reduction: the tensor that its epilogue makes (itself
   /// when there is none).
   TensorId epilogue_end(TensorId id) const { return ends_[static_cast<size_t>(id)]; }
+  /// Take the result's epilogue away: it has a buffer, and what follows is computed from that.
+  void remove_epilogue(TensorId id) {
+    ends_[static_cast<size_t>(id)] = id;
+    in_memory_[static_cast<size_t>(id)] = 1;
+  }
 
  private:
   LayerRole role_of(const NetworkLayer& layer) const;
