@@ -247,6 +247,15 @@ void bind_compiler(nb::module_& m) {
           },
           nb::arg("graph"), nb::arg("settings"), nb::arg("opt_sizes"), nb::arg("printed"),
           "Takes the graph's contents; lowers and partitions them.")
+      .def_static(
+          "check",
+          [](const std::map<std::string, std::string>& settings) {
+            check_or_raise(Compilation::check(settings_of(settings, {}, "")));
+          },
+          nb::arg("settings"), "Raises ValueError for a device that there is not, and the like.")
+      .def_prop_ro("min_block_size",
+                   [](const Compilation& c) { return c.partitions().min_block_size; })
+      .def_prop_ro("block_sizes", [](const Compilation& c) { return c.partitions().block_sizes; })
       .def("segments", &segment_list, "One dict a segment, in execution order.")
       .def("inputs", &input_list)
       .def("outputs", &output_list)
@@ -294,6 +303,13 @@ void bind_compiler(nb::module_& m) {
           },
           nb::arg("index"), nb::arg("progress").none() = nb::none(),
           "Builds the engine of segment `index`; returns (Engine, statistics).");
+  m.def(
+      "check_setting",
+      [](const std::string& name, const std::string& value) {
+        CompilationSettings settings;
+        check_or_raise(set_setting(settings, name, value));
+      },
+      nb::arg("name"), nb::arg("value"), "Raises ValueError for a value that is not allowed.");
   m.def("has_converter", &has_converter, nb::arg("target"));
   m.def("converter_targets", [] { return ConverterRegistry::global().targets(); });
   m.def(

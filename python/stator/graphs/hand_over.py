@@ -307,7 +307,7 @@ class _HandOver:
         for node in self.gm.graph.nodes:
             if node.op == "placeholder":
                 spec = next(specs)
-                if node.name not in self.skipped:
+                if str(node.target) not in self.skipped:
                     self.placeholder(node, spec)
             elif node.op == "get_attr":
                 self.get_attr(node)

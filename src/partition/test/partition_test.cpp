@@ -86,7 +86,7 @@ TEST(Report, IsTheDocumentsText) {
   options.min_block_size = 2;
   Result<Partitions> partitions = partition(*graph, query, options);
   ASSERT_TRUE(partitions.ok());
-  const std::string report = dry_run_report(*graph, *partitions, options, "CompilationSettings()");
+  const std::string report = dry_run_report(*graph, *partitions, "CompilationSettings()");
   EXPECT_EQ(report.substr(0, report.find("The following nodes")),
             R"(++++++++++++++++++++++++++ Dry-Run Results for Graph ++++++++++++++++++++++++++
 

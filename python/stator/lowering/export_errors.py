@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where torch.export cannot follow a model: which argument or line, and what to do."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from stator import _native
+
+__all__ = ["ExportError", "check_arguments", "export_error"]
+
+_PACKAGES = tuple(f"{Path(p).resolve()}/" for p in (torch.__path__[0], Path(__file__).parents[1]))
+
+
+class ExportError(_native.StatorError):
+    """torch.export cannot follow a model; PyTorch's own error is the cause."""
+
+
+def check_arguments(module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    """Refuse example inputs that are not the arguments of the model's forward.
+
+    Raises:
+        TypeError: names the argument that is missing, or that there is not.
+    """
+    signature = inspect.signature(module.forward)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(
+            f"the inputs do not fit {type(module).__name__}.forward{signature}: {error}"
+        ) from None
+
+
+def _line_of(error: BaseException) -> str:
+    """The innermost line of the user's that the error passed through."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((*_PACKAGES, "<"))
+    ]
+    # Above the model's own lines are those of whoever called compile.
+    calls = [i for i, f in enumerate(own) if f.name == "forward"]
+    if not calls:
+        return ""
+    frame = own[-1]
+    return f"{frame.filename}:{frame.lineno} in {frame.name}, `{frame.line}`"
+
+
+def export_error(error: Exception, module: nn.Module) -> ExportError:
+    """What to raise, with PyTorch's error as the cause.
+
+    Args:
+        error: that torch.export raised.
+        module: that was exported.
+    """
+    line = _line_of(error)
+    return ExportError(
+        f"torch.export cannot follow {type(module).__name__}"
+        f"{f', at {line}' if line else ''}: {type(error).__name__}: {error}\n"
+        f"{_advice(error)}"
+    )
+
+
+def _advice(error: Exception) -> str:
+    text = f"{type(error).__name__} {error}"
+    jit = 'torch.compile(model, backend="stator") breaks the graph there instead'
+    if "GuardOnDataDependent" in text or "data-dependent" in text.lower():
+        return (
+            "remedy: a size or a branch depends on the values of a tensor, which no graph holds. "
+            f"{jit}; or state what is known of it with torch._check(...), or use torch.where or "
+            "torch.cond"
+        )
+    if "autograd.Function" in text or "flash" in text.lower():
+        return (
+            f"remedy: {jit}; for attention kernels with autograd functions of their own, use "
+            "torch.nn.functional.scaled_dot_product_attention"
+        )
+    if isinstance(error, torch._dynamo.exc.UserError | torch._dynamo.exc.Unsupported):
+        return f"remedy: {jit}"
+    return (
+        "remedy: if the model takes these inputs in PyTorch (call it with them), torch.export "
+        f"cannot trace it: {jit}. If it does not, the message above is the model's own"
+    )
