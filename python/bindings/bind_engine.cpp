@@ -124,7 +124,6 @@ class EngineCall {
                                .c_str());
     }
     refuse_odd(name, object);
-    warn_of_gradient(name, object);
     kept_[i] = nb::getattr(object, "detach")().attr("resolve_conj")().attr("resolve_neg")();
     if (!TensorExchange::torch().borrow(kept_[i], view)) {
       throw nb::type_error(
@@ -169,13 +168,6 @@ class EngineCall {
     if (!what.empty()) {
       throw nb::type_error(("input '" + name + "' is " + what).c_str());
     }
-  }
-
-  /// Once: a gradient that the caller may expect is not computed.
-  void warn_of_gradient(const std::string& name, nb::handle tensor) {
-    if (gradient_warned_ || !nb::cast<bool>(nb::getattr(tensor, "requires_grad"))) return;
-    gradient_warned_ = true;
-    nb::module_::import_("stator._log").attr("warn_of_gradient")(name);
   }
 
   /// A GPU's kernels read 16 bytes at a time; a tensor that begins elsewhere is copied.
@@ -231,7 +223,6 @@ class EngineCall {
   std::vector<nb::object> kept_;  // inputs that had to be copied, for the time of a call
   std::vector<int64_t> sizes_, scalars_;
   size_t size_count_ = 0;
-  bool gradient_warned_ = false;
 };
 
 std::shared_ptr<Engine> shared(std::shared_ptr<const Engine> engine) {

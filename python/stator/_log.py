@@ -4,8 +4,6 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-import torch
-
 from stator import _native
 
 logger = logging.getLogger("torch_tensorrt")
@@ -32,16 +30,6 @@ def at_level(level: int | None) -> Iterator[None]:
 def debugging(on: bool) -> contextlib.AbstractContextManager[None]:
     """The logger at DEBUG for a with-block, where `on`."""
     return at_level(logging.DEBUG if on else None)
-
-
-def warn_of_gradient(name: str) -> None:
-    """Say that an argument wants a gradient that nobody computes, where one could be expected."""
-    if torch.is_grad_enabled():
-        logger.warning(
-            "input %r requires a gradient, and a compiled model computes none: its results are "
-            "detached. Call it under torch.no_grad(), or train the model in PyTorch",
-            name,
-        )
 
 
 class _WhenNobodyListens(logging.StreamHandler):

@@ -69,7 +69,7 @@ class Arguments:
         if spec == self.in_spec:
             return flat
         args, kwargs = self.bind(args, kwargs)
-        flat, spec = pytree.tree_flatten((args, kwargs))
+        flat, spec = pytree.tree_flatten(_with_keys_in_order((args, kwargs), self.in_spec))
         if spec != self.in_spec:
             self._refuse_nest(args, kwargs)
         return flat
@@ -154,6 +154,21 @@ class Arguments:
         kind, argument, *rest = paths[position]
         name = self._labels()[argument.idx] if kind.idx == 0 else str(argument.key)
         return name + pytree.keystr(tuple(rest))
+
+
+def _with_keys_in_order(value: Any, spec: pytree.TreeSpec) -> Any:
+    """A nest whose dicts have their keys in the order of `spec`, as far as they are the same."""
+    if type(value) is not spec.type or spec.type not in (dict, list, tuple):
+        return value
+    children = spec.children()
+    if spec.type is dict:
+        if set(value) != set(spec.context):
+            return value
+        pairs = zip(spec.context, children, strict=True)
+        return {key: _with_keys_in_order(value[key], child) for key, child in pairs}
+    if len(value) != len(children):
+        return value
+    return spec.type(map(_with_keys_in_order, value, children))
 
 
 def same_constant(value: Any, expected: Any) -> bool:

@@ -12,7 +12,7 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from stator._log import warn_of_gradient
+from stator._log import logger
 from stator.engines.arguments import Arguments, same_constant
 from stator.engines.engine import Engine
 from stator.engines.program import EngineModule
@@ -81,16 +81,12 @@ class CompiledModule(nn.Module):
         hidden["_extra_inputs"] = extra_inputs
         hidden["_doubles"] = doubles or []
         hidden["_free_dims"] = free_dims or []
-        hidden["_gradient_warned"] = False
-        hidden["_single"] = self._single_engine()
+        hidden["_single"] = None  # from the second call on: the engine that is all of the model
+        hidden["_was_called"] = False
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and deepcopy; the shortcut to a single engine is found again."""
-        return {**self.__dict__, "_single": None, "_gradient_warned": False}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self.__dict__["_single"] = self._single_engine()
+        return {**self.__dict__, "_single": None, "_was_called": False}
 
     def examples_of_two(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The arguments with two elements along dimensions that vary and have one.
@@ -140,7 +136,27 @@ class CompiledModule(nn.Module):
             except TypeError:
                 self._arguments.flatten(args, kwargs)  # names what is missing as the model does
                 raise
-        return super().__call__(*args, **kwargs)
+        result = super().__call__(*args, **kwargs)
+        if not self._was_called:
+            self._note_first_call(args, kwargs)
+        return result
+
+    def _note_first_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """What is looked at once, so that later calls do not pay for it."""
+        hidden = self.__dict__
+        hidden["_was_called"] = True
+        hidden["_single"] = self._single_engine()
+        if not torch.is_grad_enabled():
+            return
+        for position, value in enumerate(self._arguments.flatten(args, kwargs)):
+            if isinstance(value, torch.Tensor) and value.requires_grad:
+                logger.warning(
+                    "argument %r requires a gradient, and a compiled model computes none: its "
+                    "results are detached. Call it under torch.no_grad(), or train the model in "
+                    "PyTorch",
+                    self._arguments.name_of_leaf(position),
+                )
+                return
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model; arguments as its forward takes them."""
@@ -158,8 +174,6 @@ class CompiledModule(nn.Module):
                     "the model was captured and is a constant of the compiled model, got "
                     f"{_brief(flat[position])}; compile again with it"
                 )
-        if torch.is_grad_enabled() and not self._gradient_warned:
-            self._warn_of_gradient(flat)
         inputs = [v for i, v in enumerate(flat) if i not in self._constant_inputs]
         given = [*self._extra_inputs, *inputs]
         with torch.no_grad():
@@ -168,13 +182,6 @@ class CompiledModule(nn.Module):
         if self._doubles:
             results = restore(results, self._doubles)
         return pytree.tree_unflatten(results, self._out_spec)
-
-    def _warn_of_gradient(self, flat: list[Any]) -> None:
-        for position, value in enumerate(flat):
-            if isinstance(value, torch.Tensor) and value.requires_grad:
-                self.__dict__["_gradient_warned"] = True
-                warn_of_gradient(self._arguments.name_of_leaf(position))
-                return
 
 
 def _brief(value: Any) -> str:

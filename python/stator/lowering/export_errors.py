@@ -45,10 +45,8 @@ def _line_of(error: BaseException) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith((*_PACKAGES, "<"))
     ]
-    # Above the model's own lines are those of whoever called compile.
-    calls = [i for i, f in enumerate(own) if f.name == "forward"]
-    if not calls:
-        return ""
+    if not any(frame.name == "forward" for frame in own):
+        return ""  # only the lines of whoever called compile
     frame = own[-1]
     return f"{frame.filename}:{frame.lineno} in {frame.name}, `{frame.line}`"
 
@@ -62,25 +60,33 @@ def export_error(error: Exception, module: nn.Module) -> ExportError:
     """
     line = _line_of(error)
     return ExportError(
-        f"torch.export cannot follow {type(module).__name__}"
+        f"torch.export (with strict=False) cannot follow {type(module).__name__}"
         f"{f', at {line}' if line else ''}: {type(error).__name__}: {error}\n"
         f"{_advice(error)}"
+    )
+
+
+def _in_autograd_function(error: BaseException) -> bool:
+    """Whether the error was raised inside of an autograd function of the user's."""
+    return any(
+        frame.name == "apply" and frame.filename.endswith("torch/autograd/function.py")
+        for frame in traceback.extract_tb(error.__traceback__)
     )
 
 
 def _advice(error: Exception) -> str:
     text = f"{type(error).__name__} {error}"
     jit = 'torch.compile(model, backend="stator") breaks the graph there instead'
+    if _in_autograd_function(error) or "flash" in text.lower():
+        return (
+            f"remedy: {jit}; for attention kernels with autograd functions of their own, use "
+            "torch.nn.functional.scaled_dot_product_attention"
+        )
     if "GuardOnDataDependent" in text or "data-dependent" in text.lower():
         return (
             "remedy: a size or a branch depends on the values of a tensor, which no graph holds. "
             f"{jit}; or state what is known of it with torch._check(...), or use torch.where or "
             "torch.cond"
-        )
-    if "autograd.Function" in text or "flash" in text.lower():
-        return (
-            f"remedy: {jit}; for attention kernels with autograd functions of their own, use "
-            "torch.nn.functional.scaled_dot_product_attention"
         )
     if isinstance(error, torch._dynamo.exc.UserError | torch._dynamo.exc.Unsupported):
         return f"remedy: {jit}"
