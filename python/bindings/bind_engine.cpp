@@ -118,10 +118,9 @@ class EngineCall {
   void borrow_plain(size_t i, nb::handle object, dlpack::Tensor* view) {
     const std::string& name = engine_->inputs()[i].name;
     if (!nb::hasattr(object, "detach")) {
-      throw nb::type_error(("input '" + name + "' is " +
-                            nb::cast<std::string>(nb::str(object.type())) +
-                            ", a torch.Tensor is expected")
-                               .c_str());
+      throw nb::type_error(
+          ("input '" + name + "' is " + type_name(object) + ", a torch.Tensor is expected")
+              .c_str());
     }
     refuse_odd(name, object);
     kept_[i] = nb::getattr(object, "detach")().attr("resolve_conj")().attr("resolve_neg")();

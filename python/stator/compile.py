@@ -80,10 +80,8 @@ def build_engines(
                 continue
             with _progress(name) as progress:
                 native, stats = compilation.build(index, progress)
-        except (_native.StatorError, ValueError) as error:
-            if settings.pass_through_build_failures:
-                raise
-            logger.warning("%s was not built and runs in PyTorch: %s", name, error)
+        except Exception as error:
+            failure_of(error, settings, name, verb="built")
             continue
         engines[name] = module_of(Engine(native), segment, stats)
         if (debugger := active_debugger()) is not None:

@@ -37,10 +37,13 @@ def users_code() -> Iterator[None]:
         raise
 
 
-def _is_users(error: BaseException, settings: Any) -> bool:
-    if getattr(error, "_of_the_user", False) or isinstance(error, TorchDynamoException):
-        return True  # the latter is how Dynamo starts an analysis again
-    return settings.require_full_compilation and isinstance(error, _native.UnsupportedError)
+def _is_raised(error: BaseException, settings: Any) -> bool:
+    """Whether an error is the user's own, or the user wants to see it."""
+    if settings.pass_through_build_failures or settings.require_full_compilation:
+        return True
+    if isinstance(error, TorchDynamoException):
+        return True  # how Dynamo starts an analysis again
+    return getattr(error, "_of_the_user", False)
 
 
 @dataclass
@@ -69,31 +72,36 @@ class Failure:
 
 
 def failure_of(
-    error: Exception, settings: Any, what: str, graph: Callable[[], str] | None = None
+    error: Exception,
+    settings: Any,
+    what: str,
+    graph: Callable[[], str] | None = None,
+    verb: str = "compiled",
 ) -> Failure:
     """Warn that `what` runs in PyTorch because of an error; or raise it, where it is to be raised.
 
     Args:
         error: being handled.
-        settings: of the compilation; pass_through_build_failures raises the error.
+        settings: of the compilation; pass_through_build_failures and require_full_compilation
+            raise the error.
         what: "the model", "the graph of forward (model.py:12)".
         graph: its text, for the log at DEBUG.
+        verb: what could not be done to it.
     """
-    if settings.pass_through_build_failures or _is_users(error, settings):
+    if _is_raised(error, settings):
         raise error
     failure = _failure(error)
     advice = ""
-    if not isinstance(error, _native.StatorError | MemoryError) or isinstance(
-        error, _native.InternalError
-    ):
+    expected = (_native.StatorError, ValueError, MemoryError, OSError)
+    if not isinstance(error, expected) or isinstance(error, _native.InternalError):
         advice = (
             f". This is a defect of Stator; a report needs this line ({_versions()}) and what the "
             "log has at DEBUG: the traceback and the graph (dump_directory=... writes its later "
             "forms)"
         )
     logger.warning(
-        "%s was not compiled and runs in PyTorch: %s%s. pass_through_build_failures=True raises "
-        "the error instead", what, failure, advice,
+        "%s was not %s and runs in PyTorch: %s%s. pass_through_build_failures=True raises the "
+        "error instead", what, verb, failure, advice,
     )  # fmt: skip
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug("%s", "".join(traceback.format_exception(error)).rstrip())
@@ -112,7 +120,7 @@ def _versions() -> str:
 def _failure(error: BaseException) -> Failure:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else "no message"
-    if not isinstance(error, _native.StatorError):
+    if not isinstance(error, _native.StatorError | ValueError):
         text = f"{type(error).__name__}: {text}"
     node = _node_at(error)
     if node is None:

@@ -148,6 +148,40 @@ def test_failures_can_be_raised(stage, monkeypatch):
         torch.compile(nn.ReLU(), backend="stator", options=options)(torch.randn(3))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("stage", STAGES)
+def test_full_compilation_is_never_a_fall_back(stage, monkeypatch):
+    fail_with(monkeypatch, KeyError("u5"), stage)
+    options = {**FAST, "require_full_compilation": True}
+    with pytest.raises(KeyError):
+        stator.compile(nn.ReLU(), [torch.randn(3)], **options)
+    with pytest.raises(Exception, match="u5"):
+        torch.compile(nn.ReLU(), backend="stator", options=options)(torch.randn(3))
+
+
+@torch.no_grad()
+def test_an_engine_that_cannot_be_built_is_left_out(monkeypatch, caplog):
+    class Two(nn.Module):
+        def forward(self, x):
+            return torch.linalg.inv((x * 2).relu() + 9 * torch.eye(4)).tanh() + 1
+
+    store = compile_module.EngineStore
+    real = store.key
+
+    def key(self, compilation, index):
+        if index == 0:
+            raise KeyError("u5")
+        return real(self, compilation, index)
+
+    monkeypatch.setattr(store, "key", key)
+    x = torch.randn(4, 4)
+    compiled = stator.compile(Two(), [x], **FAST)
+    assert len(compiled.stator_report.engines) == 1
+    torch.testing.assert_close(compiled(x), Two()(x), rtol=1e-4, atol=1e-5)
+    (line,) = warnings_of(caplog)
+    assert line.startswith("_run_on_acc_0 was not built and runs in PyTorch: KeyError: 'u5'")
+
+
 def test_training_survives_a_failure(monkeypatch):
     fail_with(monkeypatch, KeyError("u5"), "plan_compilation")
     model = nn.Linear(4, 4).eval()

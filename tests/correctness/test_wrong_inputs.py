@@ -96,6 +96,14 @@ def test_defaults_that_were_compiled_in_may_be_left_out():
     torch.testing.assert_close(compiled(left=x, mask=y), expected)
 
 
+def test_a_tensors_default_of_none_does_not_stand_for_it():
+    x, y = torch.randn(4), torch.randn(4)
+    compiled = stator.compile(Pair(), [x], kwarg_inputs={"mask": y}, **FAST)
+    torch.testing.assert_close(compiled(x, mask=y), Pair()(x, mask=y))
+    with pytest.raises(TypeError, match=r"missing argument 'mask'; .*\(left, mask\)"):
+        compiled(x)
+
+
 def test_keywords_of_an_exported_program():
     x, y = torch.randn(4), torch.randn(4)
     program = torch.export.export(Pair(), (x,), {"right": y})
@@ -116,7 +124,7 @@ def test_keyword_calls_of_one_engine(one):
 @pytest.mark.parametrize(
     ("args", "kwargs", "message"),
     [
-        ([], {}, r"missing argument 'left'; the model was compiled for \(left, right\)"),
+        ([], {}, r"missing arguments 'left', 'right'; the model was compiled for \(left, right\)"),
         ([0, 0, 0], {}, r"there is no argument 3; the model was compiled for \(left, right\)"),
         ([0, 0], {"left": 0}, "argument 'left' is given twice, by position and by keyword"),
         ([0, 0], {"middle": 0}, r"there is no argument 'middle'; .*\(left, right\)"),

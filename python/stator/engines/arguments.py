@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.utils import _pytree as pytree
 
 __all__ = ["Arguments"]
@@ -26,7 +27,11 @@ class Arguments:
     """
 
     def __init__(
-        self, in_spec: pytree.TreeSpec, names: list[str], parameters: list[inspect.Parameter]
+        self,
+        in_spec: pytree.TreeSpec,
+        names: list[str],
+        parameters: list[inspect.Parameter],
+        constants: list[bool],
     ) -> None:
         """Note a form.
 
@@ -34,6 +39,7 @@ class Arguments:
             in_spec: pytree of (args, kwargs) as compiled.
             names: of the model's positional parameters, where they are known.
             parameters: the model's, where there is a model; their defaults may be left out.
+            constants: of each flat value whether it is a part of the compiled model.
         """
         self.in_spec = in_spec
         args, kwargs = pytree.tree_unflatten([None] * in_spec.num_leaves, in_spec)
@@ -44,20 +50,34 @@ class Arguments:
             p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY
         }
         self.defaults = {
-            p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty
+            p.name: p.default
+            for p in parameters
+            if p.default is not inspect.Parameter.empty
+            and not (p.default is None and p.name in self._tensors(constants))
         }
+
+    def _tensors(self, constants: list[bool]) -> set[str]:
+        """Arguments that were compiled with a value of every call's own: None is none for them."""
+        tree = pytree.tree_unflatten(constants, self.in_spec)
+        labelled = [*zip(self._labels(), tree[0], strict=True), *tree[1].items()]
+        return {name for name, leaves in labelled if not all(pytree.tree_leaves(leaves))}
 
     @classmethod
     def of(cls, program: ExportedProgram, module: nn.Module | None = None) -> Arguments:
         """Those of an exported program, and of the module that it was exported from."""
         in_spec = program.call_spec.in_spec
+        specs = program.graph_signature.input_specs
+        constants = [
+            isinstance(s.arg, ConstantArgument) for s in specs if s.kind is InputKind.USER_INPUT
+        ]
         if module is not None:
             parameters = list(inspect.signature(module.forward).parameters.values())
             names = [p.name for p in parameters if p.kind in _POSITIONAL]
-            return cls(in_spec, names, [p for p in parameters if p.kind in (*_POSITIONAL, *_BY_NAME)])
+            named = [p for p in parameters if p.kind in (*_POSITIONAL, *_BY_NAME)]
+            return cls(in_spec, names, named, constants)
         signature = program.module_call_graph[0].signature if program.module_call_graph else None
         names = list(getattr(signature, "forward_arg_names", None) or [])
-        return cls(in_spec, names[: len(in_spec.child(0).children())], [])
+        return cls(in_spec, names[: len(in_spec.child(0).children())], [], constants)
 
     def flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The flat values of a call, in the order that was compiled.

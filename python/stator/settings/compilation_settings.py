@@ -102,7 +102,8 @@ class CompilationSettings:
     require_full_compilation: bool = _setting(
         False,
         allow.flag,
-        "Raise when any operator would run in PyTorch; min_block_size is not applied then.",
+        "Raise when any operator would run in PyTorch, or the compiler fails; min_block_size is "
+        "not applied then.",
     )
     device: Any = _setting(
         None,
