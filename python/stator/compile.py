@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -168,6 +168,10 @@ def compile(
     if inputs is not None and arg_inputs is not None:
         raise ValueError("give either inputs or arg_inputs, they mean the same")
     args, kwargs = _arguments_of(inputs if inputs is not None else arg_inputs, kwarg_inputs)
+    if isinstance(module, UncompiledModule):
+        module = module.exported_program
+    if isinstance(module, CompiledModule):
+        raise TypeError("the module is compiled already; compile the model that it was made of")
     if isinstance(module, ExportedProgram):
         program = module
         _check_inputs(program, args, kwargs)
@@ -183,10 +187,12 @@ def compile(
         raise ValueError("verify=True needs example inputs, and the exported program holds none")
     arguments = Arguments.of(program, module if isinstance(module, nn.Module) else None)
     leaves = _leaves(args, kwargs)
+    trains = isinstance(module, nn.Module) and module.training
+    advice = ". The model is in training mode; call .eval() before it is compiled" if trains else ""
     with debugging(chosen.debug):
         _native.Compilation.check(chosen.native())
         try:
-            return _compile_program(program, arguments, leaves, chosen)
+            return _compile_program(program, arguments, leaves, chosen, advice)
         except Exception as error:
             failure = failure_of(error, chosen, "the model", lambda: str(program))
             return UncompiledModule(program, arguments, _report_of_failure(program, failure))
@@ -202,6 +208,10 @@ def _arguments_of(
         raise TypeError(
             "inputs are positional arguments in order, and a dict was given: give "
             "kwarg_inputs={...} for arguments by name, inputs=[{...}] for one that is a dict"
+        )
+    if inputs is not None and not isinstance(inputs, list | tuple | Iterator):
+        raise TypeError(
+            f"inputs is a list of tensors and Inputs, or a single one, got {type(inputs).__name__}"
         )
     if kwarg_inputs is not None and not isinstance(kwarg_inputs, Mapping):
         raise TypeError(
@@ -257,6 +267,7 @@ def _compile_program(
     arguments: Arguments,
     leaves: list[Any],
     chosen: CompilationSettings,
+    advice: str,
 ) -> nn.Module:
     begin = time.monotonic()
     captured = capture(program, leaves, chosen)
@@ -277,7 +288,7 @@ def _compile_program(
     graph_module = build_program(captured.handed, compilation, engines)
     summarize("the model", compilation, engines, time.monotonic() - begin)
     if why := why_nothing(compilation, chosen, engines):
-        warn_of_nothing("the model", why)
+        warn_of_nothing("the model", why + advice)
     return CompiledModule(
         graph_module,
         report_of(compilation, engines),

@@ -298,6 +298,39 @@ def test_inputs_that_are_not_the_arguments():
         stator.compile(Shapes(), {"left": x, "right": x})
 
 
+def test_what_is_no_model_or_no_list_of_inputs():
+    import numpy
+
+    x = torch.randn(2, 2)
+    for wrong in (3, "x", numpy.zeros((2, 2)), {x}):
+        with pytest.raises(TypeError, match="inputs is a list of tensors"):
+            stator.compile(nn.ReLU(), wrong)
+    compiled = stator.compile(nn.ReLU(), (v for v in [x]), **FAST)
+    with pytest.raises(TypeError, match="compiled already"):
+        stator.compile(compiled, [x])
+    dry = stator.compile(nn.ReLU(), [x], min_block_size=float("inf"), dryrun=True)
+    assert len(stator.compile(dry, [x], **FAST).stator_report.engines) == 1
+
+
+@torch.no_grad()
+def test_torchscript_modules():
+    script, x = torch.jit.script(nn.Linear(4, 4).eval()), torch.randn(2, 4)
+    try:
+        compiled = stator.compile(script, [x], **FAST)
+    except stator.ExportError as error:
+        assert "torch.compile(model" in str(error)
+    else:
+        torch.testing.assert_close(compiled(x), script(x))
+
+
+@torch.no_grad()
+def test_the_backend_called_by_hand(caplog):
+    x = torch.randn(3)
+    graph = torch.fx.symbolic_trace(nn.ReLU())
+    compiled = backend_module.stator_backend(graph, [x], options=FAST)
+    torch.testing.assert_close(compiled(x), x.relu())
+
+
 def test_inputs_that_are_not_an_exported_programs():
     program = torch.export.export(nn.Linear(4, 4), (torch.randn(2, 4),))
     with pytest.raises(ValueError, match="1: input"):

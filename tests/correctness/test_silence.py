@@ -154,6 +154,14 @@ def test_nothing_has_a_converter(caplog):
     assert "linalg_inv" in line and "test_silence.py" in line
 
 
+@torch.no_grad()
+def test_a_model_left_in_training_mode_ahead_of_time(caplog):
+    compiled = stator.compile(nn.Sequential(nn.Dropout()), [torch.ones(3)], **FAST)
+    assert compiled.stator_report.engines == []
+    (line,) = lines(caplog)
+    assert "random numbers" in line and "training mode; call .eval()" in line
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_gpu_that_is_not_there(caplog):
     x = torch.randn(2, 8)

@@ -70,8 +70,7 @@ class Arguments:
         constants = [
             isinstance(s.arg, ConstantArgument) for s in specs if s.kind is InputKind.USER_INPUT
         ]
-        if module is not None:
-            parameters = list(inspect.signature(module.forward).parameters.values())
+        if (parameters := _parameters_of(module)) is not None:
             names = [p.name for p in parameters if p.kind in _POSITIONAL]
             named = [p for p in parameters if p.kind in (*_POSITIONAL, *_BY_NAME)]
             return cls(in_spec, names, named, constants)
@@ -174,6 +173,15 @@ class Arguments:
         kind, argument, *rest = paths[position]
         name = self._labels()[argument.idx] if kind.idx == 0 else str(argument.key)
         return name + pytree.keystr(tuple(rest))
+
+
+def _parameters_of(module: nn.Module | None) -> list[inspect.Parameter] | None:
+    """Those of a module's forward; None where they are not known."""
+    try:
+        signature = None if module is None else inspect.signature(module.forward)
+    except ValueError:  # TorchScript
+        return None
+    return None if signature is None else list(signature.parameters.values())
 
 
 def _with_keys_in_order(value: Any, spec: pytree.TreeSpec) -> Any:

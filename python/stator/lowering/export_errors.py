@@ -29,7 +29,10 @@ def check_arguments(module: nn.Module, args: Sequence[Any], kwargs: dict[str, An
     Raises:
         TypeError: names the argument that is missing, or that there is not.
     """
-    signature = inspect.signature(module.forward)
+    try:
+        signature = inspect.signature(module.forward)
+    except ValueError:  # a forward without one, as TorchScript's
+        return
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
