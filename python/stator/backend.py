@@ -22,8 +22,8 @@ from stator._log import debugging, logger
 from stator.compile import build_engines, plan_compilation
 from stator.dynamo import compile_call, frame_place, in_training_mode
 from stator.engines.program import build_program
-from stator.fallback import failure_of
 from stator.graphs.doubles import double_outputs, has_doubles, restore, single, truncate
+from stator.graphs.failures import failure_of
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import Placeholder, hand_over, offloaded
 from stator.lowering.autocast import autocast

@@ -15,13 +15,13 @@ from torch.utils import _pytree as pytree
 from stator import _native
 from stator._log import debugging, logger, sync_level
 from stator.debugger import active_debugger
-from stator.engines.engine import Engine
 from stator.engines.arguments import Arguments
+from stator.engines.engine import Engine
 from stator.engines.engine_cache import EngineStore
 from stator.engines.module import CompilationReport, CompiledModule, UncompiledModule
 from stator.engines.program import EngineModule, PythonEngineModule, build_program
-from stator.fallback import Failure, failure_of
 from stator.graphs.doubles import single
+from stator.graphs.failures import Failure, failure_of
 from stator.graphs.hand_over import HandedOver, offloaded
 from stator.lowering.capture import capture, export_module
 from stator.reports import log_report, print_report, summarize, warn_of_nothing, why_nothing
@@ -279,7 +279,8 @@ def _compile_program(
     with offloaded(captured.handed, chosen.offload_module_to_cpu):
         engines = build_engines(compilation, chosen)
     if chosen.verify:
-        flat = [v for i, v in enumerate(pytree.tree_leaves(program.example_inputs)) if i not in captured.constant_inputs]
+        examples = enumerate(pytree.tree_leaves(program.example_inputs))
+        flat = [v for i, v in examples if i not in captured.constant_inputs]
         engines = verify_engines(
             captured.handed, compilation, engines,
             single([*captured.state, *flat]) if captured.doubles else [*captured.state, *flat],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a compilation: dry-run reports, the summary, the warning that nothing was done."""
+"""What is said of a compilation: dry-run reports, a summary, the warning that nothing was done."""
 
 from __future__ import annotations
 

@@ -190,8 +190,8 @@ class Report {
     }
     lines.push_back(
         "The current level of graph segmentation is equivalent to selecting min_block_size=" +
-        print_block_size(partitions_.min_block_size) + " which generates " + std::to_string(current) +
-        " TRT engine(s)");
+        print_block_size(partitions_.min_block_size) + " which generates " +
+        std::to_string(current) + " TRT engine(s)");
     return lines;
   }
 

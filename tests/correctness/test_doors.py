@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The outermost handlers: a failure of the compiler is a fall-back, the user's own errors are not."""
+"""The outermost handlers: a failure of the compiler is a fall-back, a user's error is not."""
 
 import logging
 import re

@@ -80,7 +80,8 @@ def test_dimension_that_the_model_fixes():
 
 
 def test_wrong_number_of_arguments(compiled):
-    with pytest.raises(TypeError, match=r"there is no argument 2; the model was compiled for \(input\)"):
+    message = r"there is no argument 2; the model was compiled for \(input\)"
+    with pytest.raises(TypeError, match=message):
         compiled(torch.randn(2, 8), torch.randn(2, 8))
 
 

@@ -118,14 +118,11 @@ class CompiledModule(nn.Module):
             return None
         module = program.get_submodule(calls[0].target)
         plain = pytree.tree_structure((tuple([0] * len(inputs)), {}))
-        gives = [pytree.tree_structure(0), pytree.tree_structure((0,)), pytree.tree_structure([0])]
         whole = (
             isinstance(module, EngineModule) and module.is_plain and list(calls[0].args) == inputs
         )
-        outputs = nodes[-1].args[0]
-        if whole and self._arguments.in_spec == plain and len(outputs) == 1 and self._out_spec == gives[0]:
-            return module.engine
-        return None
+        gives_one = len(nodes[-1].args[0]) == 1 and self._out_spec.is_leaf()
+        return module.engine if whole and self._arguments.in_spec == plain and gives_one else None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model."""

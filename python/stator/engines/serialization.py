@@ -104,7 +104,9 @@ def _size(text: str, known: dict[str, Any]) -> Any:
     try:
         tree = ast.parse(text.replace("/", "//").replace("////", "//"), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError(f"the program's engine has a size that is no arithmetic: {text!r}") from None
+        raise ValueError(
+            f"the program's engine has a size that is no arithmetic: {text!r}"
+        ) from None
     allowed = (
         ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.Constant, ast.Call,
         ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.USub,

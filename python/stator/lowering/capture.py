@@ -22,8 +22,8 @@ from torch.export.graph_signature import (
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.numbers import int_oo
 
-from stator.fallback import users_code
 from stator.graphs.doubles import double_outputs, has_doubles, single, truncate
+from stator.graphs.failures import users_code
 from stator.graphs.functionalize import make_functional, without_dropout
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import HandedOver, Placeholder, hand_over

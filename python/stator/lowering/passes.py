@@ -19,7 +19,7 @@ from torch._decomp import core_aten_decompositions, decomposition_table
 
 from stator._log import logger
 from stator.conversion.converters import DYNAMO_CONVERTERS, convert_in_python
-from stator.fallback import users_code
+from stator.graphs.failures import users_code
 from stator.graphs.fx_graphs import fake_mode_of, inline, noted
 from stator.settings.compilation_settings import CompilationSettings
 from stator.settings.values import names_operator, operator_names
