@@ -270,8 +270,9 @@ Status set_setting(CompilationSettings& settings, const std::string& name,
     }
     names.emplace_back(field.name);
   }
-  return Error{ErrorCode::kInvalidArgument, "there is no setting '" + name + "'; did you mean '" +
-                                                nearest_name(name, names) + "'?"};
+  return Error{ErrorCode::kInvalidArgument,
+               "there is no setting '" + name + "'; did you mean '" + nearest_name(name, names) +
+                   "'? Settings that act in PyTorch or in Python are Python's alone"};
 }
 
 }  // namespace stator

@@ -506,6 +506,16 @@ def test_program_names_unknown_values(option, value, message, model_file, tmp_pa
     assert done.returncode == 1 and re.search(message, done.stderr)
 
 
+def test_program_refuses_options_that_say_nothing_of_a_file(model_file, tmp_path):
+    done = program("inspect", model_file, "--json")
+    assert done.returncode == 1 and "--json prints an engine" in done.stderr
+    assert program("compile", model_file, "-o", tmp_path / "m.engine", "-O", "0").returncode == 0
+    done = program("inspect", tmp_path / "m.engine", "--set", "min_block_size=3")
+    assert done.returncode == 1 and "explain-settings" in done.stderr
+    done = program("dryrun", model_file, "--set", "verify=True")
+    assert done.returncode == 1 and "Python's alone" in done.stderr
+
+
 def test_unknown_passes_are_named_in_python():
     with pytest.raises(ValueError, match="did you mean 'fold_constants'"):
         stator.CompilationSettings(disabled_passes={"fold_constant"})
