@@ -9,6 +9,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -125,10 +126,19 @@ class EngineCall {
     refuse_odd(name, object);
     kept_[i] = nb::getattr(object, "detach")().attr("resolve_conj")().attr("resolve_neg")();
     if (!TensorExchange::torch().borrow(kept_[i], view)) {
-      throw nb::type_error(
-          ("input '" + name + "' cannot be read as a dense tensor: it is " + type_name(object))
-              .c_str());
+      refuse_without_memory(name, object);
     }
+  }
+
+  static bool is_empty(const dlpack::Tensor& view) {
+    return std::find(view.shape, view.shape + view.ndim, 0) != view.shape + view.ndim;
+  }
+
+  [[noreturn]] static void refuse_without_memory(const std::string& name, nb::handle object) {
+    throw nb::type_error(("input '" + name + "' is a " + type_name(object) +
+                          " without dense memory of its own, as inside of torch.func's transforms; "
+                          "give a plain tensor")
+                             .c_str());
   }
 
   static int64_t integer(nb::handle object, size_t position) {
@@ -176,8 +186,9 @@ class EngineCall {
   }
 
   void check(const TensorInfo& info, nb::handle object, const dlpack::Tensor& view) const {
-    if (view.data == nullptr) {  // of no elements, or of a FakeTensor
+    if (view.data == nullptr && !is_empty(view)) {
       refuse_odd(info.name, object);
+      refuse_without_memory(info.name, object);
     }
     if (view.device.type != device_.type || view.device.id != device_.id) {
       const std::string gpu = std::to_string(device_.id);

@@ -214,6 +214,27 @@ def test_tensors_at_hand_are_named(kind, call, one):
 
 
 @torch.no_grad()
+def test_tensors_without_memory_of_their_own(one):
+    compiled, model, x = one
+    compiled(x)
+    resized = torch.randn(2, 8)
+    resized.untyped_storage().resize_(0)
+    masked = torch.masked.masked_tensor(x, x > 0)
+    for call in (
+        lambda: torch.func.vmap(compiled)(torch.randn(5, 2, 8)),
+        lambda: torch.func.functionalize(compiled)(x),
+        lambda: torch.func.jvp(compiled, (x,), (x,)),
+        lambda: compiled(resized),
+        lambda: compiled(masked),
+    ):
+        with pytest.raises(TypeError, match=r"'input' is a .*Tensor without dense memory"):
+            call()
+    nothing = stator.Input(min_shape=(0, 8), opt_shape=(2, 8), max_shape=(4, 8))
+    compiled = stator.compile(model, nothing, **FAST)
+    assert compiled(torch.empty(0, 8)).shape == (0, 4)
+
+
+@torch.no_grad()
 def test_views_subclasses_and_conjugates_are_taken(one):
     compiled, model, x = one
     wide = torch.randn(8, 2).t()

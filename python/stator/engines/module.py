@@ -212,7 +212,8 @@ class UncompiledModule(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model; arguments as its forward takes them."""
-        args, kwargs = self._arguments.bind(args, kwargs)
+        flat = self._arguments.flatten(args, kwargs)
+        args, kwargs = pytree.tree_unflatten(flat, self._arguments.in_spec)
         return self.module(*args, **kwargs)
 
     def __reduce__(self) -> Any:
