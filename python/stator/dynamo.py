@@ -21,16 +21,19 @@ def _translator() -> Any:
         return None
 
 
-def in_training_mode() -> str:
-    """The class of a module in training mode that the frame holds; "" where there is none."""
-    tx = _translator()
-    if tx is None:
-        return ""
+def _modules(tx: Any) -> list[nn.Module]:
+    """The modules that Dynamo has seen in the frame."""
     values = list(tx.output.nn_modules.values()) if tx.output.nn_modules else []
     values += [
         v.value for v in tx.output.side_effects.id_to_variable.values() if hasattr(v, "value")
     ]
-    training = [v for v in values if isinstance(v, nn.Module) and v.training]
+    return [v for v in values if isinstance(v, nn.Module)]
+
+
+def in_training_mode() -> str:
+    """The class of a module in training mode that the frame holds; "" where there is none."""
+    tx = _translator()
+    training = [] if tx is None else [m for m in _modules(tx) if m.training]
     return type(training[0]).__name__ if training else ""
 
 
@@ -40,6 +43,9 @@ def frame_place() -> str:
     if tx is None:
         return "the graph"
     code = tx.output.root_tx.f_code if tx.output.root_tx is not None else tx.f_code
+    if code.co_filename.endswith("torch/_dynamo/external_utils.py"):  # around PyTorch's own modules
+        modules = _modules(tx)
+        return f"the graph of {type(modules[0]).__name__}" if modules else "the graph"
     return f"the graph of {code.co_name} ({code.co_filename}:{code.co_firstlineno})"
 
 

@@ -92,7 +92,7 @@ def why_nothing(
     count = compilation.total_operators
     return (
         f"engines can hold none of its {count} operator{'' if count == 1 else 's'}, {name} for "
-        f"one: {first['reason']}{_elsewhere(settings)}"
+        f"one: {first['reason']}{_elsewhere(settings)}; dryrun=True reports on all of them"
     )
 
 
@@ -105,7 +105,4 @@ def _elsewhere(settings: CompilationSettings) -> str:
 
 def warn_of_nothing(what: str, why: str) -> None:
     """The one warning that a compilation compiled nothing."""
-    logger.warning(
-        "%s runs in PyTorch, no engine was built: %s. dryrun=True reports on every operator",
-        what, why,
-    )  # fmt: skip
+    logger.warning("%s runs in PyTorch, no engine was built: %s", what, why)

@@ -62,10 +62,12 @@ def export_error(error: Exception, module: nn.Module) -> ExportError:
         module: that was exported.
     """
     line = _line_of(error)
+    text = str(error).strip().splitlines()
     return ExportError(
         f"torch.export (with strict=False) cannot follow {type(module).__name__}"
-        f"{f', at {line}' if line else ''}: {type(error).__name__}: {error}\n"
-        f"{_advice(error)}"
+        f"{f', at {line}' if line else ''}: {type(error).__name__}: "
+        f"{text[0] if text else 'no message'}\n{_advice(error)}\n"
+        "PyTorch's whole message is that of the exception's cause"
     )
 
 
