@@ -280,6 +280,27 @@ def test_export_errors_have_our_sentence_in_front():
     assert type(caught.value.__cause__).__module__.startswith("torch")
 
 
+def test_export_errors_name_the_helper_that_forward_called():
+    def helper(x):
+        return int(x.sum())
+
+    class Calls(nn.Module):
+        def forward(self, x):
+            return x[: helper(x)]
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Calls()
+
+        def forward(self, x):
+            return self.inner(torch.stack([x, x]) if x.sum().item() > 0 else x)
+
+    with pytest.raises(stator.ExportError) as caught:
+        stator.compile(Outer(), [torch.ones(3)])
+    assert "x.sum().item() > 0" in str(caught.value)
+
+
 def test_a_models_own_error_is_told_apart():
     with pytest.raises(stator.ExportError, match="left @ right") as caught:
         stator.compile(Shapes(), [torch.randn(2, 3), torch.randn(2, 3)])

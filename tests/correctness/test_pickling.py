@@ -179,7 +179,15 @@ def test_models_that_were_not_compiled(way):
         same(copied(x), model(x))
 
 
-_handle = None
+def test_defaults_that_cannot_be_pickled():
+    class Activated(nn.Module):
+        def forward(self, x, act=lambda v: v * 2):
+            return act(x)
+
+    x = torch.randn(3)
+    compiled = stator.compile(Activated(), [x], **FAST)
+    for copied in (by_pickle(compiled), copy.deepcopy(compiled)):
+        same(copied(x), x * 2)
 
 
 def test_what_cannot_be_pickled_says_so():

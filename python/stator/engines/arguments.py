@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from typing import Any
 
 import torch
@@ -55,6 +56,15 @@ class Arguments:
             if p.default is not inspect.Parameter.empty
             and not (p.default is None and p.name in self._tensors(constants))
         }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: a default that pickle does not take must then be given in each call."""
+        kept = {name: value for name, value in self.defaults.items() if _is_picklable(value)}
+        return {**self.__dict__, "defaults": kept}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Arguments:
+        """Itself: it never changes."""
+        return self
 
     def _tensors(self, constants: list[bool]) -> set[str]:
         """Arguments that were compiled with a value of every call's own: None is none for them."""
@@ -197,6 +207,14 @@ def _with_keys_in_order(value: Any, spec: pytree.TreeSpec) -> Any:
     if len(value) != len(children):
         return value
     return spec.type(map(_with_keys_in_order, value, children))
+
+
+def _is_picklable(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # whatever a class of the user's raises
+        return False
+    return True
 
 
 def same_constant(value: Any, expected: Any) -> bool:

@@ -42,15 +42,16 @@ def check_arguments(module: nn.Module, args: Sequence[Any], kwargs: dict[str, An
 
 
 def _line_of(error: BaseException) -> str:
-    """The innermost line of the user's that the error passed through."""
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((*_PACKAGES, "<"))
-    ]
-    if not any(frame.name == "forward" for frame in own):
+    """The user's line that the error came from: in the innermost forward, or what that called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [not frame.filename.startswith((*_PACKAGES, "<")) for frame in frames]
+    forwards = [i for i, frame in enumerate(frames) if own[i] and frame.name == "forward"]
+    if not forwards:
         return ""  # only the lines of whoever called compile
-    frame = own[-1]
+    at = forwards[-1]
+    while at + 1 < len(frames) and own[at + 1]:
+        at += 1
+    frame = frames[at]
     return f"{frame.filename}:{frame.lineno} in {frame.name}, `{frame.line}`"
 
 
