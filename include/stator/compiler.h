@@ -20,6 +20,9 @@ struct BuildStats;
 /// A graph lowered and partitioned; engines are built one by one on request.
 class Compilation {
  public:
+  /// kInvalidArgument where the settings ask for what no graph can have: a device without a
+  /// backend, or one that this machine lacks.
+  static Status check(const CompilationSettings& settings);
   /// Lowers and partitions. Builds nothing. kUnsupported when require_full_compilation cannot be
   /// met.
   static Result<Compilation> create(Graph graph, CompilationSettings settings);

@@ -320,6 +320,15 @@ void bind_compiler(nb::module_& m) {
           },
           nb::arg("graph"), nb::arg("settings"), nb::arg("opt_sizes"), nb::arg("printed"),
           "Takes the graph's contents; lowers and partitions them.")
+      .def_static(
+          "check",
+          [](const std::map<std::string, std::string>& settings) {
+            check_or_raise(Compilation::check(settings_of(settings, {}, "")));
+          },
+          nb::arg("settings"), "Raises ValueError for a device that there is not, and the like.")
+      .def_prop_ro("min_block_size",
+                   [](const Compilation& c) { return c.partitions().min_block_size; })
+      .def_prop_ro("block_sizes", [](const Compilation& c) { return c.partitions().block_sizes; })
       .def("segments", &segment_list, "One dict a segment, in execution order.")
       .def("inputs", &input_list)
       .def("outputs", &output_list)
@@ -383,6 +392,13 @@ void bind_compiler(nb::module_& m) {
   m.def(
       "size_text", [](const std::string& text) { return value_or_raise(parse_expr(text)).str(); },
       nb::arg("text"), "The canonical text of a size expression or condition.");
+  m.def(
+      "check_setting",
+      [](const std::string& name, const std::string& value) {
+        CompilationSettings settings;
+        check_or_raise(set_setting(settings, name, value));
+      },
+      nb::arg("name"), nb::arg("value"), "Raises ValueError for a value that is not allowed.");
   m.def("has_converter", &has_converter, nb::arg("target"));
   m.def("converter_targets", [] { return ConverterRegistry::global().targets(); });
   m.def(

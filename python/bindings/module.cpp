@@ -93,6 +93,7 @@ void bind_log(nb::module_& m) {
 NB_MODULE(_native, m) {
   m.doc() = "Stator's compiler and runtime.";
   nb::set_leak_warnings(false);
+  m.attr("__version__") = STATOR_VERSION;
   stator::bind_errors(m);
   stator::bind_log(m);
   stator::bind_graph(m);

@@ -75,8 +75,9 @@ PartitionOptions partition_options(const CompilationSettings& settings) {
   options.min_block_size = settings.min_block_size;
   options.torch_executed_ops = settings.torch_executed_ops;
   options.require_full_compilation = settings.require_full_compilation;
+  options.without_pytorch = settings.without_pytorch;
   options.use_fast_partitioner = settings.use_fast_partitioner;
-  options.memory_budget = settings.cpu_memory_budget;
+  options.memory_budget = settings.without_pytorch ? 0 : settings.cpu_memory_budget;
   return options;
 }
 
@@ -221,6 +222,14 @@ Compilation::Compilation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Compilation::Compilation(Compilation&&) noexcept = default;
 Compilation::~Compilation() = default;
 
+Status Compilation::check(const CompilationSettings& settings) {
+  return guarded([&]() -> Status {
+    STATOR_TRY(const CompilerBackend* const backend, backend_of(settings));
+    STATOR_TRY(const std::shared_ptr<void> exists, enter_device(*backend, settings));
+    return {};
+  });
+}
+
 Result<Compilation> Compilation::create(Graph graph, CompilationSettings settings) {
   return guarded([&]() -> Result<Compilation> {
     auto impl = std::make_unique<Impl>();
@@ -248,13 +257,12 @@ const Graph& Compilation::graph() const { return impl_->graph; }
 const Partitions& Compilation::partitions() const { return impl_->partitions; }
 
 std::string Compilation::report() const {
-  return dry_run_report(impl_->graph, impl_->partitions, partition_options(impl_->settings),
-                        print_settings(impl_->settings));
+  return dry_run_report(impl_->graph, impl_->partitions, print_settings(impl_->settings));
 }
 
 std::string Compilation::report_json() const {
-  return dry_run_report_json(impl_->graph, impl_->partitions, partition_options(impl_->settings),
-                             print_settings(impl_->settings), impl_->settings.opt_sizes);
+  return dry_run_report_json(impl_->graph, impl_->partitions, print_settings(impl_->settings),
+                             impl_->settings.opt_sizes);
 }
 
 std::string Compilation::report_html() const { return dry_run_report_html(report_json()); }
@@ -325,6 +333,29 @@ void move_to_device(Graph& graph, const std::string& device) {
   }
 }
 
+/// Typical sizes that the user gave are of symbols that there are, and in their ranges.
+Status check_opt_sizes(const Graph& graph, const std::map<std::string, int64_t>& sizes) {
+  const auto& ranges = graph.bounds.ranges();
+  for (const auto& [symbol, size] : sizes) {
+    const auto found = ranges.find(symbol);
+    if (found == ranges.end()) {
+      std::string names;
+      for (const auto& [name, range] : ranges) names += (names.empty() ? "" : ", ") + name;
+      return Error{ErrorCode::kInvalidArgument,
+                   "the model has no dynamic size '" + symbol + "'" +
+                       (names.empty() ? "; all of its sizes are fixed" : "; it has " + names)};
+    }
+    const auto [least, greatest] = found->second;
+    if (size < least || size > greatest) {
+      const std::string most = greatest == Bounds::kUnbounded ? "" : std::to_string(greatest);
+      return Error{ErrorCode::kInvalidArgument,
+                   symbol + "=" + std::to_string(size) + " is outside of the model's range, " +
+                       std::to_string(least) + (most.empty() ? " up" : " to " + most)};
+    }
+  }
+  return {};
+}
+
 /// The whole graph as one engine: inputs and outputs are the user's.
 Result<Network> convert_whole(const Graph& graph) {
   std::vector<ValueId> inputs;
@@ -369,7 +400,9 @@ Result<std::shared_ptr<const Engine>> compile_pt2(
     const std::string& path, CompilationSettings settings, BuildStats* stats,
     const std::function<void(int, int, const std::string&)>& progress) {
   settings.require_full_compilation = true;
+  settings.without_pytorch = true;
   STATOR_TRY(Graph graph, read_pt2(path));
+  STATOR_RETURN_IF_ERROR(check_opt_sizes(graph, settings.opt_sizes));
   STATOR_TRY(const CompilerBackend* const target, backend_of(settings));
   move_to_device(graph, target->traits().tensor_device);
   STATOR_TRY(Compilation compilation, Compilation::create(std::move(graph), settings));

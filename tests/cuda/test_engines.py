@@ -267,7 +267,7 @@ def test_the_setting_names_the_gpu():
     engine = compiled(module, x, device="cuda:1")
     assert engine(x).device == torch.device("cuda:1")
     torch.testing.assert_close(engine(x), module(x), rtol=2e-3, atol=2e-3)
-    with pytest.raises(ValueError, match=r"is not on cuda:1, where this engine runs"):
+    with pytest.raises(ValueError, match=r"this engine runs on cuda:1"):
         engine(x.to("cuda:0"))
 
 

@@ -55,6 +55,7 @@ struct CompileOptions {
 
 Status run_compile(const CompileOptions& options) {
   STATOR_TRY(CompilationSettings settings, options.settings.settings());
+  STATOR_RETURN_IF_ERROR(options.settings.check_for_whole_engine());
   BuildStats stats;
   const auto begin = std::chrono::steady_clock::now();
   const auto progress = std::make_shared<Progress>();

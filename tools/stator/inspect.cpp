@@ -99,9 +99,19 @@ Result<std::string> model_form(const InspectOptions& options) {
 
 Status run_inspect(const InspectOptions& options) {
   if (options.file.ends_with(".pt2")) {
+    if (options.json) {
+      return Error{ErrorCode::kInvalidArgument,
+                   "--json prints an engine; of a .pt2 file, `stator dryrun --format json` prints "
+                   "the report"};
+    }
     STATOR_TRY(const std::string text, model_form(options));
     std::fputs(text.c_str(), stdout);
     return {};
+  }
+  if (!options.settings.assignments.empty()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "--set acts on a .pt2 file; what an engine was built with, "
+                 "`stator explain-settings` says"};
   }
   STATOR_TRY(const std::shared_ptr<const Engine> engine, Engine::load(options.file));
   if (options.json) {

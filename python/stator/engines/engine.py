@@ -57,6 +57,16 @@ class Engine:
         """The engine whose file has these bytes; `device` as in load()."""
         return cls(_native.Engine.from_bytes(data, name, _index_of(device)))
 
+    def __reduce__(self) -> Any:
+        """For pickle: the bytes of the engine's file, and the device that it is for."""
+        native = self.native
+        device = f"cuda:{native.device_index}" if native.device == "cuda" else None
+        return Engine.from_bytes, (self.bytes(), "engine", device)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
+        """Itself: an engine never changes."""
+        return self
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the engine file (to a temporary name, then renamed)."""
         self.native.save(fspath(path))

@@ -16,6 +16,7 @@ from torch import fx, nn
 
 from stator import _native
 from stator.engines.engine import Engine
+from stator.engines.pickling import ProgramModule
 from stator.graphs.hand_over import HandedOver
 from stator.graphs.sizes import OPERATORS
 
@@ -262,7 +263,7 @@ class _TorchSegment(_Builder):
         returned = [s for s in defined if s in needed_later]
         outputs = [self.value(v) for v in self.segment["outputs"]]
         self.graph.output(tuple(outputs + [self.symbols[s] for s in returned]))
-        return fx.GraphModule(self.root, self.graph), returned
+        return ProgramModule(self.root, self.graph), returned
 
     def define(self, node: dict[str, Any], defined: dict[str, tuple[int, int | None]]) -> None:
         for symbol, (value_id, dim) in defined.items():
@@ -292,7 +293,7 @@ class _Program(_Builder):
                 self.call_torch(segment, later[k + 1])
         self.graph.output([self.argument(argument) for _, argument, _ in outputs])
         self.remove_unused_sizes()
-        return fx.GraphModule(self.root, self.graph)
+        return ProgramModule(self.root, self.graph)
 
     def remove_unused_sizes(self) -> None:
         for node in reversed(list(self.graph.nodes)):

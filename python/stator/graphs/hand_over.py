@@ -236,6 +236,8 @@ class _HandOver:
     # -------------------------------------------------------------- nodes
 
     def placeholder(self, node: fx.Node, spec: Placeholder) -> None:
+        # A node called like a builtin has another name than the model's argument: input, input_1.
+        name = str(node.target) if node.op == "placeholder" else node.name
         value = node.meta.get("val")
         if value is None:
             value = spec.tensor
@@ -243,15 +245,15 @@ class _HandOver:
         tensor = spec.tensor
         if tensor is not None:
             tensor = tensor.detach()
-            value_spec = _tensor_spec(node.name, tensor)
+            value_spec = _tensor_spec(name, tensor)
             if tensor.device.type in ("cpu", "cuda") and tensor.layout == torch.strided:
                 tensor = tensor.contiguous().resolve_conj().resolve_neg()
-                value_spec = _tensor_spec(node.name, tensor)
+                value_spec = _tensor_spec(name, tensor)
                 tensor = tensor.cpu()  # an engine's weights are built from the host's memory
             else:
                 tensor = None
         else:
-            value_spec = _value_spec(node.name, value)
+            value_spec = _value_spec(name, value)
         for held in (value, spec.tensor):
             on_gpu = isinstance(held, torch.Tensor) and held.device.type == "cuda"
             if on_gpu and self.out.device == "cpu":
@@ -307,7 +309,7 @@ class _HandOver:
         for node in self.gm.graph.nodes:
             if node.op == "placeholder":
                 spec = next(specs)
-                if node.name not in self.skipped:
+                if str(node.target) not in self.skipped:
                     self.placeholder(node, spec)
             elif node.op == "get_attr":
                 self.get_attr(node)

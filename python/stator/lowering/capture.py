@@ -26,11 +26,13 @@ from torch.utils._sympy.numbers import int_oo
 
 from stator._log import logger
 from stator.graphs.doubles import double_outputs, has_doubles, single, truncate
+from stator.graphs.failures import users_code
 from stator.graphs.functionalize import decomposed, make_functional
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import HandedOver, Placeholder, hand_over
 from stator.graphs.sizes import add_guards, readable_guard
 from stator.lowering.autocast import autocast, observe
+from stator.lowering.export_errors import check_arguments, export_error
 from stator.lowering.passes import lower
 from stator.settings.compilation_settings import CompilationSettings
 from stator.settings.input import Input
@@ -71,11 +73,14 @@ def export_module(
     Examples for Inputs lie on `device`, or where the module's weights are.
 
     Raises:
+        TypeError: the inputs are not the arguments of the model's forward.
         ValueError: a size that an Input calls dynamic is fixed by the model; the message has
             torch.export's own reason. Or a weight is a distributed tensor.
+        ExportError: torch.export cannot follow the model.
     """
     tree_map = pytree.tree_map
     _refuse_distributed(module)
+    check_arguments(module, args, kwargs)
     if device is None:
         device = next((t.device for t in (*module.parameters(), *module.buffers())), "cpu")
 
@@ -103,15 +108,13 @@ def export_module(
             )
         except torch._dynamo.exc.UserError as error:
             if shapes is None:
-                _add_hint(error)
-                raise
+                raise export_error(error, module) from error
             raise ValueError(
                 "the model fixes a size that an Input declares as a range; give that dimension "
                 f"one size, or change the model. torch.export says: {error}"
             ) from error
         except Exception as error:
-            _add_hint(error)
-            raise
+            raise export_error(error, module) from error
 
 
 def _sizes_of_one_may_vary(leaves: Sequence[Any]) -> contextlib.AbstractContextManager[Any]:
@@ -135,17 +138,6 @@ def _refuse_distributed(module: nn.Module) -> None:
                 "with torch.compile(model, backend='stator', "
                 "options={'use_distributed_mode_trace': True})"
             )
-
-
-def _add_hint(error: Exception) -> None:
-    """What may help where torch.export cannot follow a model; Python 3.11 shows it."""
-    if hasattr(error, "add_note"):
-        error.add_note(
-            "torch.export could not follow the model (with strict=False, as stator traces it). "
-            "torch.compile(model, backend='stator') breaks the graph there instead; for attention "
-            "kernels with autograd functions of their own, use "
-            "torch.nn.functional.scaled_dot_product_attention."
-        )
 
 
 @dataclass
@@ -255,7 +247,10 @@ def capture(
         graph_module = lower(graph_module, settings, weights)
     if settings is not None and settings.enable_autocast:
         low, loader = settings.autocast_low_precision_type, settings.autocast_calibration_dataloader
-        observed = None if loader is None or low is None else observe(program.module(), loader)
+        observed = None
+        if loader is not None and low is not None:
+            with users_code():
+                observed = observe(program.module(), loader)
         autocast(graph_module, settings, observed)
     results = returned(graph_module)
     doubles: list[bool] = []
@@ -338,13 +333,36 @@ def _weight(program: ExportedProgram, spec: Any) -> Placeholder:
     return Placeholder(kind, spec.target, tensor)
 
 
+@dataclass
+class Finisher:
+    """Writes mutations back and keeps the user's outputs; pickled and copied with the module."""
+
+    kinds: list[OutputKind]  # of each output of the program
+    targets: list[str | None]
+    buffers: dict[str, torch.Tensor]
+    inputs: list[str]  # names of the user's inputs, in order
+
+    def __call__(self, inputs: list[Any], outputs: list[Any]) -> list[Any]:
+        """The flat user outputs of the program's."""
+        if not self.kinds:
+            return outputs
+        kept = []
+        for kind, target, value in zip(self.kinds, self.targets, outputs, strict=True):
+            if kind is OutputKind.BUFFER_MUTATION:
+                self.buffers[target].copy_(value)
+            elif kind is OutputKind.USER_INPUT_MUTATION:
+                inputs[self.inputs.index(target)].copy_(value)
+            else:
+                kept.append(value)
+        return kept
+
+
 def _finisher(
     program: ExportedProgram, state: list[torch.Tensor], constants: dict[int, Any]
-) -> Callable[[list[Any], list[Any]], list[Any]]:
-    """Writes mutations back and keeps the user's outputs."""
+) -> Finisher:
     specs = program.graph_signature.output_specs
     if all(spec.kind is OutputKind.USER_OUTPUT for spec in specs):
-        return lambda _inputs, outputs: outputs
+        return Finisher([], [], {}, [])
     buffers = dict(zip(_mutated_in_order(program), state, strict=True))
     names = [
         spec.arg.name
@@ -353,18 +371,7 @@ def _finisher(
     ]
     assert len(set(constants)) + len(names) == len(program.graph_signature.user_inputs)
 
-    def finish(inputs: list[Any], outputs: list[Any]) -> list[Any]:
-        kept = []
-        for spec, value in zip(specs, outputs, strict=True):
-            if spec.kind is OutputKind.BUFFER_MUTATION:
-                buffers[spec.target].copy_(value)
-            elif spec.kind is OutputKind.USER_INPUT_MUTATION:
-                inputs[names.index(spec.target)].copy_(value)
-            else:
-                kept.append(value)
-        return kept
-
-    return finish
+    return Finisher([spec.kind for spec in specs], [spec.target for spec in specs], buffers, names)
 
 
 def _mutated_in_order(program: ExportedProgram) -> list[str]:
