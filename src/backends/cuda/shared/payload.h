@@ -27,7 +27,7 @@ struct TensorMapPayload {
 inline constexpr int kMapSizes = 8;  // offset, four extents, three strides, fastest first
 
 /// A generated kernel. Its one argument is a struct: the tensor maps, the buffers' addresses, the
-/// sizes, the fault word's address. The grid is the step's task count, in one dimension. The step
+/// sizes, the fault record's address, the step. The grid is the step's task count, in one dimension. The step
 /// has kMapSizes more sizes for each map, in elements.
 struct KernelPayload {
   std::string function;
