@@ -28,8 +28,9 @@ constexpr const char* kPad[] = {"constant", "reflect", "replicate", "circular"};
 constexpr const char* kResize[] = {"nearest", "nearest_exact", "linear", "cubic"};
 constexpr const char* kScan[] = {"sum", "prod", "max", "min"};
 constexpr const char* kDataError[] = {
-    "none",     "index",     "element", "row",         "place",      "target", "margin_target", "class",
-    "division", "empty_dim", "empty",   "empty_place", "empty_norm", "rank",   "probability",   "bag_offset"};
+    "none",          "index",        "element",    "row",       "place", "target",
+    "margin_target", "class",        "division",   "empty_dim", "empty", "empty_place",
+    "empty_norm",    "rank",         "probability", "bag_offset"};
 
 static_assert(std::size(kElementwise) == static_cast<size_t>(ElementwiseOp::kAtan2) + 1);
 static_assert(std::size(kUnary) == static_cast<size_t>(UnaryOp::kLogSigmoid) + 1);

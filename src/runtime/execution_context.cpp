@@ -66,7 +66,8 @@ ExecutionContext::ExecutionContext(std::shared_ptr<const Engine> engine)
   void* fault = nullptr;
   const Result<std::shared_ptr<void>> entered =
       impl_->engine->memory->enter_device(impl_->engine->device_index);
-  if (auto memory = impl_->engine->memory->allocate_shared(sizeof(FaultRecord), &fault); memory.ok()) {
+  if (auto memory = impl_->engine->memory->allocate_shared(sizeof(FaultRecord), &fault);
+      memory.ok()) {
     impl_->fault_memory = std::move(memory).value();
     impl_->fault = static_cast<FaultRecord*>(fault);
   } else {

@@ -207,7 +207,8 @@ class Shaper {
     }
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       state_.args.push_back({state_.pointers.data() + layout_.buffer_begin[i],
-                             state_.sizes.data() + layout_.size_begin[i], fault, static_cast<int64_t>(i)});
+                             state_.sizes.data() + layout_.size_begin[i], fault,
+                             static_cast<int64_t>(i)});
     }
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       const PlanStep& step = plan_.steps[i];

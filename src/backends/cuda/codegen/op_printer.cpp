@@ -571,9 +571,9 @@ std::string OpPrinter::elementwise(ElementwiseOp op, DType dtype, const std::str
     case ElementwiseOp::kXor:
       return infix("^");
     case ElementwiseOp::kShiftLeft:
-      return infix("<<");
+      return "shifted_left<" + type + ">(" + a + ", " + b + ")";
     case ElementwiseOp::kShiftRight:
-      return infix(">>");
+      return "shifted_right<" + type + ">(" + a + ", " + b + ")";
     case ElementwiseOp::kAtan2:
       return call("atan2");
   }

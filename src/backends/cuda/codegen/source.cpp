@@ -118,7 +118,8 @@ __device__ __noinline__ void report(Fault at, i64 code, i64 value, i64 limit) {
   record[0] = code | at.step << 32;
 }
 template <typename T>
-__device__ __forceinline__ T checked(i64 x, i64 limit, T y, bool wanted, i64 code, Fault fault) {
+__device__ __forceinline__ T checked(i64 x, i64 limit, T y, bool wanted, i64 code,
+                                     Fault fault) {
   if ((unsigned long long)x < (unsigned long long)limit) return y;
   if (wanted) report(fault, code, x, limit);
   return T(0);
@@ -138,6 +139,13 @@ template <typename T> __device__ __forceinline__ T whole_fmod(T a, T b, Fault fa
 template <typename T> __device__ __forceinline__ T whole_mod(T a, T b, Fault fault) {
   T m = whole_fmod(a, b, fault);
   return m != T(0) && (m < T(0)) != (b < T(0)) ? T(m + b) : m;
+}
+// By a number that is negative or not below the width, C++ leaves a shift undefined.
+template <typename T> __device__ __forceinline__ T shifted_left(T a, T b) {
+  return b < T(0) || b >= T(8 * sizeof(T)) ? T(0) : T((unsigned long long)a << b);
+}
+template <typename T> __device__ __forceinline__ T shifted_right(T a, T b) {
+  return b < T(0) || b >= T(8 * sizeof(T)) ? T(a < T(0) ? -1 : 0) : T(a >> b);
 }
 template <typename T> __device__ __forceinline__ T whole_pow(T a, T b) {
   if (b < T(0)) return a == T(1) ? T(1) : a == T(-1) ? T(b % 2 == 0 ? 1 : -1) : T(0);
