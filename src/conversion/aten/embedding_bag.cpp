@@ -20,17 +20,16 @@ TensorId bag_numbers(Conversion& c, TensorId offsets, const Expr& places) {
   return n.add_elementwise(count, whole(c, 1, DType::kInt64), Op::kSub);
 }
 
-/// The offsets, of which PyTorch asks that they begin at 0 and that the last is not past the end.
+/// The offsets, of which PyTorch asks that they begin at 0 and that none is past the end.
 TensorId checked_offsets(Conversion& c, TensorId offsets, const Expr& places) {
   Network& n = c.network();
-  const Expr count = n.type(offsets).shape[0];
-  if (count.is_constant(0)) {
-    return offsets;
-  }
-  const TensorId first = n.add_slice(offsets, {Expr(0)}, {Expr(1)}, {1});
-  offsets = n.add_layer(Check{DataError::kBagOffset, Expr(1), false, 0}, {offsets, first})[0];
-  const TensorId last = n.add_slice(offsets, {count - 1}, {Expr(1)}, {1});
-  return n.add_layer(Check{DataError::kBagOffset, places + 1, false, 0}, {offsets, last})[0];
+  const TensorId zero = whole(c, 0, DType::kInt64);
+  const TensorId number = n.add_iota(n.type(offsets).shape[0], 0, 1, DType::kInt64);
+  const TensorId is_first = n.add_elementwise(number, zero, Op::kEqual);
+  const TensorId is_set = n.add_elementwise(offsets, zero, Op::kNotEqual);
+  const TensorId wrong = n.add_elementwise(is_first, is_set, Op::kAnd);
+  return checked_places(c, check_none(c, offsets, wrong, DataError::kBagOffset), places + 1,
+                        DataError::kBagOffset);
 }
 
 /// `rows` [places, width] added up by bag: [bags, width].
