@@ -103,7 +103,9 @@ TensorId index_select(Conversion& c, const Node& node) {
   const TensorId x = at_least_one_axis(c, c.tensor(node, "self"));
   const int64_t axis = normalize_dim(node.integer("dim"), c.network().type(x).rank());
   const TensorId index = at_least_one_axis(c, c.tensor(node, "index"));
-  const TensorId y = c.network().add_gather(x, index, axis, false, DataError::kRow);
+  // PyTorch's CPU kernel for the second axis is another one, and so is its error.
+  const DataError error = axis == 1 ? DataError::kElement : DataError::kRow;
+  const TensorId y = c.network().add_gather(x, index, axis, false, error);
   return c.network().add_reshape(y, c.output_meta(node).shape);
 }
 
