@@ -98,6 +98,25 @@ enum class PoolOp : uint8_t { kMax, kAverage };
 enum class PadMode : uint8_t { kConstant, kReflect, kReplicate, kCircular };
 enum class ResizeMode : uint8_t { kNearest, kNearestExact, kLinear, kCubic };
 enum class ScanOp : uint8_t { kSum, kProd, kMax, kMin };
+/// What a run may find wrong with its data; eager PyTorch raises a certain error for each.
+enum class DataError : uint8_t {
+  kNone,
+  kIndex,        // IndexError: an index tensor of x[…], index_put and such, with the dimension
+  kElement,      // RuntimeError: gather, scatter, index_add, with the dimension
+  kRow,          // IndexError: embedding, index_select
+  kPlace,        // IndexError: take and put, places in the flattened tensor
+  kTarget,       // IndexError: the class of a loss
+  kMarginTarget, // RuntimeError: the class of a margin loss
+  kClass,        // RuntimeError: one_hot
+  kDivision,     // RuntimeError: an integer division by zero
+  kEmptyDim,     // IndexError: an extreme along a dimension without elements
+  kEmpty,        // RuntimeError: an extreme of a tensor without elements
+  kEmptyPlace,   // IndexError: the place of the extreme of a tensor without elements
+  kEmptyNorm,    // RuntimeError: an infinite norm of no elements
+  kRank,         // RuntimeError: more elements wanted of a dimension than it has (topk)
+  kProbability,  // RuntimeError: a probability outside of 0 … 1
+  kBagOffset,    // RuntimeError: offsets of bags that do not begin at 0 or lie past the end
+};
 /// A scalar immediate in the dtype of its use: integers stay exact.
 struct Scalar {
   double real = 0;
@@ -353,23 +372,43 @@ struct Attention {
     v("has_mask", has_mask);
   }
 };
+/// A value (i64), or x and a value that broadcasts to it → the first of them, as it is where 0 <=
+/// value < limit. Elsewhere the run ends in `error`, and the result is 0. A negative value counts
+/// from the end where `wrap`. `dim`: for the message.
+struct Check {
+  DataError error = DataError::kNone;
+  Expr limit;
+  bool wrap = false;
+  int64_t dim = 0;
+  template <class V>
+  void visit(V& v) {
+    v("error", error);
+    v("limit", limit);
+    v("wrap", wrap);
+    v("dim", dim);
+  }
+};
 /// x, indices (integer, any rank) → x.shape[:axis] + indices.shape + x.shape[axis+1:]. Negative
 /// indices count from the end where `wrap`; what is out of range is an error at run time.
 struct Gather {
   int64_t axis = 0;
   bool wrap = false;
+  DataError error = DataError::kIndex;
   template <class V>
   void visit(V& v) {
     v("axis", axis);
     v("wrap", wrap);
+    v("error", error);
   }
 };
 /// x, indices (same rank) → x[..., indices[...], ...] along axis: torch.gather.
 struct GatherElements {
   int64_t axis = 0;
+  DataError error = DataError::kElement;
   template <class V>
   void visit(V& v) {
     v("axis", axis);
+    v("error", error);
   }
 };
 /// x, indices…: torch's advanced indexing on adjacent axes first_axis .. first_axis + n - 1; the
@@ -386,10 +425,12 @@ struct IndexTensors {
 struct ScatterElements {
   int64_t axis = 0;
   bool accumulate = false;
+  DataError error = DataError::kElement;
   template <class V>
   void visit(V& v) {
     v("axis", axis);
     v("accumulate", accumulate);
+    v("error", error);
   }
 };
 /// x, src → x with the slice (start, step, size) along axis replaced by src: torch.slice_scatter.
@@ -459,7 +500,7 @@ using LayerAttributes =
     std::variant<Elementwise, Unary, Cast, Select, Fill, Iota, SizeValue, Transpose, Reshape,
                  Expand, Slice, Concat, Pad, MatrixMultiply, Convolution, Pooling, AdaptivePooling,
                  Reduce, Softmax, Normalization, Attention, Gather, GatherElements, IndexTensors,
-                 ScatterElements, SliceScatter, TopK, Sort, Scan, Resize>;
+                 ScatterElements, SliceScatter, TopK, Sort, Scan, Resize, Check>;
 
 /// "elementwise", "matrix_multiply", …: the name of the alternative.
 const char* layer_kind_name(const LayerAttributes& attributes);
@@ -493,5 +534,6 @@ const char* name_of(PoolOp op);
 const char* name_of(PadMode mode);
 const char* name_of(ResizeMode mode);
 const char* name_of(ScanOp op);
+const char* name_of(DataError error);
 
 }  // namespace stator

@@ -33,6 +33,10 @@ PyObject* class_for(ErrorCode code) {
       return classes.invalid_file;
     case ErrorCode::kIncompatible:
       return classes.incompatible;
+    case ErrorCode::kOutOfRange:
+      return PyExc_IndexError;
+    case ErrorCode::kInvalidData:
+      return PyExc_RuntimeError;
     case ErrorCode::kInternal:
       return classes.internal;
   }

@@ -78,7 +78,6 @@ bool is_bookkeeping(const Node& node) {
       "aten.sym_constrain_range.default",
       "aten.sym_constrain_range_for_size.default",
       "aten._assert_scalar.default",
-      "aten._assert_async.msg",
       "aten._assert_tensor_metadata.default",
   };
   constexpr std::string_view kPythonModules[] = {"_operator.", "operator.", "math.", "torch.sym_",

@@ -22,6 +22,12 @@ struct Verdicts {
   std::vector<Fallback> fallbacks;  // node -1: none
 };
 
+/// Looks at its arguments and gives nothing.
+bool asserts(const Node& node) {
+  const Schema* schema = find_schema(node.target);
+  return schema != nullptr && schema->output_count == 0 && !schema->is_mutating;
+}
+
 Fallback judge(const Graph& graph, const Node& node, const SupportQuery& query,
                const PartitionOptions& options) {
   if (contains_operator(options.torch_executed_ops, node)) {
@@ -29,6 +35,10 @@ Fallback judge(const Graph& graph, const Node& node, const SupportQuery& query,
   }
   if (writes_argument(node)) {
     return {node.id, FallbackKind::kStateful, "it writes its argument in place"};
+  }
+  if (asserts(node)) {
+    return {node.id, FallbackKind::kStateful,
+            "it asserts what depends on data, and raises PyTorch's error"};
   }
   if (draws_random_numbers(node)) {
     return {node.id, FallbackKind::kStateful, "it draws random numbers from PyTorch's generator"};

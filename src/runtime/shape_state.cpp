@@ -31,14 +31,14 @@ class Shaper {
   Shaper(const Plan& plan, const StepLayout& layout, ShapeState* state)
       : plan_(plan), layout_(layout), state_(*state) {}
 
-  Status run(int64_t* faults) {
+  Status run(FaultRecord* fault) {
     STATOR_RETURN_IF_ERROR(bind_symbols());
     STATOR_RETURN_IF_ERROR(check_input_sizes());
     STATOR_RETURN_IF_ERROR(check_guards());
     STATOR_RETURN_IF_ERROR(check_buffers());
     STATOR_RETURN_IF_ERROR(place_buffers());
     describe_outputs();
-    bind_steps(faults);
+    bind_steps(fault);
     return {};
   }
 
@@ -213,7 +213,7 @@ class Shaper {
     }
   }
 
-  void bind_steps(int64_t* faults) {
+  void bind_steps(FaultRecord* fault) {
     // Reserved to its full size first: `shapes` points into it.
     size_t dim_count = 0;
     for (int32_t id : layout_.buffers) dim_count += buffer(id).shape.size();
@@ -230,7 +230,8 @@ class Shaper {
     }
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       state_.args.push_back({state_.pointers.data() + layout_.buffer_begin[i],
-                             state_.sizes.data() + layout_.size_begin[i], faults + i});
+                             state_.sizes.data() + layout_.size_begin[i], fault,
+                             static_cast<int64_t>(i)});
     }
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       const PlanStep& step = plan_.steps[i];
@@ -250,10 +251,10 @@ class Shaper {
 }  // namespace
 
 Result<std::unique_ptr<ShapeState>> make_shape_state(const Plan& plan, const StepLayout& layout,
-                                                     std::vector<int64_t> key, int64_t* faults) {
+                                                     std::vector<int64_t> key, FaultRecord* fault) {
   auto state = std::make_unique<ShapeState>();
   state->key = std::move(key);
-  STATOR_RETURN_IF_ERROR(Shaper(plan, layout, state.get()).run(faults));
+  STATOR_RETURN_IF_ERROR(Shaper(plan, layout, state.get()).run(fault));
   return state;
 }
 

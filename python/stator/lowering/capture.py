@@ -140,6 +140,10 @@ def _refuse_distributed(module: nn.Module) -> None:
             )
 
 
+# PyTorch knows this of the overload with a message alone, and would drop the other as dead.
+fx.node.has_side_effect(torch.ops.aten._assert_async.default)
+
+
 @dataclass
 class Captured:
     """A model ready for the compiler, and what is needed to call the result as the model is."""

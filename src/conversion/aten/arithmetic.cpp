@@ -114,6 +114,15 @@ TensorId power(Conversion& c, const Node& node) {
   return c.network().add_elementwise(x, c.operand(node, "exponent", dtype), Op::kPow);
 }
 
+/// PyTorch raises an error for a negative constant power of integers, and takes a tensor's.
+Support power_support(const SupportContext& c, const Node& node) {
+  const auto exponent = constant_number(node, "exponent");
+  const bool negative = exponent && *exponent < 0;
+  return negative && !is_floating_point(result_type(c.graph, node, {"self", "exponent"}))
+             ? Support::no("integers have no negative powers, for which PyTorch raises an error")
+             : Support::yes();
+}
+
 /// fmax, fmin: the other operand where one is NaN.
 Compute ignoring_nan(Op op) {
   return [op](Conversion& c, const Node& node) {
@@ -242,7 +251,7 @@ void register_arithmetic(ConverterRegistry& r) {
   r.add("aten.floor_divide.Scalar", single(floor_divide));
   r.add("aten.remainder.Scalar_Tensor", single(binary(Op::kMod)));
   for (const char* overload : {"Tensor_Tensor", "Tensor_Scalar", "Scalar"}) {
-    r.add(std::string("aten.pow.") + overload, single(power));
+    r.add(std::string("aten.pow.") + overload, single(power, power_support));
   }
   r.add("aten.maximum.default", single(binary(Op::kMax, Op::kOr)));
   r.add("aten.minimum.default", single(binary(Op::kMin, Op::kAnd)));

@@ -2,7 +2,7 @@
 //
 // Tensors from nothing: full and its relatives, arange, linspace. Sizes and dtypes are those that
 // PyTorch recorded for the result.
-#include "conversion/aten/common.h"
+#include "conversion/aten/checks.h"
 
 namespace stator::aten {
 namespace {
@@ -101,10 +101,11 @@ Support linspace_support(const SupportContext& c, const Node& node) {
 /// Row i has its one at the class that self says.
 TensorId one_hot(Conversion& c, const Node& node) {
   Network& n = c.network();
-  const TensorId x = c.tensor(node, "self");
+  const Expr count = c.output_meta(node).shape.back();
+  const TensorId x = checked_places(c, c.tensor(node, "self"), count, DataError::kClass);
   Shape shape = n.type(x).shape;
   shape.push_back(Expr(1));
-  const TensorId classes = n.add_iota(c.output_meta(node).shape.back(), 0, 1, n.type(x).dtype);
+  const TensorId classes = n.add_iota(count, 0, 1, n.type(x).dtype);
   return n.add_elementwise(n.add_reshape(x, shape), classes, Op::kEqual);
 }
 

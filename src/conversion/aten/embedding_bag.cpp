@@ -2,7 +2,7 @@
 //
 // embedding_bag: rows of a table, summed or averaged over bags that offsets cut from a list of
 // places. Each place is added to its bag's row.
-#include "conversion/aten/common.h"
+#include "conversion/aten/checks.h"
 
 namespace stator::aten {
 namespace {
@@ -18,6 +18,18 @@ TensorId bag_numbers(Conversion& c, TensorId offsets, const Expr& places) {
   const TensorId started = n.add_elementwise(offsets, place, Op::kLessEqual);
   const TensorId count = n.add_reduce(c.cast(started, DType::kInt64), ReduceOp::kSum, {1}, false);
   return n.add_elementwise(count, whole(c, 1, DType::kInt64), Op::kSub);
+}
+
+/// The offsets, of which PyTorch asks that they begin at 0 and that none is past the end.
+TensorId checked_offsets(Conversion& c, TensorId offsets, const Expr& places) {
+  Network& n = c.network();
+  const TensorId zero = whole(c, 0, DType::kInt64);
+  const TensorId number = n.add_iota(n.type(offsets).shape[0], 0, 1, DType::kInt64);
+  const TensorId is_first = n.add_elementwise(number, zero, Op::kEqual);
+  const TensorId is_set = n.add_elementwise(offsets, zero, Op::kNotEqual);
+  const TensorId wrong = n.add_elementwise(is_first, is_set, Op::kAnd);
+  return checked_places(c, check_none(c, offsets, wrong, DataError::kBagOffset), places + 1,
+                        DataError::kBagOffset);
 }
 
 /// `rows` [places, width] added up by bag: [bags, width].
@@ -36,12 +48,13 @@ TensorId embedding_bag(Conversion& c, const Node& node) {
   const TensorId places = c.operand(node, "indices", DType::kInt64);
   const Expr count = n.type(places).shape[0];
   const Expr bag_count = c.output_meta(node).shape[0];
-  TensorId offsets = c.operand(node, "offsets", DType::kInt64);
+  TensorId offsets = checked_offsets(c, c.operand(node, "offsets", DType::kInt64), count);
   if (node.boolean("include_last_offset")) {  // the last one is the end of the last bag
     offsets = n.add_slice(offsets, {Expr(0)}, {bag_count}, {1});
   }
   const TensorId bags = bag_numbers(c, offsets, count);
-  TensorId rows = n.add_gather(c.operand(node, "weight", dtype), places, 0);
+  TensorId rows =
+      n.add_gather(c.operand(node, "weight", dtype), places, 0, false, DataError::kElement);
 
   // A place that equals padding_idx is as if it were not there.
   TensorId counted = n.add_fill({count, Expr(1)}, dtype, scalar_of(Argument{1.0}, dtype));

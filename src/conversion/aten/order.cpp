@@ -78,6 +78,16 @@ TensorId median(Conversion& c, const Node& node) {
   return n.add_reshape(n.add_select(missing, last, middle), {});
 }
 
+/// Where there may be fewer than k, PyTorch raises one of two errors.
+Support enough_elements(const SupportContext& c, const Node& node) {
+  const TensorMeta& meta = c.meta(node, "self");
+  const auto axis = static_cast<size_t>(normalize_dim(node.integer("dim", -1), meta.rank()));
+  const Expr size = meta.rank() == 0 ? Expr(1) : meta.shape[axis];
+  return c.graph.bounds.proves_less_equal(node.sym_int("k"), size)
+             ? Support::yes()
+             : Support::no("there may be fewer than k elements, for which PyTorch raises an error");
+}
+
 /// Of nothing PyTorch gives NaN.
 Support some_elements(const SupportContext& c, const Node& node) {
   const Expr count = product(c.meta(node, "self").shape);
@@ -107,7 +117,7 @@ void register_order(ConverterRegistry& r) {
   r.add("aten.topk.default", several(topk));
   r.add("aten.sort.default", several(sort));
   r.add("aten.sort.stable", several(sort));
-  r.add("aten.kthvalue.default", several(kthvalue));
+  r.add("aten.kthvalue.default", several(kthvalue, enough_elements));
   r.add("aten.median.default", single(median, some_elements));
   r.add("aten.argsort.default", single(argsort));
   r.add("aten.argsort.stable", single(argsort));

@@ -16,7 +16,7 @@ namespace stator {
 int functionalize(Graph& graph, const LoweringOptions& options);
 
 /// Removes what changes nothing: dropout outside training, alias, detach, contiguous, clone, casts
-/// to the same type, expands and views to the same shape, assertions.
+/// to the same type, expands and views to the same shape, assertions that do not depend on data.
 ///   %b = aten.dropout.default(%a, 0.1, False)     every use of %b becomes %a
 /// Exact: values and element types are the same, strides are not observed here.
 int remove_no_ops(Graph& graph, const LoweringOptions& options);

@@ -78,7 +78,7 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
   }
   if (std::holds_alternative<Cast>(a) || std::holds_alternative<Select>(a) ||
       std::holds_alternative<Fill>(a) || std::holds_alternative<Iota>(a) ||
-      std::holds_alternative<SizeValue>(a)) {
+      std::holds_alternative<SizeValue>(a) || std::holds_alternative<Check>(a)) {
     return LayerRole::kPointwise;
   }
   if (std::holds_alternative<Gather>(a)) {

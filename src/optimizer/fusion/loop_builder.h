@@ -56,6 +56,8 @@ class LoopBuilder {
  private:
   OpId read(TensorId id, const Index& index, OpId guard);
   OpId compute_layer(const NetworkLayer& layer, const Index& index, OpId guard);
+  OpId divisor(ElementwiseOp op, OpId x, OpId guard);
+  OpId check(OpId value, OpId result, const Expr& limit, const FaultSite& site, OpId guard);
   OpId gather(const NetworkLayer& layer, const Index& index, OpId guard);
   OpId concat(const NetworkLayer& layer, const Index& index, OpId guard);
   OpId pad(const NetworkLayer& layer, const Index& index, OpId guard);

@@ -370,8 +370,10 @@ std::string OpPrinter::expression(const LoopOp& op, const PrintPoint& point,
     case LoopOpKind::kCheckIndex: {
       const std::string limit = "i64(" + index(op.index, point, "") + ")";
       const std::string x = operand(op.a, lane);
-      return "((unsigned long long)" + x + " < (unsigned long long)" + limit + " ? " + x +
-             " : (*fault = 1, i64(0)))";
+      return std::string("checked<") + register_type(op.dtype) + ">(" + x + ", " + limit + ", " +
+             (op.b == kNoOp ? x : operand(op.b, lane)) + ", " +
+             (op.guard == kNoOp ? "true" : operand(op.guard, lane)) + ", " +
+             std::to_string(op.site.code()) + ", fault)";
     }
     case LoopOpKind::kReduce:
     case LoopOpKind::kAccumulator:
@@ -572,9 +574,9 @@ std::string OpPrinter::elementwise(ElementwiseOp op, DType dtype, const std::str
     case ElementwiseOp::kXor:
       return infix("^");
     case ElementwiseOp::kShiftLeft:
-      return infix("<<");
+      return "shifted_left<" + type + ">(" + a + ", " + b + ")";
     case ElementwiseOp::kShiftRight:
-      return infix(">>");
+      return "shifted_right<" + type + ">(" + a + ", " + b + ")";
     case ElementwiseOp::kAtan2:
       return call("atan2");
   }

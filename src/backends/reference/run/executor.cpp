@@ -40,8 +40,8 @@ class ReferenceCode : public LoadedCode {
       const auto begin = std::chrono::steady_clock::now();
       try {
         run_step(steps[i]);
-      } catch (const reference::IndexFault&) {
-        *steps[i].args->fault = 1;
+      } catch (const reference::Fault& fault) {
+        report_fault(*steps[i].args, fault.site.code(), fault.value, fault.limit);
       } catch (const InternalError& e) {
         return Error{ErrorCode::kInternal, e.what()};
       }

@@ -81,7 +81,7 @@ int64_t integer_result(ElementwiseOp op, int64_t a, int64_t b) {
                        op == ElementwiseOp::kTruncDiv || op == ElementwiseOp::kMod ||
                        op == ElementwiseOp::kFmod;
   if (divides && b == 0) {
-    throw IndexFault();
+    throw Fault{kDivisionSite, 0, 0};
   }
   if (divides && b == -1) {
     const bool rest = op == ElementwiseOp::kMod || op == ElementwiseOp::kFmod;

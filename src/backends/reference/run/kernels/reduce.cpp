@@ -139,6 +139,9 @@ void sort_rows(const Tensor& x, size_t axis, bool descending, int64_t count, Ten
   for_each_row(out[0].shape, axis, [&](Row row) { targets.push_back(row); });
   size_t next = 0;
   for_each_row(x.shape, axis, [&](Row row) {
+    if (count > row.size) {
+      throw Fault{{DataError::kRank, 0, false}, count, row.size};
+    }
     std::vector<int64_t> order(static_cast<size_t>(row.size));
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
