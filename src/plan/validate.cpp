@@ -32,6 +32,7 @@ namespace {
 constexpr int64_t kMostTerms = 10000;
 constexpr int64_t kMostNodes = 1000000;
 constexpr int64_t kMostDepth = 2000;
+constexpr int64_t kMostNodesInAll = 50000000;
 
 /// Upper bounds of what a slot's expression can be.
 struct Extent {
@@ -51,12 +52,14 @@ Extent combine(SizeOp op, const Extent& a, const Extent& b) {
 /// Whether slot_expressions() can write the program down; asked before anything else calls it.
 Status check_expressions(const std::string& where, const SizeProgram& program) {
   std::vector<Extent> extents(program.instructions.size());
+  int64_t all = 0;
   for (size_t i = 0; i < extents.size(); ++i) {
     const SizeInstruction& in = program.instructions[i];
     if (in.op == SizeOp::kConstant || in.op == SizeOp::kSymbol) continue;
     extents[i] =
         combine(in.op, extents[static_cast<size_t>(in.a)], extents[static_cast<size_t>(in.b)]);
-    if (extents[i].terms > kMostTerms || extents[i].nodes > kMostNodes ||
+    all += extents[i].nodes;
+    if (all > kMostNodesInAll || extents[i].terms > kMostTerms || extents[i].nodes > kMostNodes ||
         extents[i].depth > kMostDepth) {
       return invalid(at(where.c_str(), i), "a size expression that is too long");
     }
