@@ -49,6 +49,9 @@ class Compilation {
   std::unique_ptr<Impl> impl_;
 };
 
+/// read_pt2, then Compilation::create for the device of the settings. What does not fit together is
+/// the file's fault: kInvalidFile.
+Result<Compilation> open_pt2(const std::string& path, CompilationSettings settings);
 /// The C++ door: the whole .pt2 as one engine. kUnsupported lists every operator that would need
 /// PyTorch.
 Result<std::shared_ptr<const Engine>> compile_pt2(

@@ -260,28 +260,36 @@ void bind_engine(nb::module_& m) {
   nb::class_<Engine>(m, "Engine", "A compiled model: immutable, shared by threads.")
       .def_static(
           "load",
-          [](const std::string& path, int device_index) {
-            return shared(value_or_raise(Engine::load(path, device_index)));
+          [](const std::string& path, int device_index, bool verify_digests) {
+            return shared(value_or_raise(Engine::load(path, {device_index, verify_digests})));
           },
-          nb::arg("path"), nb::arg("device_index") = Engine::kCurrentDevice)
+          nb::arg("path"), nb::arg("device_index") = Engine::kCurrentDevice,
+          nb::arg("verify_digests") = true)
       .def_static(
           "from_bytes",
-          [](nb::bytes bytes, const std::string& name, int device_index) {
+          [](nb::bytes bytes, const std::string& name, int device_index, bool verify_digests) {
             void* writable = nullptr;
             TensorData data = TensorData::allocate(static_cast<int64_t>(bytes.size()), &writable);
             std::memcpy(writable, bytes.c_str(), bytes.size());
-            return shared(value_or_raise(Engine::from_bytes(std::move(data), name, device_index)));
+            return shared(value_or_raise(
+                Engine::from_bytes(std::move(data), name, {device_index, verify_digests})));
           },
           nb::arg("bytes"), nb::arg("name") = "engine",
-          nb::arg("device_index") = Engine::kCurrentDevice)
+          nb::arg("device_index") = Engine::kCurrentDevice, nb::arg("verify_digests") = true)
       .def(
-          "save", [](const Engine& e, const std::string& path) { check_or_raise(e.save(path)); },
-          nb::arg("path"))
-      .def("bytes",
-           [](const Engine& e) {
-             const std::string bytes = value_or_raise(e.bytes());
-             return nb::bytes(bytes.data(), bytes.size());
-           })
+          "save",
+          [](const Engine& e, const std::string& path, const std::string& key) {
+            check_or_raise(e.save(path, key));
+          },
+          nb::arg("path"), nb::arg("key") = "")
+      .def(
+          "bytes",
+          [](const Engine& e, const std::string& key) {
+            const std::string bytes = value_or_raise(e.bytes(key));
+            return nb::bytes(bytes.data(), bytes.size());
+          },
+          nb::arg("key") = "")
+      .def_prop_ro("key", &Engine::key)
       .def_prop_ro("inputs", [](const Engine& e) { return infos(e.inputs()); })
       .def_prop_ro("outputs", [](const Engine& e) { return infos(e.outputs()); })
       .def_prop_ro("scalar_input_count", &Engine::scalar_input_count)

@@ -100,10 +100,10 @@ struct RunOptions {
 class LoadedCode {
  public:
   virtual ~LoadedCode() = default;
-  /// Whether a step with so many buffers and sizes fits the kernel; asked once for each step when
-  /// an engine is loaded, so that a damaged file cannot make a kernel read past them.
-  virtual Status check_step(int32_t kernel, int64_t buffers, int64_t sizes) const {
-    (void)kernel, (void)buffers, (void)sizes;
+  /// Whether a step fits what the payload of its kernel says: asked once for each step when an
+  /// engine is loaded, beside the kernel's contract (plan/contract.h), which the step fits already.
+  virtual Status check_step(const Plan& plan, const PlanStep& step) const {
+    (void)plan, (void)step;
     return {};
   }
   /// Null when the executor has nothing to keep.

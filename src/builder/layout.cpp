@@ -158,12 +158,22 @@ Result<BufferId> PlanLayout::packed_buffer(int32_t tensor, const PackedInput& pa
   STATOR_CHECK(t.role == RegionTensorRole::kConstant, t.name + " is packed but no constant");
   const auto found = weights_.find({t.data.data, "pack " + packed.recipe});
   if (found != weights_.end()) {
+    // The same bytes may stand for tensors of several shapes: each has its own buffer.
+    const PlanWeight& weight = plan_.weights[static_cast<size_t>(found->second)];
+    STATOR_TRY(const BufferId id,
+               add_buffer(t, BufferRole::kConstant, Expr(weight.data.size_bytes)));
+    PlanBuffer mine = std::move(plan_.buffers[static_cast<size_t>(id)]);
+    plan_.buffers.pop_back();
+    mine.weight = found->second;
     for (size_t i = 0; i < plan_.buffers.size(); ++i) {
-      if (plan_.buffers[i].role == BufferRole::kConstant &&
-          plan_.buffers[i].weight == found->second) {
+      const PlanBuffer& other = plan_.buffers[i];
+      if (other.role == BufferRole::kConstant && other.weight == mine.weight &&
+          other.dtype == mine.dtype && other.shape == mine.shape) {
         return static_cast<BufferId>(i);
       }
     }
+    plan_.buffers.push_back(std::move(mine));
+    return id;
   }
   const auto begin = std::chrono::steady_clock::now();
   STATOR_TRY(TensorData data, backend_.pack(packed.recipe, t.data));
@@ -209,6 +219,12 @@ Status PlanLayout::add_step(const Region& region, int32_t kernel, const KernelLa
   for (const Expr& e : launch.sizes) {
     STATOR_TRY(const SizeSlot s, slot(e));
     step.sizes.push_back(s);
+  }
+  std::vector<std::string> symbols;
+  (void)region_signature(graph_, region, &symbols);
+  for (const std::string& symbol : symbols) {
+    STATOR_TRY(const SizeSlot s, slot(Expr::symbol(symbol)));
+    step.symbols.push_back(s);
   }
   STATOR_TRY(step.task_count, slot(launch.task_count));
   STATOR_TRY(step.scratch_bytes, slot(launch.scratch_bytes));

@@ -25,6 +25,7 @@ class PlanLayout {
   /// Lives of buffers; the plan.
   Result<Plan> finish();
 
+  const Plan& plan() const { return plan_; }  // what there is of it so far
   double pack_seconds() const { return pack_seconds_; }
 
  private:

@@ -32,8 +32,38 @@ auto guarded(const Body& body) -> decltype(body()) {
   } catch (const InternalError& e) {
     return Error{ErrorCode::kInternal, e.what()};
   } catch (const std::bad_alloc&) {
-    return Error{ErrorCode::kInternal, "out of memory"};
+    return Error{ErrorCode::kIo, "it takes more memory than there is"};
   }
+}
+
+/// What PyTorch hands over holds together, so that it is our defect where something does not fit; a
+/// file may say anything.
+Error of_file(const Error& error, const std::string& path) {
+  if (error.code != ErrorCode::kInternal) return error;
+  return Error{ErrorCode::kInvalidFile,
+               path + ": its graph contradicts itself, or has a form that is not known: " +
+                   error.message.substr(0, error.message.rfind(" ["))};
+}
+
+/// Outputs have the shapes that the file says, as far as they can be compared.
+Status check_outputs(const Graph& graph, const Network& network) {
+  for (size_t i = 0; i < network.outputs.size(); ++i) {
+    const TensorType& type = network.type(network.outputs[i]);
+    const std::optional<ValueId> id = graph.find_value(network.tensor(network.outputs[i]).name);
+    if (!id.has_value() || graph.value(*id).kind != ValueKind::kTensor) continue;
+    const std::vector<Expr>& shape = graph.value(*id).tensor.shape;
+    bool fits = shape.size() == type.shape.size();
+    for (size_t d = 0; fits && d < shape.size(); ++d) {
+      fits = !graph.bounds.proves_not_equal(shape[d], type.shape[d]);
+    }
+    if (!fits) {
+      return Error{ErrorCode::kInvalidFile,
+                   "output %" + graph.value(*id).name + " is " + print_type(graph.value(*id)) +
+                       " by its description, its operators give " + print_type(type) +
+                       "; the archive contradicts itself"};
+    }
+  }
+  return {};
 }
 
 /// "cuda" of "cuda:1".
@@ -396,23 +426,35 @@ Result<Network> convert_whole(const Graph& graph) {
 
 }  // namespace
 
+Result<Compilation> open_pt2(const std::string& path, CompilationSettings settings) {
+  STATOR_TRY(Graph graph, read_pt2(path));
+  STATOR_RETURN_IF_ERROR(check_opt_sizes(graph, settings.opt_sizes));
+  STATOR_TRY(const CompilerBackend* const target, backend_of(settings));
+  move_to_device(graph, target->traits().tensor_device);
+  Result<Compilation> compilation = Compilation::create(std::move(graph), std::move(settings));
+  if (!compilation.ok()) return of_file(compilation.error(), path);
+  return compilation;
+}
+
 Result<std::shared_ptr<const Engine>> compile_pt2(
     const std::string& path, CompilationSettings settings, BuildStats* stats,
     const std::function<void(int, int, const std::string&)>& progress) {
   settings.require_full_compilation = true;
   settings.without_pytorch = true;
-  STATOR_TRY(Graph graph, read_pt2(path));
-  STATOR_RETURN_IF_ERROR(check_opt_sizes(graph, settings.opt_sizes));
-  STATOR_TRY(const CompilerBackend* const target, backend_of(settings));
-  move_to_device(graph, target->traits().tensor_device);
-  STATOR_TRY(Compilation compilation, Compilation::create(std::move(graph), settings));
-  return guarded([&]() -> Result<std::shared_ptr<const Engine>> {
-    STATOR_TRY(CompilerBackend * backend, backend_of(settings));
-    STATOR_TRY(Network network, convert_whole(compilation.graph()));
-    Dump dump(settings.dump_directory.empty() ? "" : settings.dump_directory + "/engine");
-    return build_engine(std::move(network), *backend, settings, metadata_of(compilation.graph()),
-                        dump, stats, progress);
-  });
+  STATOR_TRY(const Compilation compilation, open_pt2(path, settings));
+  Result<std::shared_ptr<const Engine>> engine =
+      guarded([&]() -> Result<std::shared_ptr<const Engine>> {
+        STATOR_TRY(CompilerBackend * backend, backend_of(settings));
+        Result<Network> network = convert_whole(compilation.graph());
+        if (!network.ok()) return network.error();
+        const Status fits = check_outputs(compilation.graph(), *network);
+        if (!fits.ok()) return fits.error().in(path);
+        Dump dump(settings.dump_directory.empty() ? "" : settings.dump_directory + "/engine");
+        return build_engine(std::move(*network), *backend, settings,
+                            metadata_of(compilation.graph()), dump, stats, progress);
+      });
+  if (!engine.ok()) return of_file(engine.error(), path);
+  return engine;
 }
 
 bool has_converter(const std::string& target) {

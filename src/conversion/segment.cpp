@@ -28,8 +28,14 @@ Status convert_node(Conversion& conversion, const Node& node, const ConverterReg
   const bool lowered = !node.original_target.empty();
   conversion.network().current = {lowered ? node.original_name : node.name,
                                   lowered ? node.original_target : node.target, node.source()};
-  if (Status status = registry.find(node.target)->convert(conversion, node); !status.ok()) {
-    return status.error().in(node.target + " (" + node.name + ")");
+  try {
+    if (Status status = registry.find(node.target)->convert(conversion, node); !status.ok()) {
+      return status.error().in(node.target + " (" + node.name + ")");
+    }
+  } catch (const InternalError& e) {  // whoever catches it wants to know where
+    const std::string source = node.source().str();
+    throw InternalError(node.target + " (" + node.name + ")" +
+                        (source.empty() ? "" : " at " + source) + ": " + e.what());
   }
   return {};
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "plan/contract.h"
 #include "stator/dtype.h"
 #include "stator/result.h"
 #include "stator/source_line.h"
@@ -55,6 +56,7 @@ struct PlanKernel {
   std::string name;      // "gemm_f32_14x32_bias_gelu"
   std::string
       payload;  // the executor's: entry symbol of the code image, or a layer's kind and attributes
+  KernelContract contract;  // what its steps must hand it
 };
 
 struct PlanStep {
@@ -69,6 +71,7 @@ struct PlanStep {
   /// their order; after them all lanes join. Group -1: the step is alone. Arena buffers that a
   /// group makes live as long as the group.
   int32_t group = -1, lane = 0;
+  std::vector<SizeSlot> symbols;  // of the kernel's contract, in its order
 };
 
 inline constexpr int32_t kMostLanes = 16;
@@ -113,6 +116,7 @@ struct Plan {
   std::vector<BufferId> inputs, outputs;
   int32_t scalar_input_count = 0;
   std::string metadata;  // JSON: pytree specs, original names; not read by the runtime
+  std::string key;       // of a file in an engine cache: what it was built from; else ""
 };
 
 /// Lanes that the plan's groups use, at least 1.

@@ -5,11 +5,10 @@
 
 #include "base/align.h"
 #include "base/check.h"
+#include "runtime/check_sizes.h"
 
 namespace stator {
 namespace {
-
-constexpr int64_t kMaxBytes = int64_t{1} << 47;  // what a process can address
 
 Error wrong(const std::string& message) { return Error{ErrorCode::kInvalidArgument, message}; }
 
@@ -35,8 +34,8 @@ class Shaper {
     STATOR_RETURN_IF_ERROR(bind_symbols());
     STATOR_RETURN_IF_ERROR(check_input_sizes());
     STATOR_RETURN_IF_ERROR(check_guards());
-    STATOR_RETURN_IF_ERROR(check_buffers());
-    STATOR_RETURN_IF_ERROR(place_buffers());
+    STATOR_RETURN_IF_ERROR(check_sizes(plan_, state_.table.data()));
+    place_buffers();
     describe_outputs();
     bind_steps(fault);
     return {};
@@ -131,47 +130,14 @@ class Shaper {
     return " (" + size.str() + ")";
   }
 
-  /// No size is negative, and every shape fits its bytes.
-  Status check_buffers() const {
-    for (const PlanBuffer& buffer : plan_.buffers) {
-      int64_t bytes = dtype_bytes(buffer.dtype);
-      bool overflow = false, negative = value(buffer.size_bytes) < 0;
-      for (SizeSlot slot : buffer.shape) {
-        negative = negative || value(slot) < 0;
-        overflow = overflow || __builtin_mul_overflow(bytes, value(slot), &bytes);
-      }
-      if (negative) {
-        return wrong("these input sizes give the tensor \"" + buffer.name + "\" a negative size");
-      }
-      // A packed constant has the shape that its layers see and the bytes that its kernel wants.
-      const bool checked = buffer.role != BufferRole::kConstant;
-      if (overflow || value(buffer.size_bytes) > kMaxBytes ||
-          (checked && bytes > value(buffer.size_bytes))) {
-        return wrong("these input sizes need more memory for the tensor \"" + buffer.name +
-                     "\" than there can be");
-      }
-    }
-    for (const PlanStep& step : plan_.steps) {
-      if (value(step.task_count) < 0 || value(step.scratch_bytes) < 0 ||
-          value(step.scratch_bytes) > kMaxBytes) {
-        return wrong("these input sizes give step \"" + step.name + "\" a negative size");
-      }
-    }
-    return {};
-  }
-
-  Status place_buffers() {
+  void place_buffers() {
     std::vector<ArenaRequest> requests;
     std::vector<size_t> owners;
-    int64_t total = 0;
     for (size_t i = 0; i < plan_.buffers.size(); ++i) {
       const PlanBuffer& b = plan_.buffers[i];
       if (b.role != BufferRole::kArena || b.alias_of >= 0) continue;
       requests.push_back({value(b.size_bytes), b.first_step, b.last_step});
       owners.push_back(i);
-      if (__builtin_add_overflow(total, align_up(value(b.size_bytes)), &total)) {
-        return wrong("these input sizes need more memory than there can be");
-      }
     }
     std::vector<int64_t> offsets;
     state_.arena_bytes = plan_memory(requests, &offsets);
@@ -190,7 +156,6 @@ class Shaper {
     for (const PlanStep& step : plan_.steps) {
       state_.scratch_bytes = std::max(state_.scratch_bytes, align_up(value(step.scratch_bytes)));
     }
-    return {};
   }
 
   int64_t tensor_bytes(BufferId id) const {

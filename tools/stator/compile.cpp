@@ -86,8 +86,7 @@ struct DryrunOptions {
 
 Status run_dryrun(const DryrunOptions& options) {
   STATOR_TRY(CompilationSettings settings, options.settings.settings());
-  STATOR_TRY(Graph graph, read_pt2(options.model));
-  STATOR_TRY(const Compilation compilation, Compilation::create(std::move(graph), settings));
+  STATOR_TRY(const Compilation compilation, open_pt2(options.model, settings));
   const std::string text = options.format == "json"   ? compilation.report_json()
                            : options.format == "html" ? compilation.report_html()
                                                       : compilation.report();

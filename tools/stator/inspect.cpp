@@ -69,12 +69,12 @@ nlohmann::json engine_json(const Engine& engine) {
 
 /// The graph of a .pt2 as one network, without an optimizer.
 Result<std::string> model_form(const InspectOptions& options) {
-  STATOR_TRY(Graph graph, read_pt2(options.file));
   if (options.form == "graph") {
+    STATOR_TRY(const Graph graph, read_pt2(options.file));
     return print_graph(graph);
   }
   STATOR_TRY(CompilationSettings settings, options.settings.settings());
-  STATOR_TRY(const Compilation compilation, Compilation::create(std::move(graph), settings));
+  STATOR_TRY(const Compilation compilation, open_pt2(options.file, settings));
   if (options.form == "lowered" || options.form == "auto") {
     return print_graph(compilation.graph());
   }

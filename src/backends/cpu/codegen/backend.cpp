@@ -381,12 +381,12 @@ Result<CompiledCode> CpuBackend::compile(const std::vector<KernelRequest>& reque
                                 static_cast<int64_t>(request.region->outputs.size()),
                                 call->attributes};
       code.kernels.push_back(
-          {"reference", layer_kind_name(call->attributes), print_call_payload(payload)});
+          {"reference", layer_kind_name(call->attributes), print_call_payload(payload), {}});
       continue;
     }
     code.kernels.push_back(
         {"cpu", region_kind_name(request.region->body) + std::string(" ") + request.tactic.name,
-         std::to_string(image.entries.at(request.symbol))});
+         std::to_string(image.entries.at(request.symbol)), {}});
   }
   return code;
 }
