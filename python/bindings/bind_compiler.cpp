@@ -236,14 +236,15 @@ nb::dict stats_object(const BuildStats& stats) {
 
 }  // namespace
 
-/// Shapes of tensors, and integers; what else there may be is not looked at.
+/// Shapes of tensors, and integers; of anything else nothing.
 std::vector<InputCheck::Given> given_sizes(nb::handle inputs) {
   std::vector<InputCheck::Given> given;
   for (nb::handle input : inputs) {
     InputCheck::Given& one = given.emplace_back();
-    one.is_tensor = nb::hasattr(input, "shape");
+    const nb::object shape = nb::getattr(input, "shape", nb::none());
+    one.is_tensor = !shape.is_none();
     if (one.is_tensor) {
-      for (nb::handle size : input.attr("shape")) one.sizes.push_back(nb::cast<int64_t>(size));
+      for (nb::handle size : shape) one.sizes.push_back(nb::cast<int64_t>(size));
     } else if (PyLong_Check(input.ptr()) != 0) {
       one.sizes.push_back(nb::cast<int64_t>(input));
     }

@@ -77,6 +77,9 @@ class ProgramCheck:
         Raises:
             ValueError: names the argument and the dimension, or the condition that does not hold.
         """
+        tensors = [v for v in inputs if isinstance(v, torch.Tensor)]
+        if any(v.is_nested or v.layout is not torch.strided for v in tensors):
+            return  # has no sizes to speak of; named where engines take it
         if any(
             isinstance(size, torch.SymInt)
             for value in inputs
@@ -164,8 +167,12 @@ def readable_guard(text: str) -> str:
     return re.sub(r"L\['(\w+)'\]", r"\1", text).replace(".size()", ".shape")
 
 
-def add_guards(graph: _native.Graph, program: ExportedProgram) -> list[tuple[str, str]]:
-    """Give the graph what torch.export assumed of the inputs' sizes.
+def add_guards(graph: _native.Graph, *programs: ExportedProgram) -> list[tuple[str, str]]:
+    """Give the graph what was assumed of the inputs' sizes when these programs were traced.
+
+    Args:
+        graph: of the last of them.
+        programs: the exported one, and that in core operators, which is traced again.
 
     Returns:
         (condition, source line) of each, for the user.
@@ -173,9 +180,13 @@ def add_guards(graph: _native.Graph, program: ExportedProgram) -> list[tuple[str
     Raises:
         ValueError: a condition that cannot be checked.
     """
-    known = _known_guards(program)
+    known: dict[str, Any] = {}
+    texts: dict[str, None] = {}
+    for program in programs:
+        known = _known_guards(program) | known
+        texts.update(dict.fromkeys(getattr(program, "_guards_code", None) or ()))
     added = []
-    for text in getattr(program, "_guards_code", None) or ():
+    for text in texts:
         canonical = graph.guard_text(text)
         guard, expression = known.get(canonical, (None, sympy.true))
         if guard is not None and (_only_layout(guard) or _only_more_than_one(guard, expression)):

@@ -240,6 +240,7 @@ def capture(
         inputs: flat user inputs as the caller described them; Inputs give ranges and opt sizes.
         settings: the autocast settings are acted on here, where nodes have the user's names.
     """
+    exported = program
     graph = copy.deepcopy(program.graph)
     if make_functional(graph):
         graph_module = fx.GraphModule(program.graph_module, graph)
@@ -300,7 +301,7 @@ def capture(
         },
     )
     handed.hints.update(_opt_sizes(program, inputs))
-    _tell_what_was_narrowed(program, inputs, add_guards(handed.graph, program))
+    _tell_what_was_narrowed(program, inputs, add_guards(handed.graph, exported, program))
     in_spec, out_spec = program.call_spec.in_spec, program.call_spec.out_spec
     finish = _finisher(program, state, constants)
     free_dims = _free_dims(_user_values(program))
