@@ -23,12 +23,13 @@ outside training) do not stand here.
 
 """
 
-SHARES = """
-## How much is compiled
-
+TITLE = "\n## How much is compiled\n"
+SHARES = f"""{TITLE}
 PyTorch's own sample inputs, each operator by itself: exported, compiled and compared with eager by
 `scripts/sweep_operators.py`. Shares are of the cases that `torch.export` takes. *Whole*: one engine
-and nothing in PyTorch; *partly*: engines and PyTorch; the rest runs in PyTorch, with a reason.
+and nothing in PyTorch; *partly*: engines and PyTorch; the rest runs in PyTorch, with a reason. The
+columns after these count defects: wrong results, errors where eager has none, compilations that
+fail, crashes and hangs.
 
 """
 SECTION = re.compile(r"<!-- sweep (\w+) -->\n(.*?)\n<!-- end -->\n", re.DOTALL)
@@ -41,7 +42,7 @@ def sections() -> dict[str, str]:
 
 def write_section(device: str, text: str) -> None:
     """Put the sweep's table for a device into the page; the rest stays."""
-    listing = OUT.read_text().split(SHARES)[0]
+    listing = OUT.read_text().split(TITLE)[0]
     write(listing, {**sections(), device: text})
 
 

@@ -42,7 +42,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--inplace", action="store_true", help="the variants that work in place")
     parser.add_argument("--sizes", default="both", choices=("static", "dynamic", "both"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument("--time-limit", type=float, default=60, help="seconds for each case")
+    parser.add_argument("--time-limit", type=float, default=60, help="seconds of work")
     parser.add_argument("--out", type=Path, help="default: build/sweep-DEVICE.jsonl")
     parser.add_argument("--restart", action="store_true", help="begin anew")
     parser.add_argument("--report", action="store_true", help="only show what the file holds")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = ["Task", "run_tasks", "serve"]
 
 _TASKS_PER_PROCESS = 120  # then a new one, so that what PyTorch keeps of each export goes
 _START_LIMIT = 300.0  # seconds until a process has imported PyTorch
+_PATIENCE = 5  # a case that does not work is waited for so many times its limit
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,31 @@ class _Process:
     def read(self, limit: float) -> dict[str, Any]:
         """The next message; kind "crash" or "hang" where none comes."""
         assert self.process.stdout is not None
+        begin, spent = time.monotonic(), self.processor_seconds()
         while b"\n" not in self.buffer:
-            ready, _, _ = select.select([self.process.stdout], [], [], limit)
+            ready, _, _ = select.select([self.process.stdout], [], [], min(1.0, limit))
             if not ready:
-                return {"kind": "hang", "detail": f"no answer within {limit:g} seconds"}
+                working = self.processor_seconds() - spent
+                waiting = time.monotonic() - begin
+                if working > limit or waiting > _PATIENCE * limit:
+                    detail = f"no answer after {working:.0f} s of work in {waiting:.0f} s"
+                    return {"kind": "hang", "detail": detail}
+                continue
             data = os.read(self.process.stdout.fileno(), 1 << 16)
             if not data:
                 return {"kind": "crash", "detail": self.last_words()}
             self.buffer += data
         line, _, self.buffer = self.buffer.partition(b"\n")
         return json.loads(line)
+
+    def processor_seconds(self) -> float:
+        """What the process has worked: on a busy machine it may wait long for its turn."""
+        try:
+            text = Path(f"/proc/{self.process.pid}/stat").read_text()
+        except OSError:
+            return 0.0
+        user, system = text.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def last_words(self) -> str:
         code = self.process.wait()
