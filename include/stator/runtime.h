@@ -127,8 +127,8 @@ class ExecutionContext {
   Status set_input(int index, const void* data);
   /// Where to write an output; null (the default): the context's own memory.
   Status set_output(int index, void* data);
-  /// `stream` (CUDA: a CUstream): the work is put there and not waited for; wrong data
-  /// (kOutOfRange, kInvalidData) is then reported by a later call. Without one, run waits.
+  /// `stream` (CUDA: a CUstream): the work is put there and not waited for; an index out of range
+  /// is then reported by a later call. Without one, run waits.
   Status run(void* stream = nullptr);
   TensorView output(int index) const;  // after run
   /// One run with the time of every step.

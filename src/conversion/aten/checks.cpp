@@ -35,6 +35,7 @@ TensorId check_not_empty(Conversion& c, TensorId x, const Expr& size, DataError 
   if (c.graph().bounds.proves_less_equal(1, size)) {
     return x;
   }
+  // No maximum or comparison: where there are elements to reduce, it would be proved away.
   const TensorId excess = c.network().add_size_value(size - 1);
   return c.network().add_layer(Check{error, Expr(INT64_MAX), false, dim}, {x, excess})[0];
 }

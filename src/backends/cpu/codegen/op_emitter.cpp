@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/codegen/op_emitter.h"
 
+#include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <set>
@@ -393,14 +394,17 @@ Value* OpEmitter::cast(DType from, DType to, Value* x) {
     return from_unsigned ? b_.CreateUIToFP(x, type) : b_.CreateSIToFP(x, type);
   }
   if (from_real) {
-    // Through 64 bits, as the machine's conversion does it, so that smaller types wrap.
-    llvm::Type* wide = type->getWithNewBitWidth(64);
-    Value* fits = b_.CreateAnd(
-        b_.CreateFCmpOGE(x, llvm::ConstantFP::get(x->getType(), -9223372036854775808.0)),
-        b_.CreateFCmpOLT(x, llvm::ConstantFP::get(x->getType(), 9223372036854775808.0)));
+    // Through 64 bits, or 32 for smaller types, which then wrap: so the machine's own conversions do
+    // it, and with them eager PyTorch. What does not fit those is their least number.
+    const unsigned bits = to == DType::kInt64 ? 64 : 32;
+    llvm::Type* wide = type->getWithNewBitWidth(bits);
+    const double limit = std::ldexp(1.0, static_cast<int>(bits) - 1);
+    Value* fits = b_.CreateAnd(b_.CreateFCmpOGE(x, llvm::ConstantFP::get(x->getType(), -limit)),
+                               b_.CreateFCmpOLT(x, llvm::ConstantFP::get(x->getType(), limit)));
     Value* value = b_.CreateFPToSI(b_.CreateSelect(fits, x, zero), wide);
-    value = b_.CreateSelect(fits, value, llvm::ConstantInt::getSigned(wide, INT64_MIN));
-    return b_.CreateTrunc(value, type);
+    const int64_t least = to == DType::kInt64 ? INT64_MIN : INT32_MIN;
+    value = b_.CreateSelect(fits, value, llvm::ConstantInt::getSigned(wide, least));
+    return bits == type->getScalarSizeInBits() ? value : b_.CreateTrunc(value, type);
   }
   return from_unsigned ? b_.CreateZExtOrTrunc(x, type) : b_.CreateSExtOrTrunc(x, type);
 }

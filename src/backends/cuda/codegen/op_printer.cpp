@@ -368,7 +368,9 @@ std::string OpPrinter::expression(const LoopOp& op, const PrintPoint& point,
       }
       return cast(type_of(op.a), op.dtype, operand(op.a, lane));
     case LoopOpKind::kCheckIndex: {
-      const std::string limit = "i64(" + index(op.index, point, "") + ")";
+      const std::string limit = op.index.is_constant()  // may be more than an index takes
+                                    ? std::to_string(op.index.constant()) + "ll"
+                                    : "i64(" + index(op.index, point, "") + ")";
       const std::string x = operand(op.a, lane);
       return std::string("checked<") + register_type(op.dtype) + ">(" + x + ", " + limit + ", " +
              (op.b == kNoOp ? x : operand(op.b, lane)) + ", " +
