@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "base/float_element.h"
 
 namespace stator::aten {
 namespace {
@@ -14,6 +15,19 @@ int category(DType dtype) {
   if (dtype == DType::kBool) return 0;
   if (is_integral(dtype)) return 1;
   return is_complex(dtype) ? 3 : 2;
+}
+
+/// `value` as `dtype` holds it.
+Scalar rounded(const Scalar& value, DType dtype) {
+  uint16_t stored = 0;
+  store_float(&stored, dtype, 0, static_cast<float>(value.real));
+  return Scalar::of(static_cast<double>(load_float(&stored, dtype, 0)));
+}
+
+bool is_number(const Argument& argument) {
+  const auto* expr = std::get_if<Expr>(&argument);
+  return (expr != nullptr && expr->is_constant()) || std::holds_alternative<double>(argument) ||
+         std::holds_alternative<bool>(argument);
 }
 
 /// One class of operands: tensors with axes, 0-d tensors, or scalars.
@@ -68,6 +82,27 @@ DType result_type(const Graph& graph, const Node& node, Names args) {
 TensorId floating_operand(Conversion& c, const Node& node, std::string_view arg) {
   return c.operand(node, arg, compute_dtype(floating_dtype(c.meta(node, arg).dtype)));
 }
+
+TensorId promoted_operand(Conversion& c, const Node& node, std::string_view arg, DType promoted) {
+  const DType computed = compute_dtype(promoted);
+  const Argument* argument = node.find(arg);
+  if (computed == promoted || argument == nullptr) {
+    return c.operand(node, arg, computed);
+  }
+  if (is_number(*argument)) {
+    return c.fill(rounded(scalar_of(*argument, computed), promoted), computed);
+  }
+  return c.cast(c.operand(node, arg, promoted), computed);
+}
+
+TensorId wide_operand(Conversion& c, const Node& node, std::string_view arg, DType promoted) {
+  const bool kept =
+      !has_tensor(node, arg) || (c.meta(node, arg).rank() == 0 && !on_gpu(c.graph()));
+  return kept ? c.operand(node, arg, compute_dtype(promoted))
+              : promoted_operand(c, node, arg, promoted);
+}
+
+bool on_gpu(const Graph& graph) { return graph.engine_device.rfind("cuda", 0) == 0; }
 
 TensorId elementwise(Conversion& c, Pair operands, ElementwiseOp op) {
   return c.network().add_elementwise(operands.a, operands.b, op);

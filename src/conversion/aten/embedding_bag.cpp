@@ -36,10 +36,7 @@ TensorId embedding_bag(Conversion& c, const Node& node) {
   const TensorId places = c.operand(node, "indices", DType::kInt64);
   const Expr count = n.type(places).shape[0];
   const Expr bag_count = c.output_meta(node).shape[0];
-  TensorId offsets = c.operand(node, "offsets", DType::kInt64);
-  if (node.boolean("include_last_offset")) {  // the last one is the end of the last bag
-    offsets = n.add_slice(offsets, {Expr(0)}, {bag_count}, {1});
-  }
+  const TensorId offsets = c.operand(node, "offsets", DType::kInt64);
   const TensorId bags = bag_numbers(c, offsets, count);
   TensorId rows = n.add_gather(c.operand(node, "weight", dtype), places, 0);
 
@@ -56,11 +53,18 @@ TensorId embedding_bag(Conversion& c, const Node& node) {
     const TensorId weights = c.operand(node, "per_sample_weights", dtype);
     rows = elementwise(c, {rows, n.add_reshape(weights, {count, Expr(1)})}, Op::kMul);
   }
-  const TensorId sums = add_by_bag(c, bags, rows, bag_count);
+  // With include_last_offset the last one ends the last bag: what comes after it falls into a bag
+  // more, which is cut off.
+  const Expr all_bags = bag_count + (node.boolean("include_last_offset") ? 1 : 0);
+  const auto by_bag = [&](TensorId addends) {
+    const TensorId sums = add_by_bag(c, bags, addends, all_bags);
+    return n.add_slice(sums, {Expr(0), Expr(0)}, {bag_count, n.type(sums).shape[1]}, {1, 1});
+  };
+  const TensorId sums = by_bag(rows);
   if (node.integer("mode", kSum) == kSum) {
     return sums;
   }
-  const TensorId sizes = add_by_bag(c, bags, counted, bag_count);
+  const TensorId sizes = by_bag(counted);
   return elementwise(c, {sums, elementwise(c, {sizes, real(c, 1.0, dtype)}, Op::kMax)}, Op::kDiv);
 }
 

@@ -11,7 +11,12 @@ namespace {
 using Op = ElementwiseOp;
 
 DType floating_result(const Conversion& c, const Node& node) {
-  return compute_dtype(floating_dtype(result_type(c.graph(), node, {"self", "other"})));
+  return floating_dtype(result_type(c.graph(), node, {"self", "other"}));
+}
+
+Pair operands(Conversion& c, const Node& node) {
+  const DType dtype = floating_result(c, node);
+  return {promoted_operand(c, node, "self", dtype), promoted_operand(c, node, "other", dtype)};
 }
 
 /// 0 below zero, 1 above, `values` at zero; NaN stays NaN.
@@ -35,9 +40,8 @@ Support heaviside_support(const SupportContext& c, const Node& node) {
 Compute logaddexp(bool base_two) {
   return [base_two](Conversion& c, const Node& node) {
     Network& n = c.network();
-    const DType dtype = floating_result(c, node);
-    const TensorId a = c.operand(node, "self", dtype);
-    const TensorId b = c.operand(node, "other", dtype);
+    const auto [a, b] = operands(c, node);
+    const DType dtype = n.type(a).dtype;
     const TensorId most = n.add_elementwise(a, b, Op::kMax);
     const TensorId gap =
         n.add_unary(n.add_unary(n.add_elementwise(a, b, Op::kSub), UnaryOp::kAbs), UnaryOp::kNeg);
@@ -62,9 +66,8 @@ TensorId float_power(Conversion& c, const Node& node) {
 /// x log1p(y), 0 for x = 0 (NaN for y NaN).
 TensorId xlog1py(Conversion& c, const Node& node) {
   Network& n = c.network();
-  const DType dtype = floating_result(c, node);
-  const TensorId x = c.operand(node, "self", dtype);
-  const TensorId y = c.operand(node, "other", dtype);
+  const auto [x, y] = operands(c, node);
+  const DType dtype = n.type(x).dtype;
   const TensorId product = n.add_elementwise(x, n.add_unary(y, UnaryOp::kLog1p), Op::kMul);
   const TensorId zero = real(c, 0.0, dtype);
   const TensorId guarded = n.add_select(n.add_elementwise(x, zero, Op::kEqual), zero, product);
