@@ -120,6 +120,14 @@ TensorId whole(Conversion& c, int64_t value, DType dtype) {
   return c.fill(scalar_of(Argument{Expr(value)}, dtype), dtype);
 }
 
+TensorId int64_table(Conversion& c, const std::vector<int64_t>& values, const Shape& shape) {
+  void* writable = nullptr;
+  const auto bytes = static_cast<int64_t>(values.size() * sizeof(int64_t));
+  const TensorData data = TensorData::allocate(bytes, &writable);
+  std::copy(values.begin(), values.end(), static_cast<int64_t*>(writable));
+  return c.network().add_constant("table_" + std::to_string(c.network().tensors.size()), {DType::kInt64, shape}, data);
+}
+
 std::vector<int64_t> ints_of(const Node& node, std::string_view arg) {
   const Argument* argument = node.find(arg);
   if (argument != nullptr && std::holds_alternative<Expr>(*argument)) {

@@ -56,6 +56,9 @@ TensorId choose(Conversion& c, Choice operands);
 TensorId real(Conversion& c, double value, DType dtype);
 TensorId whole(Conversion& c, int64_t value, DType dtype);
 
+/// A constant tensor of int64.
+TensorId int64_table(Conversion& c, const std::vector<int64_t>& values, const Shape& shape);
+
 /// Axes of `arg` (an int or a list) normalized against `rank`; all axes for None or [].
 std::vector<int64_t> axes_of(const Node& node, std::string_view arg, int64_t rank);
 /// The ints of `arg`, given as one or as a list; [] for None. All constant.

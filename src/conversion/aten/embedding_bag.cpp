@@ -30,6 +30,23 @@ TensorId add_by_bag(Conversion& c, TensorId bags, TensorId rows, const Expr& bag
   return n.add_layer(ScatterElements{0, true}, {zeros, index, rows})[0];
 }
 
+/// Where PyTorch takes its fast path on the CPU, the last offset ends the last bag's sum; elsewhere
+/// the last bag runs to the end of the places, and its size always counts so.
+bool ends_at_last_offset(const Conversion& c, const Node& node) {
+  const TensorMeta& weight = c.meta(node, "weight");
+  const bool rows = weight.strides.empty() || weight.strides.back().is_constant(1);
+  const bool padded = !node.is_none("padding_idx") && node.integer("padding_idx") >= 0;
+  return node.boolean("include_last_offset") && !on_gpu(c.graph()) && rows && !padded &&
+         weight.dtype != DType::kFloat64;
+}
+
+/// What comes after the last offset falls into a bag more, which is cut off.
+TensorId add_until_last(Conversion& c, TensorId bags, TensorId rows, const Expr& bag_count) {
+  const TensorId sums = add_by_bag(c, bags, rows, bag_count + 1);
+  const Expr width = c.network().type(sums).shape[1];
+  return c.network().add_slice(sums, {Expr(0), Expr(0)}, {bag_count, width}, {1, 1});
+}
+
 TensorId embedding_bag(Conversion& c, const Node& node) {
   Network& n = c.network();
   const DType dtype = compute_dtype(c.meta(node, "weight").dtype);
@@ -37,7 +54,9 @@ TensorId embedding_bag(Conversion& c, const Node& node) {
   const Expr count = n.type(places).shape[0];
   const Expr bag_count = c.output_meta(node).shape[0];
   const TensorId offsets = c.operand(node, "offsets", DType::kInt64);
-  const TensorId bags = bag_numbers(c, offsets, count);
+  // With include_last_offset the last one begins no bag.
+  const TensorId begins = n.add_slice(offsets, {Expr(0)}, {bag_count}, {1});
+  const TensorId bags = bag_numbers(c, begins, count);
   TensorId rows = n.add_gather(c.operand(node, "weight", dtype), places, 0);
 
   // A place that equals padding_idx is as if it were not there.
@@ -53,18 +72,13 @@ TensorId embedding_bag(Conversion& c, const Node& node) {
     const TensorId weights = c.operand(node, "per_sample_weights", dtype);
     rows = elementwise(c, {rows, n.add_reshape(weights, {count, Expr(1)})}, Op::kMul);
   }
-  // With include_last_offset the last one ends the last bag: what comes after it falls into a bag
-  // more, which is cut off.
-  const Expr all_bags = bag_count + (node.boolean("include_last_offset") ? 1 : 0);
-  const auto by_bag = [&](TensorId addends) {
-    const TensorId sums = add_by_bag(c, bags, addends, all_bags);
-    return n.add_slice(sums, {Expr(0), Expr(0)}, {bag_count, n.type(sums).shape[1]}, {1, 1});
-  };
-  const TensorId sums = by_bag(rows);
+  const TensorId sums = ends_at_last_offset(c, node)
+                            ? add_until_last(c, bag_numbers(c, offsets, count), rows, bag_count)
+                            : add_by_bag(c, bags, rows, bag_count);
   if (node.integer("mode", kSum) == kSum) {
     return sums;
   }
-  const TensorId sizes = by_bag(counted);
+  const TensorId sizes = add_by_bag(c, bags, counted, bag_count);
   return elementwise(c, {sums, elementwise(c, {sizes, real(c, 1.0, dtype)}, Op::kMax)}, Op::kDiv);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Less usual elementwise functions of two operands, and losses.
+// Less usual elementwise functions of two operands.
 #include <limits>
 
 #include "conversion/aten/common.h"
@@ -88,35 +88,6 @@ TensorId entr(Conversion& c, const Node& node) {
   return n.add_select(n.add_unary(x, UnaryOp::kIsNan), x, result);
 }
 
-/// reduction: 0 none, 1 mean, 2 sum.
-TensorId reduced(Conversion& c, const Node& node, TensorId x) {
-  const int64_t reduction = node.integer("reduction", 1);
-  if (reduction == 0) {
-    return x;
-  }
-  const ReduceOp op = reduction == 1 ? ReduceOp::kMean : ReduceOp::kSum;
-  const int64_t rank = c.network().type(x).rank();
-  std::vector<int64_t> axes;
-  for (int64_t axis = 0; axis < rank; ++axis) axes.push_back(axis);
-  return axes.empty() ? x : c.network().add_reduce(x, op, axes, false);
-}
-
-Compute difference_loss(bool squared) {
-  return [squared](Conversion& c, const Node& node) {
-    Network& n = c.network();
-    const DType dtype = compute_dtype(result_type(c.graph(), node, {"self", "target"}));
-    const TensorId d = elementwise(
-        c, {c.operand(node, "self", dtype), c.operand(node, "target", dtype)}, Op::kSub);
-    const TensorId loss =
-        squared ? n.add_elementwise(d, d, Op::kMul) : n.add_unary(d, UnaryOp::kAbs);
-    return reduced(c, node, loss);
-  };
-}
-
-Support floats(const SupportContext& c, const Node& node) {
-  return floating_point_argument(c, node, "self");
-}
-
 }  // namespace
 }  // namespace stator::aten
 
@@ -134,8 +105,6 @@ void register_special(ConverterRegistry& r) {
     r.add(std::string("aten.special_xlog1py.") + overload, single(xlog1py));
   }
   r.add("aten.special_entr.default", single(entr));
-  r.add("aten.mse_loss.default", single(difference_loss(true), floats));
-  r.add("aten.l1_loss.default", single(difference_loss(false), floats));
 }
 
 }  // namespace stator
