@@ -80,7 +80,8 @@ enum class UnaryOp : uint8_t {
   kTrunc,  // kRound: half to even
   kNot,    // logical for bool, bitwise for integers
   kIsNan,
-  kIsInf,  // bool result
+  kIsInf,    // bool result
+  kSignBit,  // bool result: of -0.0 and of NaN too
   kRelu,
   kSigmoid,
   kGelu,
@@ -138,7 +139,7 @@ struct Elementwise {
     v("op", op);
   }
 };
-/// x → same shape; kIsNan, kIsInf give bool. alpha, beta: unused by the listed ops.
+/// x → same shape; kIsNan, kIsInf, kSignBit give bool. alpha, beta: unused by the listed ops.
 struct Unary {
   UnaryOp op = UnaryOp::kNeg;
   template <class V>
@@ -445,27 +446,36 @@ struct SliceScatter {
     v("step", step);
   }
 };
-/// x → values, indices (int64) of the k largest (smallest) along axis, sorted, first index first
-/// among equals.
+/// x → values, indices (int64) of the k largest (smallest) along axis, NaN the greatest. stable: in
+/// order, first index first among equals. Else which of equals are taken, and their order, is what
+/// the C++ library's partial_sort (64 k <= elements) or nth_element and sort (where `sorted`) leave
+/// over the elements in order: PyTorch's CPU kernel.
 struct TopK {
   int64_t axis = 0;
   Expr k;
   bool largest = true;
+  bool stable = true;
+  bool sorted = true;
   template <class V>
   void visit(V& v) {
     v("axis", axis);
     v("k", k);
     v("largest", largest);
+    v("stable", stable);
+    v("sorted", sorted);
   }
 };
-/// x → values, indices; stable.
+/// x → values, indices, NaN the greatest; equals in the order of the C++ library's sort where not
+/// stable, as in PyTorch's CPU kernel.
 struct Sort {
   int64_t axis = 0;
   bool descending = false;
+  bool stable = true;
   template <class V>
   void visit(V& v) {
     v("axis", axis);
     v("descending", descending);
+    v("stable", stable);
   }
 };
 /// x → inclusive scan along axis.
@@ -526,6 +536,11 @@ Result<std::vector<TensorType>> infer_types(const LayerAttributes& attributes,
 /// "{op = add}" and back; the text is canonical, so it also serves as a key.
 std::string print_attributes(const LayerAttributes& attributes);
 Result<LayerAttributes> parse_attributes(std::string_view kind, std::string_view text);
+
+/// Ops whose result is bool whatever the operand is.
+inline bool gives_truth(UnaryOp op) {
+  return op == UnaryOp::kIsNan || op == UnaryOp::kIsInf || op == UnaryOp::kSignBit;
+}
 
 const char* name_of(ElementwiseOp op);
 const char* name_of(UnaryOp op);

@@ -18,8 +18,8 @@ constexpr const char* kUnary[] = {
     "log10",        "log1p",      "sqrt",       "rsqrt", "reciprocal", "sin",   "cos",   "tan",
     "asin",         "acos",       "atan",       "sinh",  "cosh",       "tanh",  "asinh", "acosh",
     "atanh",        "erf",        "floor",      "ceil",  "round",      "trunc", "not",   "is_nan",
-    "is_inf",       "relu",       "sigmoid",    "gelu",  "gelu_tanh",  "silu",  "mish",  "softplus",
-    "hard_sigmoid", "hard_swish", "log_sigmoid"};
+    "is_inf",       "sign_bit",   "relu",       "sigmoid", "gelu",     "gelu_tanh", "silu", "mish",
+    "softplus",     "hard_sigmoid", "hard_swish", "log_sigmoid"};
 
 constexpr const char* kReduce[] = {"sum", "mean", "max",     "min",    "prod",
                                    "any", "all",  "arg_max", "arg_min"};

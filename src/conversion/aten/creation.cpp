@@ -2,6 +2,8 @@
 //
 // Tensors from nothing: full and its relatives, arange, linspace. Sizes and dtypes are those that
 // PyTorch recorded for the result.
+#include <cmath>
+
 #include "conversion/aten/checks.h"
 
 namespace stator::aten {
@@ -66,9 +68,13 @@ TensorId arange(Conversion& c, const Node& node) {
 TensorId linspace(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorMeta& meta = c.output_meta(node);
-  const DType dtype = compute_dtype(meta.dtype);
+  const bool whole_numbers = is_integral(meta.dtype);
+  const DType dtype = whole_numbers ? DType::kFloat64 : compute_dtype(meta.dtype);
   const int64_t steps = meta.shape[0].constant();
-  const double start = node.number("start"), end = node.number("end");
+  const auto limit = [&](const char* arg) {
+    return whole_numbers ? std::trunc(node.number(arg)) : node.number(arg);
+  };
+  const double start = limit("start"), end = limit("end");
   const double step = steps > 1 ? (end - start) / static_cast<double>(steps - 1) : 0.0;
   const auto line = [&](double origin, int64_t from, int64_t direction) {
     const TensorId index = c.cast(n.add_iota(steps, from, direction, DType::kInt64), dtype);
@@ -94,8 +100,7 @@ Support linspace_support(const SupportContext& c, const Node& node) {
   if (!constant_number(node, "start") || !constant_number(node, "end")) {
     return Support::no("its ends are no constant numbers");
   }
-  return is_floating_point(meta.dtype) ? Support::yes()
-                                       : Support::no("its result is no floating point tensor");
+  return meta.dtype != DType::kBool ? Support::yes() : Support::no("its result is torch.bool");
 }
 
 /// Row i has its one at the class that self says.

@@ -42,6 +42,23 @@ TensorId add_by_bag(Conversion& c, TensorId bags, TensorId rows, const Expr& bag
   return n.add_layer(ScatterElements{0, true}, {zeros, index, rows})[0];
 }
 
+/// Where PyTorch takes its fast path on the CPU, the last offset ends the last bag's sum; elsewhere
+/// the last bag runs to the end of the places, and its size always counts so.
+bool ends_at_last_offset(const Conversion& c, const Node& node) {
+  const TensorMeta& weight = c.meta(node, "weight");
+  const bool rows = weight.strides.empty() || weight.strides.back().is_constant(1);
+  const bool padded = !node.is_none("padding_idx") && node.integer("padding_idx") >= 0;
+  return node.boolean("include_last_offset") && !on_gpu(c.graph()) && rows && !padded &&
+         weight.dtype != DType::kFloat64;
+}
+
+/// What comes after the last offset falls into a bag more, which is cut off.
+TensorId add_until_last(Conversion& c, TensorId bags, TensorId rows, const Expr& bag_count) {
+  const TensorId sums = add_by_bag(c, bags, rows, bag_count + 1);
+  const Expr width = c.network().type(sums).shape[1];
+  return c.network().add_slice(sums, {Expr(0), Expr(0)}, {bag_count, width}, {1, 1});
+}
+
 TensorId embedding_bag(Conversion& c, const Node& node) {
   Network& n = c.network();
   const DType dtype = compute_dtype(c.meta(node, "weight").dtype);
@@ -69,7 +86,9 @@ TensorId embedding_bag(Conversion& c, const Node& node) {
     const TensorId weights = c.operand(node, "per_sample_weights", dtype);
     rows = elementwise(c, {rows, n.add_reshape(weights, {count, Expr(1)})}, Op::kMul);
   }
-  const TensorId sums = add_by_bag(c, bags, rows, bag_count);
+  const TensorId sums = ends_at_last_offset(c, node)
+                            ? add_until_last(c, bag_numbers(c, offsets, count), rows, bag_count)
+                            : add_by_bag(c, bags, rows, bag_count);
   if (node.integer("mode", kSum) == kSum) {
     return sums;
   }

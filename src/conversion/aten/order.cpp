@@ -17,6 +17,12 @@ Compute scan(ScanOp op) {
   };
 }
 
+/// Whether equal elements stand as they stood: asked for, or on a GPU; PyTorch's CPU kernels have an
+/// order of their own, which the layers know.
+bool stable(const Conversion& c, const Node& node) {
+  return node.boolean("stable") || on_gpu(c.graph());
+}
+
 /// Of values that have an order in every backend: bool as uint8, half precision as float32.
 TensorId ordered(Conversion& c, const Node& node) {
   const DType dtype = c.meta(node, "self").dtype;
@@ -37,14 +43,15 @@ std::vector<TensorId> as_recorded(Conversion& c, const Node& node, std::vector<T
 std::vector<TensorId> topk(Conversion& c, const Node& node) {
   const TensorId x = ordered(c, node);
   const int64_t axis = normalize_dim(node.integer("dim", -1), c.network().type(x).rank());
-  const TopK layer{axis, node.sym_int("k"), node.boolean("largest", true)};
+  const TopK layer{axis, node.sym_int("k"), node.boolean("largest", true), stable(c, node),
+                   node.boolean("sorted", true)};
   return as_recorded(c, node, c.network().add_layer(layer, {x}));
 }
 
 std::vector<TensorId> sorted(Conversion& c, const Node& node) {
   const TensorId x = ordered(c, node);
   const int64_t axis = normalize_dim(node.integer("dim", -1), c.network().type(x).rank());
-  return c.network().add_layer(Sort{axis, node.boolean("descending")}, {x});
+  return c.network().add_layer(Sort{axis, node.boolean("descending"), stable(c, node)}, {x});
 }
 
 std::vector<TensorId> sort(Conversion& c, const Node& node) {
@@ -95,6 +102,15 @@ Support some_elements(const SupportContext& c, const Node& node) {
                                                     : Support::no("it may be of no elements");
 }
 
+Support value_alone(const SupportContext& c, const Node& node) {
+  return only_outputs_before(c, node, 1);
+}
+
+Support some_value_alone(const SupportContext& c, const Node& node) {
+  const Support enough = enough_elements(c, node);
+  return enough ? value_alone(c, node) : enough;
+}
+
 TensorId argsort(Conversion& c, const Node& node) {
   return c.network().add_reshape(sorted(c, node)[1], c.output_meta(node).shape);
 }
@@ -117,7 +133,8 @@ void register_order(ConverterRegistry& r) {
   r.add("aten.topk.default", several(topk));
   r.add("aten.sort.default", several(sort));
   r.add("aten.sort.stable", several(sort));
-  r.add("aten.kthvalue.default", several(kthvalue, enough_elements));
+  // Which of equal elements PyTorch's own selection finds has no simpler rule than its steps.
+  r.add("aten.kthvalue.default", several(kthvalue, some_value_alone));
   r.add("aten.median.default", single(median, some_elements));
   r.add("aten.argsort.default", single(argsort));
   r.add("aten.argsort.stable", single(argsort));

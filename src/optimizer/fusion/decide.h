@@ -59,15 +59,20 @@ class FusionPlan {
   }
 
  private:
+  static constexpr int kCostLimit = 1000;
+
   LayerRole role_of(const NetworkLayer& layer) const;
   /// Whether the backend takes it as a product of integers.
   bool multiplies_bytes(const NetworkLayer& layer) const;
   void count_uses();
+  /// Finds where the readers of shared pointwise values meet again.
+  void find_meetings();
   void demand_operands();
   void demand_shared();
   void grow_epilogues();
   bool is_trivial(TensorId id) const;
-  int cost(TensorId id) const;
+  /// Operations to compute it where it is read; counted up to `limit` and a little.
+  int cost(TensorId id, int limit = kCostLimit) const;
   void demand_view_base(TensorId id);
 
   const Network& network_;
@@ -77,6 +82,9 @@ class FusionPlan {
   std::vector<int> outputs_;
   std::vector<std::vector<size_t>> readers_;
   std::vector<TensorId> ends_;
+  /// By tensor: the one tensor in whose loop all its readers are computed; itself where there is
+  /// none, so that a shared value needs memory.
+  std::vector<TensorId> meetings_;
 };
 
 }  // namespace stator

@@ -78,7 +78,7 @@ OpId LoopBuilder::constant(Scalar value, DType dtype) {
 OpId LoopBuilder::unary(UnaryOp unary, OpId a) {
   LoopOp op;
   op.kind = LoopOpKind::kUnary;
-  op.dtype = unary == UnaryOp::kIsNan || unary == UnaryOp::kIsInf ? DType::kBool : dtype(a);
+  op.dtype = gives_truth(unary) ? DType::kBool : dtype(a);
   op.unary = unary;
   op.a = a;
   return add(op);
@@ -171,6 +171,7 @@ Index LoopBuilder::broadcast(TensorId id, const Index& index) const {
 
 void LoopBuilder::define(TensorId id, Index index, OpId value) {
   defined_[id] = {std::move(index), value};
+  computed_.clear();
 }
 
 OpId LoopBuilder::get(TensorId id, const Index& index, OpId guard) {
@@ -203,7 +204,15 @@ OpId LoopBuilder::read(TensorId id, const Index& index, OpId guard) {
 OpId LoopBuilder::compute(TensorId id, const Index& index, OpId guard) {
   const int32_t producer = network_.tensor(id).producer;
   STATOR_CHECK(producer >= 0, "tensor " + network_.tensor(id).name + " has no producer");
-  return compute_layer(network_.layers[static_cast<size_t>(producer)], index, guard);
+  for (const Computed& known : computed_[id]) {
+    if (known.guard == guard && known.index == index) {
+      return known.value;
+    }
+  }
+  const OpId value =
+      compute_layer(network_.layers[static_cast<size_t>(producer)], index, guard);
+  computed_[id].push_back({index, guard, value});
+  return value;
 }
 
 OpId LoopBuilder::power(OpId x, float exponent) {

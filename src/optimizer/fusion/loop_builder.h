@@ -71,6 +71,12 @@ class LoopBuilder {
   std::vector<TensorId> inputs_;
   std::map<std::string, OpId> shared_;  // equal ops are one
   std::map<TensorId, std::pair<Index, OpId>> defined_;
+  /// What compute() gave, so that a value that a formula reads several times is followed once.
+  struct Computed {
+    Index index;
+    OpId guard, value;
+  };
+  std::map<TensorId, std::vector<Computed>> computed_;
   std::string problem_;
 };
 

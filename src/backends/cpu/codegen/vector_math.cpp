@@ -387,6 +387,10 @@ Value* emit_floating(Math& m, UnaryOp op, Value* x) {
       return m.is_nan(x);
     case UnaryOp::kIsInf:
       return b.CreateFCmpOEQ(m.abs(x), m.num(INFINITY));
+    case UnaryOp::kSignBit: {
+      Value* bits = b.CreateBitCast(x, m.int_type(m.type->getScalarSizeInBits()));
+      return b.CreateICmpSLT(bits, llvm::Constant::getNullValue(bits->getType()));
+    }
     case UnaryOp::kNot:
       return b.CreateUIToFP(b.CreateFCmpOEQ(x, m.num(0)), m.type);
     case UnaryOp::kRelu:
@@ -411,6 +415,7 @@ bool is_simple(UnaryOp op) {
     case UnaryOp::kTrunc:
     case UnaryOp::kIsNan:
     case UnaryOp::kIsInf:
+    case UnaryOp::kSignBit:
     case UnaryOp::kNot:
     case UnaryOp::kRelu:
       return true;

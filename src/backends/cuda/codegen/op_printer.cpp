@@ -490,6 +490,8 @@ std::string OpPrinter::unary(UnaryOp op, DType dtype, bool half, const std::stri
                                    : type + "(~" + x + ")";
     case UnaryOp::kIsNan:
       return call("is_nan");
+    case UnaryOp::kSignBit:
+      return real ? "(signbit(" + x + ") != 0)" : "(" + x + " < " + lit("0") + ")";
     case UnaryOp::kIsInf:
       return "(fabs(" + x + ") == " + lit("INFINITY") + ")";
     case UnaryOp::kRelu:

@@ -237,6 +237,8 @@ double real_unary(UnaryOp op, double x) {
       return std::isnan(x) ? 1 : 0;
     case UnaryOp::kIsInf:
       return std::isinf(x) ? 1 : 0;
+    case UnaryOp::kSignBit:
+      return std::signbit(x) ? 1 : 0;
   }
   return 0;
 }
@@ -261,6 +263,8 @@ int64_t integer_unary(UnaryOp op, DType dtype, int64_t x) {
     case UnaryOp::kIsNan:
     case UnaryOp::kIsInf:
       return 0;
+    case UnaryOp::kSignBit:
+      return x < 0 ? 1 : 0;
     default:
       STATOR_CHECK(false, std::string(name_of(op)) + " has no integer form");
   }
