@@ -21,6 +21,7 @@ from stator.engines.module import CompilationReport, CompiledModule
 from stator.engines.program import EngineModule, PythonEngineModule, build_program
 from stator.graphs.doubles import single
 from stator.graphs.hand_over import HandedOver, offloaded
+from stator.lowering.arguments import in_pytorch
 from stator.lowering.capture import capture, export_module
 from stator.reports import log_report, print_report
 from stator.settings.compilation_settings import CompilationSettings, make_settings
@@ -191,7 +192,7 @@ def _compile_program(
     compilation = plan_compilation(captured.handed, chosen)
     if chosen.dryrun:
         print_report(compilation, chosen)
-        return program.module()
+        return in_pytorch(program)
     with offloaded(captured.handed, chosen.offload_module_to_cpu):
         engines = build_engines(compilation, chosen)
     if chosen.verify:
@@ -241,4 +242,4 @@ def trace(
     if strict:
         logger.warning("strict=True has no effect: modules are traced by torch.export non-strictly")
     args = tuple(arg_inputs if arg_inputs is not None else inputs or ())
-    return export_module(module, args, dict(kwarg_inputs or {}))
+    return export_module(module, args, dict(kwarg_inputs or {}), changes=False)

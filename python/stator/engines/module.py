@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from stator.engines.engine import Engine
 from stator.engines.program import EngineModule
 from stator.graphs.doubles import restore, single
+from stator.lowering.arguments import Changed
 
 __all__ = ["CompilationReport", "CompiledModule"]
 
@@ -146,7 +147,8 @@ class CompiledModule(nn.Module):
         results = self._finish(inputs, outputs)
         if self._doubles:
             results = restore(results, self._doubles)
-        return pytree.tree_unflatten(results, self._out_spec)
+        result = pytree.tree_unflatten(results, self._out_spec)
+        return result.written_into(args, kwargs) if isinstance(result, Changed) else result
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         if kwargs and self._in_spec.num_children == 2:
