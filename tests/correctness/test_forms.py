@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 import stator
 import torch
+from stator.compile import plan_compilation
+from stator.engines.program import build_program
+from stator.graphs.fx_graphs import returned
+from stator.graphs.hand_over import Placeholder, hand_over
+from stator.settings.compilation_settings import make_settings
 from torch import fx
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 
 from tests.correctness.forms import FORMS, Form
@@ -161,3 +167,97 @@ def test_ahead_of_time(form: Form) -> None:
     )
     check_report(compiled, form)
     twins.check(compiled)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", AHEAD_OF_TIME, ids=lambda f: f.name)
+def test_saved(form: Form, tmp_path: Any) -> None:
+    """What was saved and loaded gives the same; where that cannot be, saving says so."""
+    twins = Twins(form)
+    compiled = stator.compile(
+        twins.model, arg_inputs=twins.args, kwarg_inputs=twins.kwargs, **SETTINGS
+    )
+    path = tmp_path / "program.pt2"
+    args, kwargs = duplicate(twins.args, twins.kwargs)
+    if not form.saved:
+        with pytest.raises(ValueError, match=r"cannot hold this compiled model.*stator_report"):
+            stator.save(compiled, path, arg_inputs=args, kwarg_inputs=kwargs)
+        assert not list(tmp_path.iterdir())
+        return
+    stator.save(compiled, path, arg_inputs=args, kwarg_inputs=kwargs)
+    args, kwargs = duplicate(twins.args, twins.kwargs)
+    torch.manual_seed(0)
+    expected = twins.eager(*twins.args, **twins.kwargs)
+    torch.manual_seed(0)
+    same(stator.load(path).module()(*args, **kwargs), expected)
+
+
+class WritesOne(torch.nn.Module):
+    def forward(self, x, y):
+        x.add_(1)
+        return x - y * 2
+
+
+@torch.no_grad()
+def test_arguments_that_share_what_the_model_writes() -> None:
+    """Refused before anything is written; torch.compile compiles for it."""
+    x, apart = torch.randn(4), torch.randn(4)
+    compiled = stator.compile(WritesOne(), inputs=[x, x], **SETTINGS)
+    before = x.clone()
+    with pytest.raises(ValueError, match=r"writes into argument 'x'.*shares memory.*'y'"):
+        compiled(x, x)
+    same(x, before)
+    given, expected = before.clone(), before.clone()
+    same(compiled(given, apart), WritesOne()(expected, apart))
+    same(given, expected)
+    jit = torch.compile(WritesOne(), backend="stator", options=SETTINGS)
+    expected = before.clone()
+    same(jit(x, x), WritesOne()(expected, expected))
+    same(x, expected)
+
+
+@torch.no_grad()
+def test_rows_of_one_memory_are_apart() -> None:
+    x = torch.randn(4, 4)
+    compiled = stator.compile(WritesOne(), inputs=[x[:2], x[2:]], **SETTINGS)
+    expected = x.clone()
+    same(compiled(x[:2], x[2:]), WritesOne()(expected[:2], expected[2:]))
+    same(x, expected)
+
+
+class Unknown:
+    def __init__(self, x):
+        self.x = x
+
+
+def test_a_class_that_nobody_registered_is_named() -> None:
+    class Model(torch.nn.Module):
+        def forward(self, u):
+            return u.x + 1
+
+    with pytest.raises(TypeError, match=r"test_forms\.Unknown.*register_pytree_node"):
+        stator.compile(Model(), inputs=[Unknown(torch.randn(3))], **SETTINGS)
+
+
+def test_two_functions_of_one_name_stay_two() -> None:
+    """What has no schema is found again by what it is, not by its name alone."""
+    def made(factor):
+        def function(x):
+            return x * factor
+
+        return function
+
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.output((graph.call_function(made(2), (x,)), graph.call_function(made(3), (x,))))
+    gm = fx.GraphModule(torch.nn.Module(), graph)
+    with FakeTensorMode() as mode:
+        for node in gm.graph.nodes:
+            if node.op != "output":
+                node.meta["val"] = torch.empty(3)
+    assert mode is not None
+    outputs = [("user_output", node, "") for node in returned(gm)]
+    handed = hand_over(gm, [Placeholder()], outputs)
+    compilation = plan_compilation(handed, make_settings(SETTINGS))
+    given = build_program(handed, compilation, {})(torch.ones(3))
+    same(given, [torch.full((3,), 2.0), torch.full((3,), 3.0)])

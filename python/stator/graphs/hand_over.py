@@ -67,7 +67,7 @@ def _text(value: Any) -> str:
 
 
 def _is_size(value: Any) -> bool:
-    """Whether C++ can compute with an int or SymInt; else the node that makes it does, in PyTorch."""
+    """Whether C++ can compute with an int or SymInt; else PyTorch alone does."""
     return isinstance(value, int) or _has_size(value.node.expr)
 
 
@@ -213,7 +213,8 @@ class _HandOver:
                 greatest = int(vr.upper)
         self.out.graph.set_range(str(symbol), least, greatest)
         hints = getattr(env, "backed_var_to_val", None) or getattr(env, "var_to_val", {})
-        if isinstance(hints.get(symbol), int | sympy.Integer):  # the size of a jagged dimension is none
+        # The size of a jagged dimension is a symbol whose value is no number.
+        if isinstance(hints.get(symbol), int | sympy.Integer):
             self.out.hints[str(symbol)] = int(hints[symbol])
 
     # -------------------------------------------------------------- arguments

@@ -150,7 +150,7 @@ class Captured:
     in_spec: pytree.TreeSpec
     out_spec: pytree.TreeSpec
     constant_inputs: dict[int, Any]
-    state: list[torch.Tensor]  # buffers and parameters that the model changes, passed before the user's inputs
+    state: list[torch.Tensor]  # what the model changes of its own, passed before the user's inputs
     finish: Callable[[list[Any], list[Any]], list[Any]]
     doubles: list[bool]  # user outputs to give as float64; empty where nothing was truncated
     free_dims: list[tuple[int, ...]]  # of each flat user input: dimensions that vary by themselves

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 from torch.export._trace import _export
@@ -79,8 +80,7 @@ def export_by_any_way(
 def _refuse_leftovers(program: ExportedProgram) -> None:
     """Some operators that trace by themselves leave tensors without data among the constants."""
     for name, value in program.constants.items():
-        wrapped = isinstance(value, torch.Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(
-            value
-        )
-        if wrapped or isinstance(value, FakeTensor):
+        if not isinstance(value, torch.Tensor):
+            continue
+        if isinstance(value, FakeTensor) or is_functorch_wrapped_tensor(value):
             raise RuntimeError(f"torch.export left {name} without data")

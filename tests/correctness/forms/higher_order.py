@@ -32,13 +32,15 @@ def cond_with_weights_in_its_branches():
             self.head = nn.Linear(4, 2)
 
         def forward(self, x):
-            z = torch.cond(x.sum() > 0, lambda t: self.left(t), lambda t: self.right(t).relu(), (x,))
+            z = torch.cond(
+                x.sum() > 0, lambda t: self.left(t), lambda t: self.right(t).relu(), (x,)
+            )
             return self.head(torch.tanh(z))
 
     return Model(), [torch.randn(3, 4)]
 
 
-@form(left="cond")
+@form(left="cond", saved=False)
 def cond_in_cond():
     def inner(t):
         return torch.cond(t.mean() > 0, lambda u: u * 2, lambda u: u - 1, (t,))
@@ -99,7 +101,7 @@ def associative_scan_over_rows():
     return f, [torch.randn(6, 4)]
 
 
-@form(left="flex_attention")
+@form(left="flex_attention", saved=False)
 def flex_attention_with_a_bias():
     class Model(nn.Module):
         def __init__(self):
@@ -114,7 +116,7 @@ def flex_attention_with_a_bias():
     return Model(), [torch.randn(2, 32, 16)]
 
 
-@form(left="flex_attention")
+@form(left="flex_attention", saved=False)
 def flex_attention_with_a_block_mask():
     class Model(nn.Module):
         def __init__(self):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors and modules of other kinds: nested, sparse, quantized, subclasses, scripted, TorchBind."""
+"""Tensors and modules of other kinds: nested, sparse, quantized, subclasses, scripted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def a_sparse_argument():
     return lambda s, y: torch.sparse.mm(s, y.relu()).tanh() + 1, [x, torch.randn(4, 3)]
 
 
-@form()
+@form(saved=False)
 def a_sparse_weight():
     class Model(nn.Module):
         def __init__(self):
@@ -62,7 +62,7 @@ def sparse_inside():
     )
 
 
-@form()
+@form(saved=False)
 def a_compressed_sparse_argument():
     x = torch.randn(4, 4).relu().to_sparse_csr()
     return lambda s, y: (s @ y.relu()).tanh() + 1, [x, torch.randn(4, 3)]

@@ -76,7 +76,7 @@ def two_views_of_one_tensor():
     return lambda p, q: p - q * 2, [x[:2], x[2:]]
 
 
-@form()
+@form(saved=False)
 def lists_dictionaries_and_named_tuples():
     def f(batch, pair):
         a, (b, c) = batch["a"], batch["rest"]

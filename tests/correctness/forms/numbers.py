@@ -19,7 +19,7 @@ def a_number_out_of_an_integer_tensor():
     return lambda x: ((x * 2).float().relu(), x.sum().item()), [torch.arange(12).view(3, 4)]
 
 
-@form()
+@form(saved=False)
 def a_truth_out_of_a_tensor():
     return lambda x: ((x * 2).relu(), (x.sum() > 0).item()), [torch.ones(3, 4)]
 
@@ -43,7 +43,12 @@ def sizes_as_results():
 
 @form()
 def constants_as_results():
-    return lambda x: (x.relu() + 1, None, "text", 3, 2.5, True), [torch.randn(3, 4)]
+    return lambda x: (x.relu() + 1, None, 3, 2.5, True), [torch.randn(3, 4)]
+
+
+@form(saved=False)
+def text_as_result():
+    return lambda x: (x.relu() + 1, "text"), [torch.randn(3, 4)]
 
 
 @form()
