@@ -12,8 +12,23 @@
 namespace stator {
 namespace {
 
+/// Python's arithmetic on sizes and truths, which only its result is wanted of.
+bool is_arithmetic(const std::string& target) {
+  static const std::set<std::string, std::less<>> kFunctions = {
+      "_operator.add", "_operator.sub", "_operator.mul",     "_operator.floordiv",
+      "_operator.mod", "_operator.neg", "_operator.truediv", "_operator.pow",
+      "_operator.eq",  "_operator.ne",  "_operator.lt",      "_operator.le",
+      "_operator.gt",  "_operator.ge",  "_operator.and_",    "_operator.or_",
+      "torch.sym_max", "torch.sym_min", "torch.sym_not",     "torch.sym_float",
+  };
+  return kFunctions.contains(target);
+}
+
 /// Has an effect beyond its outputs: it stays although nobody uses them.
 bool has_effect(const Node& node) {
+  if (is_arithmetic(node.target)) {
+    return false;
+  }
   const Schema* schema = find_schema(node.target);
   return schema == nullptr || schema->is_mutating || schema->output_count == 0 ||
          draws_random_numbers(node);
