@@ -241,6 +241,7 @@ def test_a_class_that_nobody_registered_is_named() -> None:
 
 def test_two_functions_of_one_name_stay_two() -> None:
     """What has no schema is found again by what it is, not by its name alone."""
+
     def made(factor):
         def function(x):
             return x * factor

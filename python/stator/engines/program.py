@@ -182,6 +182,8 @@ class _Builder:
         if isinstance(tree, int):
             return tree
         if tree[0] == "symbol":
+            if tree[1] not in self.symbols:
+                raise RuntimeError(f"size {tree[1]} is read before any part of the program makes it")
             return self.symbols[tree[1]]
         function = _OPERATORS[tree[0]]
         result, *rest = (self.expression(t) for t in tree[1:])
