@@ -53,8 +53,9 @@ struct Value {
   ValueId id = kNoValue;
   std::string name;
   ValueKind kind = ValueKind::kTensor;
-  TensorMeta tensor;     // kTensor
+  TensorMeta tensor;     // kTensor; of a kOpaque that is a tensor too, its sizes alone
   Expr expr;             // kSymInt
+  std::string what;      // kOpaque: what it is ("a sparse_coo tensor"), for messages
   NodeId producer = -1;  // -1: a graph input or a constant
   int output_index = 0;  // which output of the producer
 };
@@ -81,10 +82,13 @@ struct LayoutArg {
   std::string name;
   friend bool operator==(const LayoutArg&, const LayoutArg&) = default;
 };
-/// Something only the Python side understands: an index into its table of objects.
+/// Something only the Python side understands: an index into its table of objects, and what the
+/// object refers to in the graph.
 struct OpaqueArg {
   int64_t index = 0;
   std::string text;
+  std::vector<ValueUse> uses;
+  std::vector<Expr> sizes;
   friend bool operator==(const OpaqueArg&, const OpaqueArg&) = default;
 };
 
@@ -145,7 +149,7 @@ struct GraphInput {
 };
 
 /// A user output is a value, a constant scalar, or None. Mutations are outputs that PyTorch copies
-/// back.
+/// back; of a buffer stands for that of a parameter too.
 enum class OutputKind : uint8_t { kUserOutput, kBufferMutation, kUserInputMutation };
 struct GraphOutput {
   OutputKind kind = OutputKind::kUserOutput;

@@ -97,7 +97,14 @@ nb::object argument_object(const Bounds& bounds, const Argument& argument) {
         } else if constexpr (std::is_same_v<T, LayoutArg>) {
           return nb::make_tuple("layout", value.name);
         } else if constexpr (std::is_same_v<T, OpaqueArg>) {
-          return nb::make_tuple("opaque", value.index);
+          nb::list uses, sizes;
+          for (const ValueUse use : value.uses) {
+            uses.append(use.id);
+          }
+          for (const Expr& e : value.sizes) {
+            sizes.append(expr_object(e));
+          }
+          return nb::make_tuple("opaque", nb::make_tuple(value.index, uses, sizes));
         } else {
           return nb::cast(value);
         }
@@ -128,7 +135,7 @@ nb::dict value_object(const Graph& graph, ValueId id) {
   d["name"] = value.name;
   static constexpr const char* kKinds[] = {"tensor", "int", "float", "bool", "none", "opaque"};
   d["kind"] = kKinds[static_cast<size_t>(value.kind)];
-  if (value.kind == ValueKind::kTensor) {
+  if (value.kind == ValueKind::kTensor || value.kind == ValueKind::kOpaque) {
     nb::list shape;
     for (const Expr& e : value.tensor.shape) {
       shape.append(expr_object(graph.bounds, e));

@@ -324,4 +324,4 @@ def trace(
     if strict:
         logger.warning("strict=True has no effect: modules are traced by torch.export non-strictly")
     args, kwargs = _arguments_of(arg_inputs if arg_inputs is not None else inputs, kwarg_inputs)
-    return export_module(module, args, kwargs)
+    return export_module(module, args, kwargs, changes=False)

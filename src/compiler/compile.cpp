@@ -116,7 +116,7 @@ Status run_lowering(Graph& graph, const CompilationSettings& settings, Dump& dum
   options.disabled_passes = settings.disabled_passes;
   options.torch_executed_ops = settings.torch_executed_ops;
   options.evaluate_constant = [](const Graph& g, const Node& node) {
-    return evaluate_node(g, node, ConverterRegistry::global());
+    return guarded([&] { return evaluate_node(g, node, ConverterRegistry::global()); });
   };
   if (dump.enabled()) {
     dump.write("input", "graph", print_graph(graph));

@@ -159,6 +159,12 @@ class Parser {
       value.kind = ValueKind::kNone;
     } else if (type == "Opaque") {
       value.kind = ValueKind::kOpaque;
+      if (accept("(")) {
+        STATOR_TRY(value.what, quoted());
+        STATOR_RETURN_IF_ERROR(expect(","));
+        STATOR_TRY(value.tensor.shape, exprs());
+        STATOR_RETURN_IF_ERROR(expect(")"));
+      }
     } else if (const std::optional<DType> dtype = parse_dtype(type)) {
       value.tensor.dtype = *dtype;
       STATOR_TRY(value.tensor.shape, exprs());
@@ -420,6 +426,14 @@ class Parser {
       STATOR_TRY(opaque.index, integer());
       STATOR_RETURN_IF_ERROR(expect(","));
       STATOR_TRY(opaque.text, quoted());
+      if (accept(",")) {
+        STATOR_TRY(Argument uses, value());
+        STATOR_RETURN_IF_ERROR(expect(","));
+        STATOR_TRY(opaque.sizes, exprs());
+        if (auto* list = std::get_if<std::vector<ValueUse>>(&uses)) {
+          opaque.uses = std::move(*list);
+        }
+      }
       STATOR_RETURN_IF_ERROR(expect(")"));
       return Argument(std::move(opaque));
     }

@@ -119,7 +119,11 @@ class Printer {
   std::string print(const DeviceArg& value) const { return "device(" + quoted(value.name) + ")"; }
   std::string print(const LayoutArg& value) const { return "layout." + value.name; }
   std::string print(const OpaqueArg& value) const {
-    return "opaque(" + std::to_string(value.index) + ", " + quoted(value.text) + ")";
+    std::string s = "opaque(" + std::to_string(value.index) + ", " + quoted(value.text);
+    if (!value.uses.empty() || !value.sizes.empty()) {
+      s += ", " + print(value.uses) + ", " + print(value.sizes);
+    }
+    return s + ")";
   }
 
   const Graph& graph_;
@@ -185,7 +189,11 @@ std::string print_type(const Value& value) {
     case ValueKind::kNone:
       return "None";
     case ValueKind::kOpaque:
-      return "Opaque";
+      if (value.what.empty()) {
+        return "Opaque";
+      }
+      return "Opaque(" + quoted(value.what) + ", " +
+             print_list(value.tensor.shape, [](const Expr& e) { return e.str(); }) + ")";
   }
   return "";
 }

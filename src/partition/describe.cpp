@@ -5,6 +5,7 @@
 #include <set>
 
 #include "graph/schema.h"
+#include "graph/uses.h"
 #include "partition/dependencies.h"
 
 namespace stator {
@@ -25,20 +26,6 @@ std::set<std::string> readable_symbols(const Graph& graph, const std::vector<Val
     }
   }
   return names;
-}
-
-void collect_symbols(const Value& value, std::set<std::string>& names) {
-  value.expr.collect_symbols(names);
-  for (const Expr& size : value.tensor.shape) {
-    size.collect_symbols(names);
-  }
-}
-
-/// `value` is the symbol, or has it as a plain dimension: a caller can read it there.
-bool shows_symbol(const Value& value, const std::string& name) {
-  const Expr symbol = Expr::symbol(name);
-  return value.expr == symbol || std::find(value.tensor.shape.begin(), value.tensor.shape.end(),
-                                           symbol) != value.tensor.shape.end();
 }
 
 /// `known`: symbols that exist before the segment runs; the others it makes itself ("u0" of a

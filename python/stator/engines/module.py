@@ -17,6 +17,7 @@ from stator.engines.arguments import Arguments, same_constant
 from stator.engines.engine import Engine
 from stator.engines.program import EngineModule
 from stator.graphs.doubles import restore, single
+from stator.lowering.arguments import Changed, in_pytorch
 
 __all__ = ["CompilationReport", "CompiledModule", "UncompiledModule"]
 
@@ -183,7 +184,8 @@ class CompiledModule(nn.Module):
         results = self._finish(inputs, outputs)
         if self._doubles:
             results = restore(results, self._doubles)
-        return pytree.tree_unflatten(results, self._out_spec)
+        result = pytree.tree_unflatten(results, self._out_spec)
+        return result.written_into(args, kwargs) if isinstance(result, Changed) else result
 
 
 def _brief(value: Any) -> str:
@@ -210,7 +212,7 @@ class UncompiledModule(nn.Module):
             report: with the reason among its fallbacks.
         """
         super().__init__()
-        self.module = program.module()
+        self.module = in_pytorch(program)
         self.stator_report = report
         self.exported_program = program
         self._arguments = arguments

@@ -189,7 +189,7 @@ def save(
             when the module was compiled.
 
     Raises:
-        ValueError: another format, or no example inputs.
+        ValueError: another format, no example inputs, or a model that the format cannot hold.
         TypeError: `module` is neither of the two.
     """
     path = Path(fspath(file_path))
@@ -213,7 +213,10 @@ def save(
         kwargs = dict(kwarg_inputs or {})
         if not args and not kwargs:
             raise ValueError("a compiled module is traced to be saved; give arg_inputs=[...]")
-        program = _export(module, args, kwargs, dynamic_shapes)
+        try:
+            program = _export(module, args, kwargs, dynamic_shapes)
+        except (AttributeError, NotImplementedError, RuntimeError) as error:
+            raise _not_saved(error) from error
     else:
         hint = ""
         if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
@@ -230,10 +233,33 @@ def save(
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.pt2")
     try:
-        torch.export.save(program, temporary)
+        try:
+            _refuse_text(program)
+            torch.export.save(program, temporary)
+        except OSError:
+            raise
+        except Exception as error:
+            raise _not_saved(error) from error
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _refuse_text(program: ExportedProgram) -> None:
+    """PyTorch (2.13) writes a result that is text so that it cannot be read again."""
+    for spec in program.graph_signature.output_specs:
+        if isinstance(getattr(spec.arg, "value", None), str):
+            raise ValueError(f"the result {spec.arg.value!r} is text, which is not read back")
+
+
+def _not_saved(error: Exception) -> ValueError:
+    """What to say where the format of exported programs cannot hold a model."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ValueError(
+        "torch.export's format cannot hold this compiled model, which runs but is not saved. What "
+        "it cannot hold is a part that runs in PyTorch, or a class among arguments and results; "
+        f"print(module.stator_report) lists those parts. torch.export says: {reason}"
+    )
 
 
 def _export(

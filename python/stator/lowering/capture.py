@@ -18,8 +18,6 @@ from torch.export.graph_signature import (
     ConstantArgument,
     InputKind,
     OutputKind,
-    SymIntArgument,
-    TensorArgument,
 )
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.numbers import int_oo
@@ -32,8 +30,11 @@ from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import HandedOver, Placeholder, hand_over
 from stator.graphs.sizes import add_guards, readable_guard
 from stator.lowering.autocast import autocast, observe
+from stator.lowering.examples import apart, make_classes_known
 from stator.lowering.export_errors import check_arguments, export_error
+from stator.lowering.mutations import finisher, held_object, mutated_targets, tensor_of
 from stator.lowering.passes import lower
+from stator.lowering.tracing import export_by_any_way
 from stator.settings.compilation_settings import CompilationSettings
 from stator.settings.input import Input
 
@@ -66,14 +67,20 @@ def _is_leaf(value: Any) -> bool:
 
 
 def export_module(
-    module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], device: Any = None
+    module: nn.Module,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    device: Any = None,
+    changes: bool = True,
 ) -> ExportedProgram:
     """torch.export of a module whose arguments are tensors, Inputs, or nests of them.
 
-    Examples for Inputs lie on `device`, or where the module's weights are.
+    Examples for Inputs lie on `device`, or where the module's weights are. With `changes` a model
+    that changes the nests of its arguments gives a Changed.
 
     Raises:
-        TypeError: the inputs are not the arguments of the model's forward.
+        TypeError: the inputs are not the arguments of the model's forward, or an argument has a
+            class that PyTorch does not know.
         ValueError: a size that an Input calls dynamic is fixed by the model; the message has
             torch.export's own reason. Or a weight is a distributed tensor.
         ExportError: torch.export cannot follow the model.
@@ -88,8 +95,12 @@ def export_module(
         value = _example(leaf)
         return value.to(device) if isinstance(leaf, Input) else value
 
-    example_args = tree_map(example, tuple(args), is_leaf=_is_leaf)
-    example_kwargs = tree_map(example, dict(kwargs), is_leaf=_is_leaf)
+    make_classes_known((tuple(args), dict(kwargs)), (Input,))
+    flat, spec = pytree.tree_flatten(
+        tree_map(example, (tuple(args), dict(kwargs)), is_leaf=_is_leaf)
+    )
+    weights = (*module.parameters(), *module.buffers())
+    example_args, example_kwargs = pytree.tree_unflatten(apart(flat, weights), spec)
     leaves = pytree.tree_leaves((tuple(args), dict(kwargs)), is_leaf=_is_leaf)
     shapes = None
     if any(_dynamic(leaf) is not None for leaf in leaves):
@@ -103,8 +114,8 @@ def export_module(
                 shapes.update(shapes.pop(name))
     with torch.no_grad(), _sizes_of_one_may_vary(leaves):
         try:
-            return torch.export.export(
-                module, example_args, example_kwargs, dynamic_shapes=shapes, strict=False
+            return export_by_any_way(
+                module, example_args, example_kwargs, shapes, changes
             )
         except torch._dynamo.exc.UserError as error:
             if shapes is None:
@@ -152,7 +163,7 @@ class Captured:
     in_spec: pytree.TreeSpec
     out_spec: pytree.TreeSpec
     constant_inputs: dict[int, Any]
-    state: list[torch.Tensor]  # buffers that the model changes, passed before the user's inputs
+    state: list[torch.Tensor]  # what the model changes of its own, passed before the user's inputs
     finish: Callable[[list[Any], list[Any]], list[Any]]
     doubles: list[bool]  # user outputs to give as float64; empty where nothing was truncated
     free_dims: list[tuple[int, ...]]  # of each flat user input: dimensions that vary by themselves
@@ -265,7 +276,7 @@ def capture(
         if truncate(graph_module):
             doubles = [d for d, k in zip(which, kinds, strict=True) if k is OutputKind.USER_OUTPUT]
     signature = program.graph_signature
-    mutated = set(signature.buffers_to_mutate.values())
+    mutated = mutated_targets(program)
     placeholders, constants, state, handed_constants = [], {}, [], 0
     position = 0
     for spec in signature.input_specs:
@@ -276,7 +287,7 @@ def capture(
             position += 1
             placeholders.append(Placeholder())
         elif spec.target in mutated:
-            state.append(program.state_dict[spec.target])
+            state.append(tensor_of(program, spec.target))
             placeholders.append(Placeholder("user_input", spec.target))
         else:
             placeholders.append(_weight(program, spec))
@@ -285,9 +296,11 @@ def capture(
     outputs = []
     for spec, node in zip(signature.output_specs, results, strict=True):
         value = spec.arg.value if isinstance(spec.arg, ConstantArgument) else node
-        known = isinstance(spec.arg, TensorArgument | SymIntArgument | ConstantArgument)
-        if not known:
-            raise TypeError(f"output {spec.arg} of the exported program cannot be compiled")
+        if spec.kind not in _OUTPUT_KINDS:
+            raise TypeError(
+                f"output {spec.arg.name!r} of the exported program is a {spec.kind.name.lower()}: "
+                "a program that trains is not compiled, export the model for inference"
+            )
         outputs.append((_OUTPUT_KINDS[spec.kind], value, spec.target or ""))
     handed = hand_over(
         graph_module,
@@ -303,7 +316,7 @@ def capture(
     handed.hints.update(_opt_sizes(program, inputs))
     _tell_what_was_narrowed(program, inputs, add_guards(handed.graph, exported, program))
     in_spec, out_spec = program.call_spec.in_spec, program.call_spec.out_spec
-    finish = _finisher(program, state, constants)
+    finish = finisher(program, state, constants)
     free_dims = _free_dims(_user_values(program))
     return Captured(handed, in_spec, out_spec, constants, state, finish, doubles, free_dims)
 
@@ -311,6 +324,7 @@ def capture(
 _OUTPUT_KINDS = {
     OutputKind.USER_OUTPUT: "user_output",
     OutputKind.BUFFER_MUTATION: "buffer_mutation",
+    OutputKind.PARAMETER_MUTATION: "buffer_mutation",
     OutputKind.USER_INPUT_MUTATION: "user_input_mutation",
 }
 
@@ -320,7 +334,7 @@ def _weights_by_node(
 ) -> dict[fx.Node, torch.Tensor]:
     """The tensors of the placeholders that are weights, but for buffers that the model changes."""
     signature = program.graph_signature
-    mutated = set(signature.buffers_to_mutate.values())
+    mutated = mutated_targets(program)
     nodes = {n.name: n for n in graph_module.graph.nodes if n.op == "placeholder"}
     return {
         nodes[spec.arg.name]: tensor
@@ -332,57 +346,6 @@ def _weights_by_node(
 
 def _weight(program: ExportedProgram, spec: Any) -> Placeholder:
     kind = {InputKind.PARAMETER: "parameter", InputKind.BUFFER: "buffer"}.get(spec.kind, "constant")
-    tensor = program.state_dict.get(spec.target)
-    if tensor is None:
-        tensor = program.constants[spec.target]
-    return Placeholder(kind, spec.target, tensor)
-
-
-@dataclass
-class Finisher:
-    """Writes mutations back and keeps the user's outputs; pickled and copied with the module."""
-
-    kinds: list[OutputKind]  # of each output of the program
-    targets: list[str | None]
-    buffers: dict[str, torch.Tensor]
-    inputs: list[str]  # names of the user's inputs, in order
-
-    def __call__(self, inputs: list[Any], outputs: list[Any]) -> list[Any]:
-        """The flat user outputs of the program's."""
-        if not self.kinds:
-            return outputs
-        kept = []
-        for kind, target, value in zip(self.kinds, self.targets, outputs, strict=True):
-            if kind is OutputKind.BUFFER_MUTATION:
-                self.buffers[target].copy_(value)
-            elif kind is OutputKind.USER_INPUT_MUTATION:
-                inputs[self.inputs.index(target)].copy_(value)
-            else:
-                kept.append(value)
-        return kept
-
-
-def _finisher(
-    program: ExportedProgram, state: list[torch.Tensor], constants: dict[int, Any]
-) -> Finisher:
-    specs = program.graph_signature.output_specs
-    if all(spec.kind is OutputKind.USER_OUTPUT for spec in specs):
-        return Finisher([], [], {}, [])
-    buffers = dict(zip(_mutated_in_order(program), state, strict=True))
-    names = [
-        spec.arg.name
-        for spec in program.graph_signature.input_specs
-        if spec.kind is InputKind.USER_INPUT and not isinstance(spec.arg, ConstantArgument)
-    ]
-    assert len(set(constants)) + len(names) == len(program.graph_signature.user_inputs)
-
-    return Finisher([spec.kind for spec in specs], [spec.target for spec in specs], buffers, names)
-
-
-def _mutated_in_order(program: ExportedProgram) -> list[str]:
-    mutated = set(program.graph_signature.buffers_to_mutate.values())
-    return [
-        s.target
-        for s in program.graph_signature.input_specs
-        if s.kind is not InputKind.USER_INPUT and s.target in mutated
-    ]
+    if (held := held_object(program, spec)) is not None:
+        return Placeholder(kind, spec.target, held=held)
+    return Placeholder(kind, spec.target, tensor_of(program, spec.target))
