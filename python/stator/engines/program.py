@@ -175,7 +175,7 @@ class _Builder:
             return tree
         if tree[0] == "symbol":
             if tree[1] not in self.symbols:
-                raise RuntimeError(f"size {tree[1]} is read before any part of the program makes it")
+                raise RuntimeError(f"size {tree[1]} is read before a part of the program makes it")
             return self.symbols[tree[1]]
         function = OPERATORS[tree[0]]
         operands = [self.expression(t) for t in tree[1:]]
