@@ -117,3 +117,9 @@ def test_distances_of_integers_wrap_around(device, dtype):
     x, y = torch.randint(0, 100, (2, 5, 4)).to(dtype)
     check(F.pairwise_distance, x, y, device=device)
     check(lambda a, b, c: F.triplet_margin_loss(a, b, c), x, y, x + y, device=device)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_the_sign_of_nan_is_zero(device, dtype):
+    x = torch.tensor([float("nan"), -float("inf"), -0.0, 0.0, 2.5], dtype=dtype)
+    check(lambda x: (torch.sign(x), torch.sgn(x) * 2), x, device=device)

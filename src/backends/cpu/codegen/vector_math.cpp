@@ -367,7 +367,7 @@ Value* emit_floating(Math& m, UnaryOp op, Value* x) {
     case UnaryOp::kSign: {
       Value* positive = b.CreateUIToFP(b.CreateFCmpOGT(x, m.num(0)), m.type);
       Value* negative = b.CreateUIToFP(b.CreateFCmpOLT(x, m.num(0)), m.type);
-      return m.keep_nan(x, b.CreateFSub(positive, negative));
+      return b.CreateFSub(positive, negative);  // 0 of NaN, as in PyTorch
     }
     case UnaryOp::kSqrt:
       return m.call(llvm::Intrinsic::sqrt, x);

@@ -428,8 +428,7 @@ std::string OpPrinter::unary(UnaryOp op, DType dtype, bool half, const std::stri
       return real ? call("fabs")
                   : "(" + x + " < " + lit("0") + " ? " + type + "(-" + x + ") : " + x + ")";
     case UnaryOp::kSign:
-      return "(is_nan(" + x + ") ? " + x + " : " + type + "((" + x + " > " + lit("0") + ") - (" +
-             x + " < " + lit("0") + ")))";
+      return type + "((" + x + " > " + lit("0") + ") - (" + x + " < " + lit("0") + "))";
     case UnaryOp::kExp:
       return half ? call("__expf") : call("exp");
     case UnaryOp::kExp2:

@@ -156,7 +156,7 @@ double real_unary(UnaryOp op, double x) {
     case UnaryOp::kAbs:
       return std::fabs(x);
     case UnaryOp::kSign:
-      return std::isnan(x) ? x : x > 0 ? 1 : x < 0 ? -1 : 0;
+      return x > 0 ? 1 : x < 0 ? -1 : 0;  // 0 of NaN, as in PyTorch
     case UnaryOp::kExp:
       return std::exp(x);
     case UnaryOp::kExp2:
