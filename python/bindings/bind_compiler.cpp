@@ -102,7 +102,7 @@ nb::object argument_object(const Bounds& bounds, const Argument& argument) {
             uses.append(use.id);
           }
           for (const Expr& e : value.sizes) {
-            sizes.append(expr_object(e));
+            sizes.append(expr_object(bounds, e));
           }
           return nb::make_tuple("opaque", nb::make_tuple(value.index, uses, sizes));
         } else {
