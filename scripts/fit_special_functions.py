@@ -59,17 +59,17 @@ def quarter(t: mp.mpf) -> mp.mpf:
 
 
 def small(t: mp.mpf) -> mp.mpf:
-    """x on [0, 2] for t = x²/2 - 1."""
+    """X on [0, 2] for t = x²/2 - 1."""
     return mp.sqrt(2 * (t + 1))
 
 
 def over(limit: int, t: mp.mpf) -> mp.mpf:
-    """x beyond `limit` for t = 2 limit / x - 1."""
+    """X beyond `limit` for t = 2 limit / x - 1."""
     return 2 * limit / (t + 1)
 
 
 def far(t: mp.mpf) -> mp.mpf:
-    """x beyond 8 for t = 128/x² - 1."""
+    """X beyond 8 for t = 128/x² - 1."""
     return mp.sqrt(128 / (t + 1))
 
 

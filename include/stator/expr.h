@@ -115,8 +115,8 @@ class Expr {
   bool is_constant() const { return kind() == ExprKind::kConstant; }
   bool is_constant(int64_t value) const { return is_constant() && constant() == value; }
   bool is_symbol() const { return kind() == ExprKind::kSymbol; }
-  bool is_float() const;      // a double, and no size
-  bool is_condition() const;  // 0 or 1
+  bool is_float() const;                   // a double, and no size
+  bool is_condition() const;               // 0 or 1
   int64_t constant() const;                // of a kConstant
   const std::string& symbol_name() const;  // of a kSymbol
   double real_value() const;               // of a kReal

@@ -102,21 +102,21 @@ enum class ScanOp : uint8_t { kSum, kProd, kMax, kMin };
 /// What a run may find wrong with its data; eager PyTorch raises a certain error for each.
 enum class DataError : uint8_t {
   kNone,
-  kIndex,        // IndexError: an index tensor of x[…], index_put and such, with the dimension
-  kElement,      // RuntimeError: gather, scatter, index_add, with the dimension
-  kRow,          // IndexError: embedding, index_select
-  kPlace,        // IndexError: take and put, places in the flattened tensor
-  kTarget,       // IndexError: the class of a loss
-  kMarginTarget, // RuntimeError: the class of a margin loss
-  kClass,        // RuntimeError: one_hot
-  kDivision,     // RuntimeError: an integer division by zero
-  kEmptyDim,     // IndexError: an extreme along a dimension without elements
-  kEmpty,        // RuntimeError: an extreme of a tensor without elements
-  kEmptyPlace,   // IndexError: the place of the extreme of a tensor without elements
-  kEmptyNorm,    // RuntimeError: an infinite norm of no elements
-  kRank,         // RuntimeError: more elements wanted of a dimension than it has (topk)
-  kProbability,  // RuntimeError: a probability outside of 0 … 1
-  kBagOffset,    // RuntimeError: offsets of bags that do not begin at 0 or lie past the end
+  kIndex,         // IndexError: an index tensor of x[…], index_put and such, with the dimension
+  kElement,       // RuntimeError: gather, scatter, index_add, with the dimension
+  kRow,           // IndexError: embedding, index_select
+  kPlace,         // IndexError: take and put, places in the flattened tensor
+  kTarget,        // IndexError: the class of a loss
+  kMarginTarget,  // RuntimeError: the class of a margin loss
+  kClass,         // RuntimeError: one_hot
+  kDivision,      // RuntimeError: an integer division by zero
+  kEmptyDim,      // IndexError: an extreme along a dimension without elements
+  kEmpty,         // RuntimeError: an extreme of a tensor without elements
+  kEmptyPlace,    // IndexError: the place of the extreme of a tensor without elements
+  kEmptyNorm,     // RuntimeError: an infinite norm of no elements
+  kRank,          // RuntimeError: more elements wanted of a dimension than it has (topk)
+  kProbability,   // RuntimeError: a probability outside of 0 … 1
+  kBagOffset,     // RuntimeError: offsets of bags that do not begin at 0 or lie past the end
 };
 /// A scalar immediate in the dtype of its use: integers stay exact.
 struct Scalar {

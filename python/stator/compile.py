@@ -225,9 +225,7 @@ def _leaves(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     return pytree.tree_leaves((args, kwargs), is_leaf=lambda v: isinstance(v, Input))
 
 
-def _check_inputs(
-    program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
+def _check_inputs(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Refuse Inputs that are not of an exported program's arguments; tensors are examples only."""
     leaves = _leaves(args, kwargs)
     if not any(isinstance(leaf, Input) for leaf in leaves):

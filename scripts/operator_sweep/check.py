@@ -223,9 +223,12 @@ def _compare_resized(
     """The same with other sizes, where the exported program and eager agree to take them."""
     accepted, _, refused = _run(program.module(), tensors)
     eager, _, failed = _run(case.module, tensors)
-    if refused or failed or [_form(v) for v in pytree.tree_leaves(accepted)] != [
-        _form(v) for v in pytree.tree_leaves(eager)
-    ]:
+    if (
+        refused
+        or failed
+        or [_form(v) for v in pytree.tree_leaves(accepted)]
+        != [_form(v) for v in pytree.tree_leaves(eager)]
+    ):
         return "", ""
     outcome, detail = _compare(case, compiled, tensors, values, case.module)
     return outcome, detail and f"with shapes {[tuple(t.shape) for t in tensors]}: {detail}"

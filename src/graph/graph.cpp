@@ -169,11 +169,10 @@ void Graph::remove_dead_nodes() {
   std::vector<NodeId> kept;
   for (size_t i = order_.size(); i-- > 0;) {
     const Node& n = node(order_[i]);
-    const bool live =
-        has_effect(n) || needed.contains(n.id) ||
-        std::any_of(n.outputs.begin(), n.outputs.end(), [&used](ValueId id) {
-          return used[static_cast<size_t>(id)] != 0;
-        });
+    const bool live = has_effect(n) || needed.contains(n.id) ||
+                      std::any_of(n.outputs.begin(), n.outputs.end(), [&used](ValueId id) {
+                        return used[static_cast<size_t>(id)] != 0;
+                      });
     if (!live) {
       continue;
     }

@@ -11,7 +11,8 @@ namespace stator {
 namespace {
 
 /// torch.export's name for the placeholder of an argument: the keys of its path joined, lower
-/// case, with '_' for all that no identifier holds (torch/_export/utils.py, placeholder_naming_pass).
+/// case, with '_' for all that no identifier holds (torch/_export/utils.py,
+/// placeholder_naming_pass).
 std::string placeholder_name(const std::vector<std::string>& keys) {
   std::string name;
   for (const std::string& key : keys) {
@@ -63,8 +64,8 @@ Result<Expr> value_of(const Graph& graph, const InputProperty& property) {
       return list[static_cast<size_t>(property.dim)];
     }
   }
-  return Error{ErrorCode::kUnsupported, "it names " + path(property.keys) +
-                                            ", of which the graph has no such size"};
+  return Error{ErrorCode::kUnsupported,
+               "it names " + path(property.keys) + ", of which the graph has no such size"};
 }
 
 /// "L['x'].size()[1] > 3" → "x.shape[1] > 3".
@@ -107,9 +108,9 @@ Result<Expr> Graph::read_guard(std::string_view text) const {
   const auto resolve = [this](const InputProperty& property) { return value_of(*this, property); };
   Result<Expr> condition = parse_expr(text, resolve);
   if (condition.ok()) return condition;
-  return Error{ErrorCode::kUnsupported, "the condition " + readable(text) +
-                                            " of the exported program cannot be checked: " +
-                                            condition.error().message};
+  return Error{ErrorCode::kUnsupported,
+               "the condition " + readable(text) +
+                   " of the exported program cannot be checked: " + condition.error().message};
 }
 
 Status Graph::add_guard(std::string_view text, std::string source) {

@@ -51,8 +51,8 @@ InputCheck::InputCheck(std::vector<Input> inputs, Bounds bounds, const std::vect
       const auto range = bounds_.ranges().find(size.symbol_name());
       const bool known = range != bounds_.ranges().end();
       const int64_t least = known ? range->second.first : (inputs_[i].is_tensor ? 0 : INT64_MIN);
-      symbols_.push_back({size.symbol_name(), i, dim, least,
-                          known ? range->second.second : Bounds::kUnbounded});
+      symbols_.push_back(
+          {size.symbol_name(), i, dim, least, known ? range->second.second : Bounds::kUnbounded});
       program_.symbols.push_back(size.symbol_name());
     }
   }

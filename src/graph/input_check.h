@@ -50,7 +50,7 @@ class InputCheck {
   std::vector<Input> inputs_;
   Bounds bounds_;
   std::vector<std::vector<SizeSlot>> slots_;  // of each input's sizes; -1: not checked
-  std::vector<Symbol> symbols_;  // parallel to program_.symbols
+  std::vector<Symbol> symbols_;               // parallel to program_.symbols
   std::vector<Guard> guards_;
   std::vector<SizeSlot> conditions_;  // parallel to guards_
   SizeProgram program_;

@@ -131,8 +131,8 @@ Status check_step_contract(const Plan& plan, int32_t index) {
   };
   const auto count = [](const auto& list) { return static_cast<int64_t>(list.size()); };
   if (step.buffers.size() != contract.operands.size()) {
-    return wrong(numbers("the number of buffers is", count(step.buffers),
-                         count(contract.operands)));
+    return wrong(
+        numbers("the number of buffers is", count(step.buffers), count(contract.operands)));
   }
   if (step.sizes.size() != contract.sizes.size()) {
     return wrong(numbers("the number of sizes is", count(step.sizes), count(contract.sizes)));

@@ -78,8 +78,8 @@ std::vector<uint64_t> digest_blobs(const std::vector<TensorData>& blobs) {
     parts[i].resize(static_cast<size_t>(std::max<int64_t>(1, (size - 1) / kDigestPiece + 1)));
     for (size_t k = 0; k < parts[i].size(); ++k) {
       const auto begin = static_cast<int64_t>(k) * kDigestPiece;
-      pieces.push_back({blobs[i].as<uint8_t>() + begin, std::min(kDigestPiece, size - begin),
-                        &parts[i][k]});
+      pieces.push_back(
+          {blobs[i].as<uint8_t>() + begin, std::min(kDigestPiece, size - begin), &parts[i][k]});
     }
     total += size;
   }
@@ -101,9 +101,8 @@ std::vector<uint64_t> digest_blobs(const std::vector<TensorData>& blobs) {
   for (std::thread& thread : threads) thread.join();
   std::vector<uint64_t> digests;
   for (const std::vector<uint64_t>& part : parts) {
-    digests.push_back(part.size() == 1
-                          ? part[0]
-                          : digest64(part.data(), static_cast<int64_t>(part.size()) * 8));
+    digests.push_back(
+        part.size() == 1 ? part[0] : digest64(part.data(), static_cast<int64_t>(part.size()) * 8));
   }
   return digests;
 }

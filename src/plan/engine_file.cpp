@@ -188,8 +188,8 @@ Result<Plan> read_engine(const TensorData& bytes, bool verify_weights) {
   STATOR_TRY(Plan plan, decode_header(header, &index));
   const int64_t begin = align_up(kPrefixBytes + static_cast<int64_t>(header.size()));
   for (size_t i = 0; i < plan.code.size(); ++i) {
-    STATOR_TRY(plan.code[i].image, slice_blob(bytes, begin, index, index.code[i],
-                                              "code[" + std::to_string(i) + "]"));
+    STATOR_TRY(plan.code[i].image,
+               slice_blob(bytes, begin, index, index.code[i], "code[" + std::to_string(i) + "]"));
   }
   for (size_t i = 0; i < plan.weights.size(); ++i) {
     STATOR_TRY(plan.weights[i].data,
@@ -204,10 +204,9 @@ Result<Plan> read_engine(const TensorData& bytes, bool verify_weights) {
 
 Status write_engine_file(const Plan& plan, const std::string& path, const std::string& key) {
   STATOR_TRY(AtomicFile file, AtomicFile::create(path));
-  STATOR_RETURN_IF_ERROR(
-      write_engine(plan, key, [&](const void* data, int64_t size_bytes) {
-        return file.write(data, size_bytes);
-      }));
+  STATOR_RETURN_IF_ERROR(write_engine(plan, key, [&](const void* data, int64_t size_bytes) {
+    return file.write(data, size_bytes);
+  }));
   return file.commit();
 }
 

@@ -136,8 +136,8 @@ void decode_list(const HeaderValue& list, std::vector<T>* items, Decode decode) 
 
 SizeInstruction decode_instruction(const HeaderValue& in) {
   if (!has_elements(in, 3)) return {SizeOp::kConstant, 0, 0};
-  return {static_cast<SizeOp>(in.at(0).integer(0, kSizeOpCount - 1)),
-          in.at(1).integer(), in.at(2).integer()};
+  return {static_cast<SizeOp>(in.at(0).integer(0, kSizeOpCount - 1)), in.at(1).integer(),
+          in.at(2).integer()};
 }
 
 Provenance decode_provenance(const HeaderValue& from) {

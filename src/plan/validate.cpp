@@ -189,8 +189,8 @@ Status check_symbols(const Plan& plan) {
                    std::to_string(plan.scalar_input_count) + " is out of range");
   }
   for (size_t i = 0; i < plan.guards.size(); ++i) {
-    STATOR_RETURN_IF_ERROR(check_slot(at("guards", i) + ".condition", plan.sizes,
-                                      plan.guards[i].condition));
+    STATOR_RETURN_IF_ERROR(
+        check_slot(at("guards", i) + ".condition", plan.sizes, plan.guards[i].condition));
   }
   return {};
 }

@@ -25,8 +25,7 @@ Status check_contract(const std::string& where, const PlanKernel& kernel) {
     return invalid(where + ".symbols", "each needs a range");
   }
   STATOR_RETURN_IF_ERROR(check_size_program(where + ".sizes", program));
-  if (contract.outputs < 0 ||
-      static_cast<size_t>(contract.outputs) > contract.operands.size()) {
+  if (contract.outputs < 0 || static_cast<size_t>(contract.outputs) > contract.operands.size()) {
     return invalid(where + ".outputs", std::to_string(contract.outputs) + " of " +
                                            std::to_string(contract.operands.size()) + " buffers");
   }
@@ -57,9 +56,7 @@ class StepValidator {
 
  private:
   const PlanBuffer& buffer(BufferId id) const { return plan_.buffers[static_cast<size_t>(id)]; }
-  BufferId root(BufferId id) const {
-    return buffer(id).alias_of >= 0 ? buffer(id).alias_of : id;
-  }
+  BufferId root(BufferId id) const { return buffer(id).alias_of >= 0 ? buffer(id).alias_of : id; }
   /// The operands from this one on are written.
   static size_t first_written(const Plan& plan, const PlanStep& step) {
     const KernelContract& contract = plan.kernels[static_cast<size_t>(step.kernel)].contract;
@@ -124,8 +121,8 @@ class StepValidator {
       const PlanStep& step = plan_.steps[i];
       if (step.group < -1 || step.lane < 0 || step.lane >= kMostLanes ||
           (step.group < 0 && step.lane != 0)) {
-        return invalid(at("steps", i) + ".lane", "group " + std::to_string(step.group) +
-                                                     ", lane " + std::to_string(step.lane));
+        return invalid(at("steps", i) + ".lane", "group " + std::to_string(step.group) + ", lane " +
+                                                     std::to_string(step.lane));
       }
       for (size_t k = first_written(plan_, step); k < step.buffers.size(); ++k) {
         writer.emplace(root(step.buffers[k]), step.lane);
@@ -150,8 +147,7 @@ class StepValidator {
     if (buffer(id).role != BufferRole::kArena) return {};
     const auto first = static_cast<int64_t>(begin), last = static_cast<int64_t>(end) - 1;
     if (buffer(id).first_step > first || buffer(id).last_step < last) {
-      return invalid(where,
-                     "buffer " + std::to_string(id) + " does not live as long as the group");
+      return invalid(where, "buffer " + std::to_string(id) + " does not live as long as the group");
     }
     return {};
   }

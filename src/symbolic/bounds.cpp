@@ -123,7 +123,9 @@ class IntervalOf {
     if (e.kind() != ExprKind::kCall) {
       return {};
     }
-    const auto positive = [](const RealInterval& r) { return r.least == r.greatest && r.least > 0; };
+    const auto positive = [](const RealInterval& r) {
+      return r.least == r.greatest && r.least > 0;
+    };
     switch (e.function()) {
       case SizeFunction::kToFloat:
         return converted_integer(of(e.operands()[0]));

@@ -15,8 +15,7 @@ std::string quoted(std::string text) {
 /// What stands between the last two quotation marks of `line`, which is cut off there.
 Result<std::string> take_quoted(std::string_view* line) {
   const size_t end = line->rfind('"');
-  const size_t begin =
-      end == std::string_view::npos || end == 0 ? end : line->rfind('"', end - 1);
+  const size_t begin = end == std::string_view::npos || end == 0 ? end : line->rfind('"', end - 1);
   if (begin == std::string_view::npos || begin == end) {
     return Error{ErrorCode::kInvalidFile, "expected 'guard <condition> \"text\" \"source\"'"};
   }

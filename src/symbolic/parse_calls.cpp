@@ -158,8 +158,7 @@ const std::map<std::string_view, Row>& rows() {
       t->emplace(name, Row{1, kMany, fold<max>});
     }
     for (const char* name : {"Abs", "abs"}) {
-      t->emplace(name,
-                 Row{1, 1, [](const Args& a) -> Result<Expr> { return max(a[0], -a[0]); }});
+      t->emplace(name, Row{1, 1, [](const Args& a) -> Result<Expr> { return max(a[0], -a[0]); }});
     }
     for (const char* name : {"FloorDiv", "CleanDiv"}) {
       t->emplace(name, Row{2, 2, [](const Args& a) { return divided(a, floor_div); }});
@@ -169,8 +168,7 @@ const std::map<std::string_view, Row>& rows() {
     }
     for (const char* name : {"ToFloat", "sym_float", "float"}) {
       t->emplace(name, Row{1, 1, [](const Args& a) -> Result<Expr> {
-                             return a[0].is_float() ? a[0]
-                                                    : Expr::call(SizeFunction::kToFloat, a);
+                             return a[0].is_float() ? a[0] : Expr::call(SizeFunction::kToFloat, a);
                            }});
     }
     for (const char* name : {"TruncToInt", "trunc", "sym_int", "int"}) {

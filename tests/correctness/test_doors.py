@@ -211,6 +211,7 @@ def test_users_errors_are_raised():
     with pytest.raises(ValueError, match="has no number"):
         stator.compile(nn.ReLU(), [x], device="reference:1:2")
     with pytest.raises(stator.UnsupportedError):
+
         class Inverse(nn.Module):
             def forward(self, x):
                 return torch.linalg.inv(x)
@@ -462,7 +463,8 @@ def model_file(tmp_path_factory):
     model = nn.Sequential(nn.Linear(8, 4), nn.ReLU()).eval()
     torch.export.save(
         torch.export.export(
-            model, (torch.randn(2, 8),),
+            model,
+            (torch.randn(2, 8),),
             dynamic_shapes=({0: torch.export.Dim("n", min=2, max=9)},),
         ),
         path,

@@ -4,11 +4,11 @@
 import pytest
 import torch
 from stator import compile as compile_program
-from torch import nn
-from torch.nn import functional as F
-from torch.export import Dim, export
-
 from stator.lowering.passes import TORCH_TRT_DECOMPOSITIONS
+from torch import nn
+from torch.export import Dim, export
+from torch.nn import functional as F
+
 from tests.ops.check import Call, assert_same, check
 
 EMPTY = torch.empty((2, 0), dtype=torch.int64)

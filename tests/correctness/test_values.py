@@ -13,9 +13,7 @@ HALVES = [torch.bfloat16, torch.float16]
 
 def exactly(function, *args, device, dynamic=(), others=()):
     """As eager has it, to the last bit."""
-    return check(
-        function, *args, device=device, dynamic=dynamic, others=others, rtol=0.0, atol=0.0
-    )
+    return check(function, *args, device=device, dynamic=dynamic, others=others, rtol=0.0, atol=0.0)
 
 
 @pytest.mark.parametrize("mode", ["sum", "mean"])

@@ -353,7 +353,9 @@ def test_wrong_data_in_a_captured_graph():
         torch.cuda.synchronize()
         index -= 40
         try:
-            engine(table, index, ones)  # the error of the call before, which began before it was read
+            engine(
+                table, index, ones
+            )  # the error of the call before, which began before it was read
         except IndexError:
             torch.cuda.synchronize()
         torch.testing.assert_close(engine(table, index, ones), Lookup()(table, index, ones))

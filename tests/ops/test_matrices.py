@@ -12,9 +12,7 @@ from tests.ops.check import check
 def test_diagonal_scatter(offset, dim1, dim2, device):
     x = torch.randn(4, 5, 4)
     source = torch.randn_like(torch.diagonal(x, offset, dim1, dim2))
-    check(
-        lambda x, s: torch.diagonal_scatter(x, s, offset, dim1, dim2), x, source, device=device
-    )
+    check(lambda x, s: torch.diagonal_scatter(x, s, offset, dim1, dim2), x, source, device=device)
 
 
 @pytest.mark.parametrize("offset", [0, 2, -1, -9])

@@ -22,9 +22,7 @@ def image(*shape):
 )
 def test_max_pool_with_places(kernel, stride, padding, dilation, ceil_mode, device):
     def pool(x):
-        return F.max_pool2d(
-            x, kernel, stride, padding, dilation, ceil_mode, return_indices=True
-        )
+        return F.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode, return_indices=True)
 
     check(pool, image(2, 3, 9, 11), device=device)
     check(pool, torch.full((1, 1, 9, 9), float("-inf")), device=device)

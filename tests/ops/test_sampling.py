@@ -16,9 +16,7 @@ PADDING = pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
 def test_grid_sample(mode, padding, align_corners, device):
     x, grid = torch.randn(2, 3, 5, 7), torch.rand(2, 4, 6, 2) * 3 - 1.5
-    check(
-        lambda x, g: F.grid_sample(x, g, mode, padding, align_corners), x, grid, device=device
-    )
+    check(lambda x, g: F.grid_sample(x, g, mode, padding, align_corners), x, grid, device=device)
 
 
 @CORNERS
@@ -26,9 +24,7 @@ def test_grid_sample(mode, padding, align_corners, device):
 @pytest.mark.parametrize("mode", ["bilinear", "nearest"])
 def test_grid_sample_of_volumes(mode, padding, align_corners, device):
     x, grid = torch.randn(2, 3, 3, 4, 5), torch.rand(2, 2, 3, 4, 3) * 3 - 1.5
-    check(
-        lambda x, g: F.grid_sample(x, g, mode, padding, align_corners), x, grid, device=device
-    )
+    check(lambda x, g: F.grid_sample(x, g, mode, padding, align_corners), x, grid, device=device)
 
 
 def test_grid_sample_with_dynamic_sizes(device):

@@ -114,9 +114,7 @@ def export_module(
                 shapes.update(shapes.pop(name))
     with torch.no_grad(), _sizes_of_one_may_vary(leaves):
         try:
-            return export_by_any_way(
-                module, example_args, example_kwargs, shapes, changes
-            )
+            return export_by_any_way(module, example_args, example_kwargs, shapes, changes)
         except torch._dynamo.exc.UserError as error:
             if shapes is None:
                 raise export_error(error, module) from error
@@ -134,7 +132,7 @@ def _sizes_of_one_may_vary(leaves: Sequence[Any]) -> contextlib.AbstractContextM
     With it a branch like ``if x.shape[0] == 1`` would be decided in silence.
     """
     declared = [v for v in leaves if isinstance(v, Input)]
-    small = any(a <= 1 and a != b for v in declared for a, b in zip(v.min_shape, v.max_shape))
+    small = any(a <= 1 and a != b for v in declared for a, b in zip(v.min_shape, v.max_shape, strict=False))
     config = torch.fx.experimental._config
     if not small or not hasattr(config, "backed_size_oblivious"):
         return contextlib.nullcontext()

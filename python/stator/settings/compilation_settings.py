@@ -91,7 +91,7 @@ class CompilationSettings:
         "Least number of operators of an engine; smaller blocks run in PyTorch. None: a graph that "
         "is whole (nothing needs PyTorch) is compiled whatever its size, else blocks of two and "
         "more, which are never slower than PyTorch. Where it is not given it is None through "
-        '`stator`\'s own doors, 5 through `torch_tensorrt`\'s. `float("inf")`: nothing is '
+        "`stator`'s own doors, 5 through `torch_tensorrt`'s. `float(\"inf\")`: nothing is "
         "compiled, coverage is reported.",
     )
     torch_executed_ops: Collection[Any] = _setting(

@@ -93,9 +93,7 @@ def map_over_rows():
 @form()
 def associative_scan_over_rows():
     def f(x):
-        y = associative_scan(
-            lambda a, b: a * b + 1, x.sigmoid(), dim=0, combine_mode="generic"
-        )
+        y = associative_scan(lambda a, b: a * b + 1, x.sigmoid(), dim=0, combine_mode="generic")
         return y * 2
 
     return f, [torch.randn(6, 4)]

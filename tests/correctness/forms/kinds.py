@@ -92,9 +92,7 @@ class Scaled(torch.Tensor):
     def __torch_dispatch__(cls, function, _types, args=(), kwargs=None):
         if function in (torch.ops.aten.detach.default, torch.ops.aten.clone.default):
             return Scaled(function(args[0].inner), args[0].scale)
-        args, kwargs = torch.utils._pytree.tree_map_only(
-            Scaled, Scaled.plain, (args, kwargs or {})
-        )
+        args, kwargs = torch.utils._pytree.tree_map_only(Scaled, Scaled.plain, (args, kwargs or {}))
         return function(*args, **kwargs)
 
 
