@@ -125,7 +125,8 @@ TensorId int64_table(Conversion& c, const std::vector<int64_t>& values, const Sh
   const auto bytes = static_cast<int64_t>(values.size() * sizeof(int64_t));
   const TensorData data = TensorData::allocate(bytes, &writable);
   std::copy(values.begin(), values.end(), static_cast<int64_t*>(writable));
-  return c.network().add_constant("table_" + std::to_string(c.network().tensors.size()), {DType::kInt64, shape}, data);
+  const std::string name = "table_" + std::to_string(c.network().tensors.size());
+  return c.network().add_constant(name, {DType::kInt64, shape}, data);
 }
 
 std::vector<int64_t> ints_of(const Node& node, std::string_view arg) {

@@ -67,8 +67,8 @@ Term exponential(Term x) {
   return where(x > 170, kInfinity, where(x < -170, 0, inside));
 }
 
-/// One step of Newton's from float32's logarithm, whose error is a millionth: log x = l + log(1 + e)
-/// with 1 + e = x exp(-l).
+/// One step of Newton's from float32's logarithm, whose error is a millionth: log x = l +
+/// log(1 + e) with 1 + e = x exp(-l).
 Term logarithm(Term x) {
   const Term tiny = x < 0x1p-100;
   const Term scaled = where(tiny, x * 0x1p120, x);

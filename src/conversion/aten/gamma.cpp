@@ -101,8 +101,8 @@ Term zeta(int64_t s, Term q) {
   return sum + whole_power(p, s - 1) * (tail * p + first);
 }
 
-/// d^n/dx^n cot(pi x) / pi^n as a polynomial in the cotangent c: P' = -(1 + c²) dP/dc. It is odd or
-/// even with n + 1, so that it is given in c².
+/// d^n/dx^n cot(pi x) / pi^n as a polynomial in the cotangent c: P' = -(1 + c²) dP/dc. It is odd
+/// or even with n + 1, so that it is given in c².
 std::vector<double> cotangent_derivative(int64_t n) {
   std::vector<double> p = {0, 1};
   for (int64_t step = 0; step < n; ++step) {

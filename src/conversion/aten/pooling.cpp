@@ -138,7 +138,8 @@ std::vector<TensorId> greatest(Conversion& c, TensorId x, const Windows& windows
 
 std::vector<TensorId> as_recorded(Conversion& c, const Node& node, std::vector<TensorId> results) {
   for (size_t i = 0; i < results.size(); ++i) {
-    results[i] = c.network().add_reshape(results[i], c.output_meta(node, static_cast<int>(i)).shape);
+    const Shape& shape = c.output_meta(node, static_cast<int>(i)).shape;
+    results[i] = c.network().add_reshape(results[i], shape);
   }
   return results;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// grid_sampler: the input read at fractional places that a grid gives, on two or three axes: nearest,
-// linear between the corners around, or cubic.
+// grid_sampler: the input read at fractional places that a grid gives, on two or three axes:
+// nearest, linear between the corners around, or cubic.
 #include <optional>
 
 #include "conversion/aten/formula.h"
