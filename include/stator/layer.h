@@ -446,10 +446,10 @@ struct SliceScatter {
     v("step", step);
   }
 };
-/// x → values, indices (int64) of the k largest (smallest) along axis, NaN the greatest. stable: in
-/// order, first index first among equals. Else which of equals are taken, and their order, is what
-/// the C++ library's partial_sort (64 k <= elements) or nth_element and sort (where `sorted`) leave
-/// over the elements in order: PyTorch's CPU kernel.
+/// x → values, indices (int64) of the k largest (smallest) along axis, NaN the greatest. stable:
+/// in order, first index first among equals. Else which of equals are taken, and their order, is
+/// what the C++ library's partial_sort (64 k <= elements) or nth_element and sort (where `sorted`)
+/// leave over the elements in order: PyTorch's CPU kernel.
 struct TopK {
   int64_t axis = 0;
   Expr k;

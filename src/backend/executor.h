@@ -19,9 +19,9 @@ namespace stator {
 /// The first thing that a run found wrong with its data; one for an execution context. Who sets
 /// `claimed` from 0 to 1 fills in the rest, `code` last. A GPU's kernels write it in host memory.
 struct FaultRecord {
-  int64_t code;     // 0: none; else the FaultSite's code, and from bit 32 on the step
-  int64_t value;    // what was out of range, after a negative one was counted from the end
-  int64_t limit;    // the range's end
+  int64_t code;   // 0: none; else the FaultSite's code, and from bit 32 on the step
+  int64_t value;  // what was out of range, after a negative one was counted from the end
+  int64_t limit;  // the range's end
   int64_t claimed;
 };
 inline constexpr int kFaultStepShift = 32;
@@ -44,8 +44,8 @@ inline void report_fault(const KernelArgs& args, int64_t code, int64_t value, in
   if (!std::atomic_ref(record.claimed).compare_exchange_strong(unclaimed, 1)) return;
   record.value = value;
   record.limit = limit;
-  std::atomic_ref(record.code).store(code | args.step << kFaultStepShift,
-                                     std::memory_order_release);
+  std::atomic_ref(record.code)
+      .store(code | args.step << kFaultStepShift, std::memory_order_release);
 }
 
 /// Entry of generated CPU code: tasks task_begin … task_end-1 of task_count; scratch is this

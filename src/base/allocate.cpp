@@ -19,8 +19,7 @@ int64_t machine_bytes() {
 Result<TensorData> allocate_if_there_is(int64_t size_bytes, void** writable) {
   const auto refused = [&] {
     return Error{ErrorCode::kIo, "there is no memory for " + std::to_string(size_bytes) +
-                                     " bytes; this machine has " +
-                                     std::to_string(machine_bytes())};
+                                     " bytes; this machine has " + std::to_string(machine_bytes())};
   };
   if (size_bytes < 0 || size_bytes > machine_bytes()) return refused();
   try {

@@ -143,10 +143,9 @@ Support ConverterRegistry::support(const Graph& graph, const Node& node,
   if (converter == nullptr) {
     return Support::no("there is no converter for " + node.target);
   }
-  if (Support support = check_uses(node,
-                                     [&](const std::string& name, ValueId id) {
-                                       return check_value(graph, "argument " + name, id);
-                                     });
+  if (Support support =
+          check_uses(node, [&](const std::string& name,
+                               ValueId id) { return check_value(graph, "argument " + name, id); });
       !support) {
     return support;
   }

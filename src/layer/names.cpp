@@ -14,12 +14,13 @@ constexpr const char* kElementwise[] = {
     "greater_equal", "and", "or",  "xor",   "shift_left", "shift_right", "atan2"};
 
 constexpr const char* kUnary[] = {
-    "neg",          "abs",        "sign",       "exp",   "exp2",       "expm1", "log",   "log2",
-    "log10",        "log1p",      "sqrt",       "rsqrt", "reciprocal", "sin",   "cos",   "tan",
-    "asin",         "acos",       "atan",       "sinh",  "cosh",       "tanh",  "asinh", "acosh",
-    "atanh",        "erf",        "floor",      "ceil",  "round",      "trunc", "not",   "is_nan",
-    "is_inf",       "sign_bit",   "relu",       "sigmoid", "gelu",     "gelu_tanh", "silu", "mish",
-    "softplus",     "hard_sigmoid", "hard_swish", "log_sigmoid"};
+    "neg",        "abs",        "sign",      "exp",    "exp2",   "expm1",      "log",
+    "log2",       "log10",      "log1p",     "sqrt",   "rsqrt",  "reciprocal", "sin",
+    "cos",        "tan",        "asin",      "acos",   "atan",   "sinh",       "cosh",
+    "tanh",       "asinh",      "acosh",     "atanh",  "erf",    "floor",      "ceil",
+    "round",      "trunc",      "not",       "is_nan", "is_inf", "sign_bit",   "relu",
+    "sigmoid",    "gelu",       "gelu_tanh", "silu",   "mish",   "softplus",   "hard_sigmoid",
+    "hard_swish", "log_sigmoid"};
 
 constexpr const char* kReduce[] = {"sum", "mean", "max",     "min",    "prod",
                                    "any", "all",  "arg_max", "arg_min"};
@@ -27,10 +28,10 @@ constexpr const char* kPool[] = {"max", "average"};
 constexpr const char* kPad[] = {"constant", "reflect", "replicate", "circular"};
 constexpr const char* kResize[] = {"nearest", "nearest_exact", "linear", "cubic"};
 constexpr const char* kScan[] = {"sum", "prod", "max", "min"};
-constexpr const char* kDataError[] = {
-    "none",          "index",        "element",    "row",       "place", "target",
-    "margin_target", "class",        "division",   "empty_dim", "empty", "empty_place",
-    "empty_norm",    "rank",         "probability", "bag_offset"};
+constexpr const char* kDataError[] = {"none",       "index",     "element",       "row",
+                                      "place",      "target",    "margin_target", "class",
+                                      "division",   "empty_dim", "empty",         "empty_place",
+                                      "empty_norm", "rank",      "probability",   "bag_offset"};
 
 static_assert(std::size(kElementwise) == static_cast<size_t>(ElementwiseOp::kAtan2) + 1);
 static_assert(std::size(kUnary) == static_cast<size_t>(UnaryOp::kLogSigmoid) + 1);

@@ -151,9 +151,9 @@ Error full_compilation_error(const Graph& graph, const Partitions& partitions,
   const std::string asked = options.without_pytorch
                                 ? "an engine without PyTorch must hold the whole model, but "
                                 : "require_full_compilation is set, but ";
-  std::string text =
-      asked + std::to_string(partitions.fallbacks.size()) + " of " +
-      std::to_string(partitions.total_operators) + " operators cannot run in an engine:";
+  std::string text = asked + std::to_string(partitions.fallbacks.size()) + " of " +
+                     std::to_string(partitions.total_operators) +
+                     " operators cannot run in an engine:";
   for (const Fallback& fallback : partitions.fallbacks) {
     const Node& node = graph.node(fallback.node);
     text +=

@@ -26,8 +26,8 @@ constexpr int64_t kLeastBlockOfMixedGraph = 2;
 
 struct PartitionOptions {
   int64_t min_block_size = kChooseBlockSize;  // INT64_MAX: nothing is compiled
-  std::set<std::string> torch_executed_ops;  // "aten.add.Tensor" or the packet "aten.add"
-  bool require_full_compilation = false;     // also switches the size filter off
+  std::set<std::string> torch_executed_ops;   // "aten.add.Tensor" or the packet "aten.add"
+  bool require_full_compilation = false;      // also switches the size filter off
   bool without_pytorch = false;  // nothing can run the rest: messages say what else to do
   bool use_fast_partitioner = true;
   int64_t memory_budget = 0;  // bytes for each engine's build; 0: no limit

@@ -139,10 +139,9 @@ class TreeText {
   }
 
   static void add_keys(const Json& spec, std::vector<std::string>& parts) {
-    const Json context =
-        spec.contains("context") && spec["context"].is_string()
-            ? parse_spec(spec["context"].get<std::string>())
-            : Json();
+    const Json context = spec.contains("context") && spec["context"].is_string()
+                             ? parse_spec(spec["context"].get<std::string>())
+                             : Json();
     if (!context.is_array() || context.size() != parts.size()) {
       return;
     }

@@ -29,8 +29,8 @@ Status write_engine_file(const Plan& plan, const std::string& path, const std::s
 /// The same bytes in memory.
 Result<std::string> engine_bytes(const Plan& plan, const std::string& key = "");
 /// Maps the file; the plan's weights point into it and keep it mapped. kIo, kInvalidFile (another
-/// kind, truncated, damaged), kIncompatible (a newer format). `verify_weights`: compare weights with
-/// their digests too, which reads the whole file; code always is.
+/// kind, truncated, damaged), kIncompatible (a newer format). `verify_weights`: compare weights
+/// with their digests too, which reads the whole file; code always is.
 Result<Plan> read_engine_file(const std::string& path, bool verify_weights = true);
 /// The same from memory; bytes that are not 64-byte aligned are copied once. `name` is for
 /// messages.

@@ -45,8 +45,8 @@ Status check_pointwise(const Graph& graph, const Node& node, const Value& result
   for (const Value* operand : operands) rank = std::max(rank, operand->tensor.shape.size());
   const std::vector<Expr>& shape = result.tensor.shape;
   if (shape.size() != rank) {
-    return contradiction(node, "the result is " + print_type(result) + ", " +
-                                   operand_text(*operands.front()));
+    return contradiction(
+        node, "the result is " + print_type(result) + ", " + operand_text(*operands.front()));
   }
   std::vector<bool> all_one(rank, true);
   for (const Value* operand : operands) {
@@ -54,16 +54,16 @@ Status check_pointwise(const Graph& graph, const Node& node, const Value& result
     for (size_t k = 0; k < sizes.size(); ++k) {
       const size_t d = rank - sizes.size() + k;
       if (!broadcasts(sizes[k], shape[d], graph.bounds)) {
-        return contradiction(
-            node, "the result is " + print_type(result) + ", " + operand_text(*operand));
+        return contradiction(node,
+                             "the result is " + print_type(result) + ", " + operand_text(*operand));
       }
       all_one[d] = all_one[d] && sizes[k].is_constant(1);
     }
   }
   for (size_t d = 0; d < rank; ++d) {
     if (all_one[d] && graph.bounds.proves_not_equal(shape[d], Expr(1))) {
-      return contradiction(node, "the result is " + print_type(result) + ", " +
-                                     operand_text(*operands.front()));
+      return contradiction(
+          node, "the result is " + print_type(result) + ", " + operand_text(*operands.front()));
     }
   }
   return {};
@@ -80,8 +80,8 @@ Status check_view(const Graph& graph, const Node& node, const Value& result) {
   const std::vector<const Value*> operands = tensor_operands(graph, node);
   if (operands.empty() || changes_dtype(node.target)) return {};
   if (operands.front()->tensor.dtype == result.tensor.dtype) return {};
-  return contradiction(node, "the view is " + print_type(result) + ", " +
-                                 operand_text(*operands.front()));
+  return contradiction(
+      node, "the view is " + print_type(result) + ", " + operand_text(*operands.front()));
 }
 
 Status check_node(const Graph& graph, const Node& node) {

@@ -231,9 +231,9 @@ Result<TensorData> Pt2Weights::data(const std::string& name, const Value& value,
                                                 list_text(value.tensor.strides)};
     }
     if (Expr(layout.offset) != storage_offset) {
-      return Error{ErrorCode::kInvalidFile,
-                   where + " is stored with the storage offset " + std::to_string(layout.offset) +
-                       ", the model has " + storage_offset.str()};
+      return Error{ErrorCode::kInvalidFile, where + " is stored with the storage offset " +
+                                                std::to_string(layout.offset) + ", the model has " +
+                                                storage_offset.str()};
     }
     if (span < 0 || layout.offset > bytes.size_bytes / element ||
         span > bytes.size_bytes / element - layout.offset) {

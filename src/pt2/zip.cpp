@@ -128,8 +128,7 @@ uint32_t crc32_of(const uint8_t* data, int64_t size_bytes) {
   std::vector<std::future<uint32_t>> others;
   for (int64_t i = 1; i < pieces; ++i) {
     const int64_t begin = i * each, end = i + 1 == pieces ? size_bytes : begin + each;
-    others.push_back(
-        std::async(std::launch::async, crc32_of_piece, data + begin, end - begin));
+    others.push_back(std::async(std::launch::async, crc32_of_piece, data + begin, end - begin));
   }
   uLong crc = crc32_of_piece(data, pieces == 1 ? size_bytes : each);
   for (int64_t i = 1; i < pieces; ++i) {

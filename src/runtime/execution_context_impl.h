@@ -39,7 +39,7 @@ struct ExecutionContext::Impl {
   std::vector<void*> outputs;       // null: own memory
   TensorData fault_memory;
   FaultRecord* fault = nullptr;  // what the kernels found wrong
-  Status ready;  // an error of the construction, reported by the first call
+  Status ready;                  // an error of the construction, reported by the first call
 
   Status activate(const int64_t* sizes, int64_t size_count, const int64_t* scalars,
                   int64_t scalar_count);

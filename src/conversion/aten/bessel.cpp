@@ -83,9 +83,8 @@ Phase phase(int order, Term x) {
   const auto [s, c] = sine_cosine(edge);
   const Term difference = (s - c) * 0.70710678118654752440;
   const Term sum = (s + c) * 0.70710678118654752440;
-  return {order == 0 ? difference : -sum, order == 0 ? sum : difference,
-          sqrt(kTwoOverPi * inverse), polynomial(t, kOrdinary[order].p),
-          polynomial(t, kOrdinary[order].q) * inverse};
+  return {order == 0 ? difference : -sum, order == 0 ? sum : difference, sqrt(kTwoOverPi * inverse),
+          polynomial(t, kOrdinary[order].p), polynomial(t, kOrdinary[order].q) * inverse};
 }
 
 /// J within 8, of t = x²/32 - 1; of order 1 it is J/x.
@@ -122,8 +121,8 @@ std::function<Term(Term)> bessel_y(int order) {
 /// sin(x)/x
 Term spherical_j0(Term x) {
   const Term square = least(x * x, 1);
-  const Term within = polynomial(square, {-1. / 39916800, 1. / 362880, -1. / 5040, 1. / 120,
-                                          -1. / 6, 1});
+  const Term within =
+      polynomial(square, {-1. / 39916800, 1. / 362880, -1. / 5040, 1. / 120, -1. / 6, 1});
   const Term beyond = where(abs(x) == kInfinity, 0, sine_cosine(x).sine / x);
   return where(abs(x) < 0.5, within, beyond);
 }

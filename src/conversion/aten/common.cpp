@@ -96,8 +96,7 @@ TensorId promoted_operand(Conversion& c, const Node& node, std::string_view arg,
 }
 
 TensorId wide_operand(Conversion& c, const Node& node, std::string_view arg, DType promoted) {
-  const bool kept =
-      !has_tensor(node, arg) || (c.meta(node, arg).rank() == 0 && !on_gpu(c.graph()));
+  const bool kept = !has_tensor(node, arg) || (c.meta(node, arg).rank() == 0 && !on_gpu(c.graph()));
   return kept ? c.operand(node, arg, compute_dtype(promoted))
               : promoted_operand(c, node, arg, promoted);
 }
@@ -125,7 +124,8 @@ TensorId int64_table(Conversion& c, const std::vector<int64_t>& values, const Sh
   const auto bytes = static_cast<int64_t>(values.size() * sizeof(int64_t));
   const TensorData data = TensorData::allocate(bytes, &writable);
   std::copy(values.begin(), values.end(), static_cast<int64_t*>(writable));
-  return c.network().add_constant("table_" + std::to_string(c.network().tensors.size()), {DType::kInt64, shape}, data);
+  const std::string name = "table_" + std::to_string(c.network().tensors.size());
+  return c.network().add_constant(name, {DType::kInt64, shape}, data);
 }
 
 std::vector<int64_t> ints_of(const Node& node, std::string_view arg) {

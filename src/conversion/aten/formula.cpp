@@ -22,9 +22,8 @@ Term power_of_two(Term n) {
 Term exponential_within(Term x) {
   const Term n = round(x * 1.44269504088896340736);
   const Term r = (x - n * 0x1.62e42feep-1) - n * 1.90821492927058770002e-10;
-  const Term power = polynomial(
-      r, {1. / 39916800, 1. / 3628800, 1. / 362880, 1. / 40320, 1. / 5040, 1. / 720, 1. / 120,
-          1. / 24, 1. / 6, 0.5, 1, 1});
+  const Term power = polynomial(r, {1. / 39916800, 1. / 3628800, 1. / 362880, 1. / 40320, 1. / 5040,
+                                    1. / 720, 1. / 120, 1. / 24, 1. / 6, 0.5, 1, 1});
   return power * power_of_two(n);
 }
 
@@ -37,8 +36,8 @@ Term sine_series(Term y) {
 
 Term cosine_series(Term y) {
   return polynomial(y * y, {1. / 2432902008176640000, -1. / 6402373705728000, 1. / 20922789888000,
-                            -1. / 87178291200, 1. / 479001600, -1. / 3628800, 1. / 40320,
-                            -1. / 720, 1. / 24, -0.5, 1});
+                            -1. / 87178291200, 1. / 479001600, -1. / 3628800, 1. / 40320, -1. / 720,
+                            1. / 24, -0.5, 1});
 }
 
 /// "self", or "x" as some of the special functions call it.
@@ -67,8 +66,8 @@ Term exponential(Term x) {
   return where(x > 170, kInfinity, where(x < -170, 0, inside));
 }
 
-/// One step of Newton's from float32's logarithm, whose error is a millionth: log x = l + log(1 + e)
-/// with 1 + e = x exp(-l).
+/// One step of Newton's from float32's logarithm, whose error is a millionth: log x = l +
+/// log(1 + e) with 1 + e = x exp(-l).
 Term logarithm(Term x) {
   const Term tiny = x < 0x1p-100;
   const Term scaled = where(tiny, x * 0x1p120, x);

@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kPi = 3.14159265358979323846;
-constexpr int kSteps = 10;        // of the recurrence
+constexpr int kSteps = 10;          // of the recurrence
 constexpr int64_t kMostOrder = 20;  // of polygamma
 
 /// Distance to the nearest whole number, in turns of half a period of tan(pi x).
@@ -31,8 +31,8 @@ Term log_gamma_right(Term y) {
   }
   const Term z = where(near, y + kSteps, y);
   const Term p = 1.0 / z;
-  const Term series = p * polynomial(p * p, {-691. / 360360, 1. / 1188, -1. / 1680, 1. / 1260,
-                                             -1. / 360, 1. / 12});
+  const Term series =
+      p * polynomial(p * p, {-691. / 360360, 1. / 1188, -1. / 1680, 1. / 1260, -1. / 360, 1. / 12});
   const Term stirling = (z - 0.5) * logarithm(z) - z + 0.91893853320467274178 + series;
   return where(near, stirling - logarithm(product), stirling);
 }
@@ -87,7 +87,7 @@ Term zeta(int64_t s, Term q) {
     sum = sum + whole_power(1.0 / (q + k), s);
   }
   // Bernoulli's numbers of even order over the factorials.
-  constexpr double kBernoulli[] = {1. / 12,       -1. / 720,         1. / 30240,
+  constexpr double kBernoulli[] = {1. / 12,       -1. / 720,     1. / 30240,
                                    -1. / 1209600, 1. / 47900160, -691. / 1307674368000};
   std::vector<double> series;
   double rising = static_cast<double>(s);
@@ -101,8 +101,8 @@ Term zeta(int64_t s, Term q) {
   return sum + whole_power(p, s - 1) * (tail * p + first);
 }
 
-/// d^n/dx^n cot(pi x) / pi^n as a polynomial in the cotangent c: P' = -(1 + c²) dP/dc. It is odd or
-/// even with n + 1, so that it is given in c².
+/// d^n/dx^n cot(pi x) / pi^n as a polynomial in the cotangent c: P' = -(1 + c²) dP/dc. It is odd
+/// or even with n + 1, so that it is given in c².
 std::vector<double> cotangent_derivative(int64_t n) {
   std::vector<double> p = {0, 1};
   for (int64_t step = 0; step < n; ++step) {

@@ -36,9 +36,8 @@ TensorId nll_loss(Conversion& c, const Node& node) {
 
   const TensorId ignored =
       elementwise(c, {target, c.operand(node, "ignore_index", DType::kInt64)}, Op::kEqual);
-  const TensorId place =
-      checked_places(c, choose(c, {ignored, whole(c, 0, DType::kInt64), target}), classes,
-                     DataError::kTarget);
+  const TensorId place = checked_places(c, choose(c, {ignored, whole(c, 0, DType::kInt64), target}),
+                                        classes, DataError::kTarget);
   Shape column = n.type(x).shape;
   column[static_cast<size_t>(axis)] = 1;
   const TensorId picked = n.add_reshape(
@@ -49,8 +48,7 @@ TensorId nll_loss(Conversion& c, const Node& node) {
     weight = n.add_gather(c.operand(node, "weight", dtype), place, 0, false, DataError::kTarget);
   }
   weight = choose(c, {ignored, zero, weight});
-  const TensorId each =
-      elementwise(c, {n.add_unary(picked, UnaryOp::kNeg), weight}, Op::kMul);
+  const TensorId each = elementwise(c, {n.add_unary(picked, UnaryOp::kNeg), weight}, Op::kMul);
   const TensorId loss = choose(c, {ignored, zero, each});
   const int64_t reduction = node.integer("reduction", kMean);
   if (reduction == kNone) {
@@ -75,9 +73,10 @@ TensorId binary_cross_entropy(Conversion& c, const Node& node) {
   const DType dtype = compute_dtype(c.meta(node, "self").dtype);
   TensorId x = c.operand(node, "self", dtype);
   const TensorId target = c.operand(node, "target", dtype);
-  const TensorId inside = elementwise(
-      c, {elementwise(c, {x, real(c, 0.0, dtype)}, Op::kGreaterEqual),
-          elementwise(c, {x, real(c, 1.0, dtype)}, Op::kLessEqual)}, Op::kAnd);
+  const TensorId inside = elementwise(c,
+                                      {elementwise(c, {x, real(c, 0.0, dtype)}, Op::kGreaterEqual),
+                                       elementwise(c, {x, real(c, 1.0, dtype)}, Op::kLessEqual)},
+                                      Op::kAnd);
   x = check_none(c, x, n.add_unary(inside, UnaryOp::kNot), DataError::kProbability);
   const auto log_of = [&](TensorId value, UnaryOp log) {
     return elementwise(c, {n.add_unary(value, log), real(c, -100.0, dtype)}, Op::kMax);

@@ -12,8 +12,8 @@ Term sign_bit(Term x) { return x.apply(UnaryOp::kSignBit); }
 
 TensorId signbit(Conversion& c, const Node& node) {
   const DType dtype = c.meta(node, "self").dtype;
-  const Term x(c, c.operand(node, "self",
-                            dtype == DType::kBool ? DType::kUInt8 : compute_dtype(dtype)));
+  const Term x(
+      c, c.operand(node, "self", dtype == DType::kBool ? DType::kUInt8 : compute_dtype(dtype)));
   return (is_floating_point(dtype) ? sign_bit(x) : x < 0).id();
 }
 
@@ -54,8 +54,8 @@ Term power_of_two(Term n) {
 std::vector<TensorId> frexp(Conversion& c, const Node& node) {
   const Term x = float64_operand(c, node, "self");
   const Term magnitude = abs(x);
-  const Term plain = (magnitude == 0) | (magnitude == std::numeric_limits<double>::infinity()) |
-                     is_nan(magnitude);
+  const Term plain =
+      (magnitude == 0) | (magnitude == std::numeric_limits<double>::infinity()) | is_nan(magnitude);
   const Term safe = where(plain, 1, magnitude);
   const Term tiny = safe < 0x1p-100;  // float32's logarithm is of normal numbers
   const Term normal = where(tiny, safe * 0x1p64, safe).to(DType::kFloat32);
@@ -80,8 +80,7 @@ TensorId nextafter(Conversion& c, const Node& node) {
   const Term moved = where(y > x, x + step, x - step);
   const Term largest = where(x < 0, x.like(-std::numeric_limits<float>::max()),
                              static_cast<double>(std::numeric_limits<float>::max()));
-  const Term inside =
-      where(magnitude == std::numeric_limits<double>::infinity(), largest, moved);
+  const Term inside = where(magnitude == std::numeric_limits<double>::infinity(), largest, moved);
   const Term next = where(x == y, y, inside);
   return where(is_nan(x) | is_nan(y), x + y, next).to(DType::kFloat32).id();
 }

@@ -17,8 +17,8 @@ Compute scan(ScanOp op) {
   };
 }
 
-/// Whether equal elements stand as they stood: asked for, or on a GPU; PyTorch's CPU kernels have an
-/// order of their own, which the layers know.
+/// Whether equal elements stand as they stood: asked for, or on a GPU; PyTorch's CPU kernels have
+/// an order of their own, which the layers know.
 bool stable(const Conversion& c, const Node& node) {
   return node.boolean("stable") || on_gpu(c.graph());
 }

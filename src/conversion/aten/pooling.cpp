@@ -103,9 +103,9 @@ Windows windows_of(Conversion& c, const Pooling& pool, const Shape& sizes) {
   std::optional<Term> place, valid;
   for (size_t k = 0; k < axes; ++k) {
     const Term size = size_of(c, sizes[k]);
-    const Term at = along(c, k, axes, pool.output_size[k], pool.stride[k], pool.kernel[k],
-                          pool.dilation[k]) -
-                    static_cast<double>(pool.pad_before[k]);
+    const Term at =
+        along(c, k, axes, pool.output_size[k], pool.stride[k], pool.kernel[k], pool.dilation[k]) -
+        static_cast<double>(pool.pad_before[k]);
     const Term here = (at >= 0) & (at < size);
     place = place ? *place * size + at : at;
     valid = valid ? *valid & here : here;
@@ -138,7 +138,8 @@ std::vector<TensorId> greatest(Conversion& c, TensorId x, const Windows& windows
 
 std::vector<TensorId> as_recorded(Conversion& c, const Node& node, std::vector<TensorId> results) {
   for (size_t i = 0; i < results.size(); ++i) {
-    results[i] = c.network().add_reshape(results[i], c.output_meta(node, static_cast<int>(i)).shape);
+    const Shape& shape = c.output_meta(node, static_cast<int>(i)).shape;
+    results[i] = c.network().add_reshape(results[i], shape);
   }
   return results;
 }
@@ -182,8 +183,9 @@ Windows adaptive_windows(Conversion& c, const Shape& sizes, const Shape& outputs
     list.resize(most, -1);
     table.insert(table.end(), list.begin(), list.end());
   }
-  const Term place(c, int64_table(c, table, {Expr(static_cast<int64_t>(lists.size())),
-                                            Expr(static_cast<int64_t>(most))}));
+  const Term place(
+      c, int64_table(c, table,
+                     {Expr(static_cast<int64_t>(lists.size())), Expr(static_cast<int64_t>(most))}));
   return {where(place < 0, 0, place), place >= 0};
 }
 
@@ -194,8 +196,8 @@ ComputeAll adaptive_with_places(size_t axes) {
     }
     const TensorId x = batched(c, node, axes);
     const Shape& shape = c.network().type(x).shape;
-    const Windows windows = adaptive_windows(c, {shape.begin() + 2, shape.end()},
-                                             spatial_sizes(c, node, axes));
+    const Windows windows =
+        adaptive_windows(c, {shape.begin() + 2, shape.end()}, spatial_sizes(c, node, axes));
     return as_recorded(c, node, greatest(c, x, windows));
   };
 }

@@ -140,8 +140,7 @@ TensorId bilinear(Conversion& c, const Node& node) {
   const TensorId left = rows("input1"), right = rows("input2");
   const TensorId weight = c.operand(node, "weight", dtype);
   const Shape w = n.type(weight).shape;
-  const TensorId by_left =
-      n.add_reshape(n.add_transpose(weight, {1, 0, 2}), {w[1], w[0] * w[2]});
+  const TensorId by_left = n.add_reshape(n.add_transpose(weight, {1, 0, 2}), {w[1], w[0] * w[2]});
   const Expr count = n.type(left).shape[0];
   const TensorId products =
       n.add_reshape(n.add_matrix_multiply(left, false, by_left, false), {count, w[0], w[2]});

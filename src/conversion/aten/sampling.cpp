@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// grid_sampler: the input read at fractional places that a grid gives, on two or three axes: nearest,
-// linear between the corners around, or cubic.
+// grid_sampler: the input read at fractional places that a grid gives, on two or three axes:
+// nearest, linear between the corners around, or cubic.
 #include <optional>
 
 #include "conversion/aten/formula.h"
@@ -9,17 +9,17 @@
 namespace stator::aten {
 namespace {
 
-constexpr int64_t kNearest = 1, kBicubic = 2;          // interpolation_mode; 0: linear
-constexpr int64_t kBorder = 1, kReflection = 2;        // padding_mode; 0: zeros
+constexpr int64_t kNearest = 1, kBicubic = 2;    // interpolation_mode; 0: linear
+constexpr int64_t kBorder = 1, kReflection = 2;  // padding_mode; 0: zeros
 
 /// What is read: rows of the input, one a channel, and the grid's places on every axis.
 struct Sampler {
   Conversion& c;
-  TensorId rows;            // [N C spatial]
-  Shape outputs;            // [N, C, places]
-  Expr row;                 // elements of one
-  std::vector<Term> sizes;  // of the spatial axes, 0-d
-  std::vector<Term> places; // [N, places], in elements
+  TensorId rows;             // [N C spatial]
+  Shape outputs;             // [N, C, places]
+  Expr row;                  // elements of one
+  std::vector<Term> sizes;   // of the spatial axes, 0-d
+  std::vector<Term> places;  // [N, places], in elements
   bool align_corners = false;
   int64_t padding = 0;
 };
@@ -68,9 +68,9 @@ Term read(const Sampler& s, const std::vector<Term>& at) {
     valid = valid ? *valid & within : within;
   }
   const Shape one_channel = {s.outputs[0], Expr(1), s.outputs[2]};
-  const TensorId begin = n.add_reshape(
-      n.add_iota(s.outputs[0] * s.outputs[1], 0, s.row, DType::kInt64),
-      {s.outputs[0], s.outputs[1], Expr(1)});
+  const TensorId begin =
+      n.add_reshape(n.add_iota(s.outputs[0] * s.outputs[1], 0, s.row, DType::kInt64),
+                    {s.outputs[0], s.outputs[1], Expr(1)});
   const Term index = Term(s.c, begin) + Term(s.c, n.add_reshape(flat->id(), one_channel));
   const Term values(s.c, n.add_gather(s.rows, index.id(), 0));
   return where(Term(s.c, n.add_reshape(valid->id(), one_channel)), values, 0);
@@ -150,8 +150,8 @@ Term place_of(const Sampler& s, Term grid, size_t component, Term size) {
   start.back() = static_cast<int64_t>(component);
   taken.back() = 1;
   const std::vector<int64_t> step(type.shape.size(), 1);
-  const Term raw(s.c, n.add_reshape(n.add_slice(grid.id(), start, taken, step),
-                                    {s.outputs[0], s.outputs[2]}));
+  const Term raw(
+      s.c, n.add_reshape(n.add_slice(grid.id(), start, taken, step), {s.outputs[0], s.outputs[2]}));
   return s.align_corners ? (raw + 1) * ((size - 1) * 0.5) : ((raw + 1) * size - 1) * 0.5;
 }
 
@@ -160,9 +160,13 @@ TensorId grid_sampler(Conversion& c, const Node& node) {
   const Shape shape = c.meta(node, "input").shape;
   const Shape& result = c.output_meta(node).shape;
   const TensorId x = c.operand(node, "input", dtype);
-  Sampler s{c, c.network().add_reshape(x, {product(shape)}),
+  Sampler s{c,
+            c.network().add_reshape(x, {product(shape)}),
             {shape[0], shape[1], product({result.begin() + 2, result.end()})},
-            product({shape.begin() + 2, shape.end()}), {}, {}, node.boolean("align_corners"),
+            product({shape.begin() + 2, shape.end()}),
+            {},
+            {},
+            node.boolean("align_corners"),
             node.integer("padding_mode")};
   const Term grid(c, c.operand(node, "grid", dtype));
   const size_t axes = shape.size() - 2;

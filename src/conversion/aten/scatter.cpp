@@ -107,8 +107,8 @@ Compute by_rows(const char* source, bool accumulate, bool wrap = false) {
     if (const auto alpha = constant_number(node, "alpha"); accumulate && alpha != 1.0) {
       updates = n.add_elementwise(updates, c.operand(node, "alpha", o.dtype), Op::kMul);
     }
-    return restored(c, node, put(c, o.x, index, updates, o.axis, accumulate,
-                                 error_by_rows(c, accumulate, o)));
+    return restored(
+        c, node, put(c, o.x, index, updates, o.axis, accumulate, error_by_rows(c, accumulate, o)));
   };
 }
 

@@ -141,12 +141,13 @@ TEST(Graph, KeepsWhoMakesASizeThatIsUsed) {
         "  %n: SymInt(u0) = aten._local_scalar_dense.default(%a)\n"
         "  %c: SymBool = _operator.ge(u0, 0)\n"
         "  %f: f32[u0] = aten.zeros.default([u0])\n"
-        "  return " + result + "\n");
+        "  return " +
+        result + "\n");
     EXPECT_TRUE(graph.ok());
     graph->remove_dead_nodes();
     return graph->order().size();
   };
-  EXPECT_EQ(count("%x"), 0u);  // the comparison of an assertion that is gone, too
+  EXPECT_EQ(count("%x"), 0u);    // the comparison of an assertion that is gone, too
   EXPECT_EQ(count("2*u0"), 2u);  // the number itself
   EXPECT_EQ(count("%f"), 3u);    // a size of a tensor
 }

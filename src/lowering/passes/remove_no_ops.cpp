@@ -31,8 +31,8 @@ const std::set<std::string, std::less<>> kWhenSameType = {
 bool same_type(const Graph& graph, ValueId a, ValueId b) {
   const TensorMeta& x = graph.value(a).tensor;
   const TensorMeta& y = graph.value(b).tensor;
-  return graph.value(a).kind == graph.value(b).kind && x.dtype == y.dtype &&
-         x.device == y.device && x.shape == y.shape;
+  return graph.value(a).kind == graph.value(b).kind && x.dtype == y.dtype && x.device == y.device &&
+         x.shape == y.shape;
 }
 
 bool is_no_op(const Graph& graph, const Node& node) {

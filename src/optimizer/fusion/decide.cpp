@@ -254,7 +254,8 @@ void FusionPlan::find_meetings() {
                          network_.type(r.outputs[0]).shape == network_.type(out).shape;
       return joins ? meetings_[static_cast<size_t>(r.outputs[0])] : out;
     };
-    TensorId meeting = in_memory(out) || readers_[k].empty() ? out : meeting_of(readers_[k].front());
+    const bool ends = in_memory(out) || readers_[k].empty();
+    TensorId meeting = ends ? out : meeting_of(readers_[k].front());
     for (const size_t reader : readers_[k]) {
       meeting = meeting_of(reader) == meeting ? meeting : out;
     }

@@ -209,8 +209,7 @@ OpId LoopBuilder::compute(TensorId id, const Index& index, OpId guard) {
       return known.value;
     }
   }
-  const OpId value =
-      compute_layer(network_.layers[static_cast<size_t>(producer)], index, guard);
+  const OpId value = compute_layer(network_.layers[static_cast<size_t>(producer)], index, guard);
   computed_[id].push_back({index, guard, value});
   return value;
 }

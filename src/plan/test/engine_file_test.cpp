@@ -242,17 +242,24 @@ const Forgery kForgeries[] = {
      [](Plan& p) { p.steps[0].kernel = 1; }},
     {"does not fit its kernel \"first\": the number of sizes is 0, the kernel takes 1",
      [](Plan& p) { p.steps[0].sizes.clear(); }},
-    {"buffer 0 is i32, the kernel takes f32",
-     [](Plan& p) { p.buffers[0].dtype = DType::kInt32; }},
+    {"buffer 0 is i32, the kernel takes f32", [](Plan& p) { p.buffers[0].dtype = DType::kInt32; }},
     {"buffer 1 has the rank 1, the kernel takes 2", [](Plan& p) { p.buffers[1].shape.pop_back(); }},
-    {"buffer 2 is written and is input", [](Plan& p) { p.steps[0].buffers = {0, 1, 0}; }},
-    {"buffer 1 is no constant", [](Plan& p) { p.steps[0].buffers = {0, 0, 2}; }},
+    {"buffer 2 is written and is input",
+     [](Plan& p) {
+       p.steps[0].buffers = {0, 1, 0};
+     }},
+    {"buffer 1 is no constant",
+     [](Plan& p) {
+       p.steps[0].buffers = {0, 0, 2};
+     }},
     {"buffer 1 is packed as \"nk 16\", the kernel takes \"\"",
      [](Plan& p) {
        p.weights[0].recipe = {"pack", "nk 16"};
      }},
     {"steps[0].buffers[0]: buffer 2 is read before a step has written it",
-     [](Plan& p) { p.steps[0].buffers = {2, 1, 2}; }},
+     [](Plan& p) {
+       p.steps[0].buffers = {2, 1, 2};
+     }},
     {"outputs[0]: no step writes it",
      [](Plan& p) {
        p.steps.pop_back();
@@ -304,8 +311,7 @@ TEST_F(EngineFile, ForgedHeadersAreInvalid) {
   const std::string engine = engine_of(sample_plan());
   ASSERT_TRUE(read_back(with_header(engine, "\"sample\"", "\"renamed\"")).ok());
   const std::string deep = std::string(100000, '[') + std::string(100000, ']');
-  for (const char* broken :
-       {"{", "[]", "17", "null", "-1", "1e300", "{\"a\":[]}", deep.c_str()}) {
+  for (const char* broken : {"{", "[]", "17", "null", "-1", "1e300", "{\"a\":[]}", deep.c_str()}) {
     Result<Plan> read = read_back(with_header(engine, "\"sample\"", broken));
     ASSERT_FALSE(read.ok()) << broken;
     EXPECT_EQ(read.error().code, ErrorCode::kInvalidFile) << broken;

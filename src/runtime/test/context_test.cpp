@@ -235,7 +235,9 @@ TEST(Engine, StepsAreProvedAtEachShape) {
   };
   const Forgery forgeries[] = {
       {"the number of tasks is 5, the kernel takes 1",
-       [](Plan& p) { p.steps[0].task_count = p.buffers[static_cast<size_t>(p.inputs[0])].shape[0]; }},
+       [](Plan& p) {
+         p.steps[0].task_count = p.buffers[static_cast<size_t>(p.inputs[0])].shape[0];
+       }},
       {"has in dimension 0 3, the kernel takes 5",
        [](Plan& p) {
          PlanBuffer& x = p.buffers[static_cast<size_t>(p.steps[0].buffers.back())];

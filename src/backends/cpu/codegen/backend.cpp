@@ -385,8 +385,10 @@ Result<CompiledCode> CpuBackend::compile(const std::vector<KernelRequest>& reque
       continue;
     }
     code.kernels.push_back(
-        {"cpu", region_kind_name(request.region->body) + std::string(" ") + request.tactic.name,
-         std::to_string(image.entries.at(request.symbol)), {}});
+        {"cpu",
+         region_kind_name(request.region->body) + std::string(" ") + request.tactic.name,
+         std::to_string(image.entries.at(request.symbol)),
+         {}});
   }
   return code;
 }

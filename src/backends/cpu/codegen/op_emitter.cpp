@@ -394,8 +394,8 @@ Value* OpEmitter::cast(DType from, DType to, Value* x) {
     return from_unsigned ? b_.CreateUIToFP(x, type) : b_.CreateSIToFP(x, type);
   }
   if (from_real) {
-    // Through 64 bits, or 32 for smaller types, which then wrap: so the machine's own conversions do
-    // it, and with them eager PyTorch. What does not fit those is their least number.
+    // Through 64 bits, or 32 for smaller types, which then wrap: so the machine's own conversions
+    // do it, and with them eager PyTorch. What does not fit those is their least number.
     const unsigned bits = to == DType::kInt64 ? 64 : 32;
     llvm::Type* wide = type->getWithNewBitWidth(bits);
     const double limit = std::ldexp(1.0, static_cast<int>(bits) - 1);

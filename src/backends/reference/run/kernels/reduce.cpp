@@ -151,9 +151,8 @@ void sort_rows(const Tensor& x, size_t axis, bool descending, int64_t count,
     std::vector<int64_t> order(static_cast<size_t>(row.size));
     std::iota(order.begin(), order.end(), 0);
     if (count > 0) {
-      ordering(order, [&](int64_t a, int64_t b) {
-        return before(x, row.at(a), row.at(b), descending);
-      });
+      ordering(order,
+               [&](int64_t a, int64_t b) { return before(x, row.at(a), row.at(b), descending); });
       const Row& to = targets[next++];
       for (int64_t i = 0; i < count; ++i) {
         out[0].copy(to.at(i), x, row.at(order[static_cast<size_t>(i)]));
