@@ -151,9 +151,8 @@ def paths_of(tree: Any, path: Path_ = ()) -> Iterator[Path_]:
     """The way to every value in a tree."""
     if path:
         yield path
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     if isinstance(tree, dict | list):
-        for key, value in items:
+        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
             yield from paths_of(value, (*path, key))
 
 
