@@ -57,7 +57,7 @@ class Checked(nn.Module):
         y = torch.cat([x[i + 5], nn.functional.embedding(j, x) * 2, x])
         z = nn.functional.one_hot(j, 7).sum() + (i // j).sum() + (i % j).sum() + (i << j).sum()
         loss = nn.functional.binary_cross_entropy(x.sigmoid(), x.sigmoid())
-        return y + z + loss + (i >> j).sum() + torch.fmod(i, j).int().sum(), x.amax(0) + x.max()
+        return y + z + loss + (i >> j).sum() + torch.fmod(i, j).sum(), x.amax(0) + x.max()
 
 
 @WITHOUT_GPU

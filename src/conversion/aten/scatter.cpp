@@ -76,13 +76,14 @@ Support adds(const SupportContext& c, const Node& node) {
              : Support::no("include_self is False, which depends on which elements are written");
 }
 
-/// What eager raises for a place that is not there. Sums along the first of several dims take
-/// another way in PyTorch's CPU kernels.
+/// What eager raises for a place that is not there. Sums along the first and the last of several
+/// dims take another way in PyTorch's CPU kernels.
 DataError error_by_rows(Conversion& c, bool accumulate, const Operands& o) {
   if (!accumulate) {
     return DataError::kIndex;
   }
-  return o.axis == 0 && c.network().type(o.x).rank() > 1 ? DataError::kElement : DataError::kRow;
+  const int64_t last = c.network().type(o.x).rank() - 1;
+  return last > 0 && (o.axis == 0 || o.axis == last) ? DataError::kElement : DataError::kRow;
 }
 
 /// A vector of places along dim, for every row: index_add, index_copy, index_fill. The last counts
