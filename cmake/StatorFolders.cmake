@@ -120,7 +120,7 @@ function(stator_test name)
   target_compile_definitions(
     test_${id} PRIVATE STATOR_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/${name}/test/data")
   target_link_libraries(test_${id} PRIVATE ${test_LIBRARIES} GTest::gmock GTest::gtest_main
-                                           nlohmann_json::nlohmann_json Threads::Threads)
+                                           nlohmann_json::nlohmann_json Threads::Threads ZLIB::ZLIB)
   add_test(NAME ${id} COMMAND test_${id})
 endfunction()
 

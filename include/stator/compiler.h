@@ -25,6 +25,9 @@ enum class ResultLayout : uint8_t { kRowMajor, kAsPyTorch };
 /// A graph lowered and partitioned; engines are built one by one on request.
 class Compilation {
  public:
+  /// kInvalidArgument where the settings ask for what no graph can have: a device without a
+  /// backend, or one that this machine lacks.
+  static Status check(const CompilationSettings& settings);
   /// Lowers and partitions. Builds nothing. kUnsupported when require_full_compilation cannot be
   /// met.
   static Result<Compilation> create(Graph graph, CompilationSettings settings,
@@ -52,6 +55,9 @@ class Compilation {
   std::unique_ptr<Impl> impl_;
 };
 
+/// read_pt2, then Compilation::create for the device of the settings. What does not fit together is
+/// the file's fault: kInvalidFile.
+Result<Compilation> open_pt2(const std::string& path, CompilationSettings settings);
 /// The C++ door: the whole .pt2 as one engine. kUnsupported lists every operator that would need
 /// PyTorch.
 Result<std::shared_ptr<const Engine>> compile_pt2(

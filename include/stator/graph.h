@@ -24,6 +24,7 @@
 
 #include "stator/dtype.h"
 #include "stator/expr.h"
+#include "stator/guard.h"
 #include "stator/result.h"
 #include "stator/source_line.h"
 #include "stator/tensor_data.h"
@@ -52,8 +53,9 @@ struct Value {
   ValueId id = kNoValue;
   std::string name;
   ValueKind kind = ValueKind::kTensor;
-  TensorMeta tensor;     // kTensor
+  TensorMeta tensor;     // kTensor; of a kOpaque that is a tensor too, its sizes alone
   Expr expr;             // kSymInt
+  std::string what;      // kOpaque: what it is ("a sparse_coo tensor"), for messages
   NodeId producer = -1;  // -1: a graph input or a constant
   int output_index = 0;  // which output of the producer
 };
@@ -88,10 +90,13 @@ struct LayoutArg {
   std::string name;
   friend bool operator==(const LayoutArg&, const LayoutArg&) = default;
 };
-/// Something only the Python side understands: an index into its table of objects.
+/// Something only the Python side understands: an index into its table of objects, and what the
+/// object refers to in the graph.
 struct OpaqueArg {
   int64_t index = 0;
   std::string text;
+  std::vector<ValueUse> uses;
+  std::vector<Expr> sizes;
   friend bool operator==(const OpaqueArg&, const OpaqueArg&) = default;
 };
 
@@ -152,7 +157,7 @@ struct GraphInput {
 };
 
 /// A user output is a value, a constant scalar, or None. Mutations are outputs that PyTorch copies
-/// back.
+/// back; of a buffer stands for that of a parameter too.
 enum class OutputKind : uint8_t { kUserOutput, kBufferMutation, kUserInputMutation };
 struct GraphOutput {
   OutputKind kind = OutputKind::kUserOutput;
@@ -176,6 +181,7 @@ class Graph {
   /// stand in no segment. See GraphOutput::view.
   std::vector<Node> output_views;
   Bounds bounds;  // ranges of the symbols
+  std::vector<Guard> guards;
   /// Where engines of this graph take and give tensors: "cpu", "cuda". Nodes on others stay out.
   std::string engine_device = "cpu";
   std::string input_tree;  // pytree spec of the user's arguments (JSON text), may be empty
@@ -199,6 +205,16 @@ class Graph {
   /// Appends, or inserts before `before`. Arguments are normalized against the schema table.
   /// Returns its id.
   NodeId add_node(Node node, std::optional<NodeId> before = std::nullopt);
+  /// Adds what PyTorch's text says (guards_code of an exported program: "L['x'].size()[1] % 2 ==
+  /// 0"). An input is found by the name of its placeholder, which torch.export makes of the path.
+  /// kUnsupported: the text names something that the graph does not hold, or an unknown function.
+  Status add_guard(std::string_view text, std::string source = "");
+  Result<Expr> read_guard(std::string_view text) const;  // its condition alone
+  /// Adds the conditions that operators' results have their noted ranks by: a squeezed dimension of
+  /// a size that varies is taken for more than 1.
+  void add_implied_guards();
+  /// Gives symbols to the calls of functions in sizes (Bounds::name_functions), everywhere.
+  void name_size_functions();
   void remove_node(NodeId id);                  // its values must have no users
   void replace_uses(ValueId from, ValueId to);  // in all nodes and outputs
   /// In all nodes; where they do not ask for an order yet they now ask for `format`.

@@ -80,7 +80,8 @@ enum class UnaryOp : uint8_t {
   kTrunc,  // kRound: half to even
   kNot,    // logical for bool, bitwise for integers
   kIsNan,
-  kIsInf,  // bool result
+  kIsInf,    // bool result
+  kSignBit,  // bool result: of -0.0 and of NaN too
   kRelu,
   kSigmoid,
   kGelu,
@@ -98,6 +99,25 @@ enum class PoolOp : uint8_t { kMax, kAverage };
 enum class PadMode : uint8_t { kConstant, kReflect, kReplicate, kCircular };
 enum class ResizeMode : uint8_t { kNearest, kNearestExact, kLinear, kCubic };
 enum class ScanOp : uint8_t { kSum, kProd, kMax, kMin };
+/// What a run may find wrong with its data; eager PyTorch raises a certain error for each.
+enum class DataError : uint8_t {
+  kNone,
+  kIndex,         // IndexError: an index tensor of x[…], index_put and such, with the dimension
+  kElement,       // RuntimeError: gather, scatter, index_add, with the dimension
+  kRow,           // IndexError: embedding, index_select
+  kPlace,         // IndexError: take and put, places in the flattened tensor
+  kTarget,        // IndexError: the class of a loss
+  kMarginTarget,  // RuntimeError: the class of a margin loss
+  kClass,         // RuntimeError: one_hot
+  kDivision,      // RuntimeError: an integer division by zero
+  kEmptyDim,      // IndexError: an extreme along a dimension without elements
+  kEmpty,         // RuntimeError: an extreme of a tensor without elements
+  kEmptyPlace,    // IndexError: the place of the extreme of a tensor without elements
+  kEmptyNorm,     // RuntimeError: an infinite norm of no elements
+  kRank,          // RuntimeError: more elements wanted of a dimension than it has (topk)
+  kProbability,   // RuntimeError: a probability outside of 0 … 1
+  kBagOffset,     // RuntimeError: offsets of bags that do not begin at 0 or lie past the end
+};
 /// A scalar immediate in the dtype of its use: integers stay exact.
 struct Scalar {
   double real = 0;
@@ -119,7 +139,7 @@ struct Elementwise {
     v("op", op);
   }
 };
-/// x → same shape; kIsNan, kIsInf give bool. alpha, beta: unused by the listed ops.
+/// x → same shape; kIsNan, kIsInf, kSignBit give bool. alpha, beta: unused by the listed ops.
 struct Unary {
   UnaryOp op = UnaryOp::kNeg;
   template <class V>
@@ -353,23 +373,43 @@ struct Attention {
     v("has_mask", has_mask);
   }
 };
+/// A value (i64), or x and a value that broadcasts to it → the first of them, as it is where 0 <=
+/// value < limit. Elsewhere the run ends in `error`, and the result is 0. A negative value counts
+/// from the end where `wrap`. `dim`: for the message.
+struct Check {
+  DataError error = DataError::kNone;
+  Expr limit;
+  bool wrap = false;
+  int64_t dim = 0;
+  template <class V>
+  void visit(V& v) {
+    v("error", error);
+    v("limit", limit);
+    v("wrap", wrap);
+    v("dim", dim);
+  }
+};
 /// x, indices (integer, any rank) → x.shape[:axis] + indices.shape + x.shape[axis+1:]. Negative
 /// indices count from the end where `wrap`; what is out of range is an error at run time.
 struct Gather {
   int64_t axis = 0;
   bool wrap = false;
+  DataError error = DataError::kIndex;
   template <class V>
   void visit(V& v) {
     v("axis", axis);
     v("wrap", wrap);
+    v("error", error);
   }
 };
 /// x, indices (same rank) → x[..., indices[...], ...] along axis: torch.gather.
 struct GatherElements {
   int64_t axis = 0;
+  DataError error = DataError::kElement;
   template <class V>
   void visit(V& v) {
     v("axis", axis);
+    v("error", error);
   }
 };
 /// x, indices…: torch's advanced indexing on adjacent axes first_axis .. first_axis + n - 1; the
@@ -386,10 +426,12 @@ struct IndexTensors {
 struct ScatterElements {
   int64_t axis = 0;
   bool accumulate = false;
+  DataError error = DataError::kElement;
   template <class V>
   void visit(V& v) {
     v("axis", axis);
     v("accumulate", accumulate);
+    v("error", error);
   }
 };
 /// x, src → x with the slice (start, step, size) along axis replaced by src: torch.slice_scatter.
@@ -404,27 +446,36 @@ struct SliceScatter {
     v("step", step);
   }
 };
-/// x → values, indices (int64) of the k largest (smallest) along axis, sorted, first index first
-/// among equals.
+/// x → values, indices (int64) of the k largest (smallest) along axis, NaN the greatest. stable:
+/// in order, first index first among equals. Else which of equals are taken, and their order, is
+/// what the C++ library's partial_sort (64 k <= elements) or nth_element and sort (where `sorted`)
+/// leave over the elements in order: PyTorch's CPU kernel.
 struct TopK {
   int64_t axis = 0;
   Expr k;
   bool largest = true;
+  bool stable = true;
+  bool sorted = true;
   template <class V>
   void visit(V& v) {
     v("axis", axis);
     v("k", k);
     v("largest", largest);
+    v("stable", stable);
+    v("sorted", sorted);
   }
 };
-/// x → values, indices; stable.
+/// x → values, indices, NaN the greatest; equals in the order of the C++ library's sort where not
+/// stable, as in PyTorch's CPU kernel.
 struct Sort {
   int64_t axis = 0;
   bool descending = false;
+  bool stable = true;
   template <class V>
   void visit(V& v) {
     v("axis", axis);
     v("descending", descending);
+    v("stable", stable);
   }
 };
 /// x → inclusive scan along axis.
@@ -459,7 +510,7 @@ using LayerAttributes =
     std::variant<Elementwise, Unary, Cast, Select, Fill, Iota, SizeValue, Transpose, Reshape,
                  Expand, Slice, Concat, Pad, MatrixMultiply, Convolution, Pooling, AdaptivePooling,
                  Reduce, Softmax, Normalization, Attention, Gather, GatherElements, IndexTensors,
-                 ScatterElements, SliceScatter, TopK, Sort, Scan, Resize>;
+                 ScatterElements, SliceScatter, TopK, Sort, Scan, Resize, Check>;
 
 /// "elementwise", "matrix_multiply", …: the name of the alternative.
 const char* layer_kind_name(const LayerAttributes& attributes);
@@ -486,6 +537,11 @@ Result<std::vector<TensorType>> infer_types(const LayerAttributes& attributes,
 std::string print_attributes(const LayerAttributes& attributes);
 Result<LayerAttributes> parse_attributes(std::string_view kind, std::string_view text);
 
+/// Ops whose result is bool whatever the operand is.
+inline bool gives_truth(UnaryOp op) {
+  return op == UnaryOp::kIsNan || op == UnaryOp::kIsInf || op == UnaryOp::kSignBit;
+}
+
 const char* name_of(ElementwiseOp op);
 const char* name_of(UnaryOp op);
 const char* name_of(ReduceOp op);
@@ -493,5 +549,6 @@ const char* name_of(PoolOp op);
 const char* name_of(PadMode mode);
 const char* name_of(ResizeMode mode);
 const char* name_of(ScanOp op);
+const char* name_of(DataError error);
 
 }  // namespace stator

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "stator/guard.h"
 #include "stator/layer.h"
 #include "stator/result.h"
 #include "stator/source_line.h"
@@ -51,6 +52,7 @@ class Network {
  public:
   std::string name;
   Bounds bounds;
+  std::vector<Guard> guards;  // over its own symbols
   std::vector<NetworkTensor> tensors;
   std::vector<NetworkLayer> layers;  // in execution order
   std::vector<TensorId> inputs;      // in the order of a call
@@ -98,7 +100,8 @@ class Network {
                              std::vector<int64_t> axes, double epsilon, bool rms = false);
   TensorId add_attention(TensorId q, TensorId k, TensorId v, TensorId mask_or_minus_1, double scale,
                          bool causal);
-  TensorId add_gather(TensorId x, TensorId indices, int64_t axis, bool wrap = false);
+  TensorId add_gather(TensorId x, TensorId indices, int64_t axis, bool wrap = false,
+                      DataError error = DataError::kIndex);
 };
 
 /// One layer a line; parse_network reads it back (constants print as name and type, and where

@@ -25,6 +25,8 @@ enum class ErrorCode {
   kUnsupported,      // well formed, but this build or backend cannot do it
   kIncompatible,     // made by or for another version, device or instruction set
   kIo,               // the operating system refused
+  kOutOfRange,       // a run's data: an index that is not of what it indexes
+  kInvalidData,      // a run's data: an integer division by zero, a reduction over nothing, …
   kInternal,         // a defect of Stator, caught at the border of a compilation
 };
 

@@ -50,19 +50,30 @@ struct TensorInfo {
   std::vector<int64_t> order;
 };
 
+/// How an engine is loaded.
+struct LoadOptions {
+  static constexpr int kCurrentDevice = -1;
+  LoadOptions(int device = kCurrentDevice, bool verify = true)  // NOLINT: implicit, from a device
+      : device_index(device), verify_digests(verify) {}
+  int device_index;  // which of several GPUs it runs on; kCurrentDevice: the calling thread's
+  /// Compare the weights with their digests, which reads the whole file once; the header and the
+  /// code always are. Off, weights are read when a run first needs them.
+  bool verify_digests;
+};
+
 /// A compiled model: immutable, shared by threads and contexts.
 class Engine {
  public:
   /// kIo, kInvalidFile, kIncompatible (another version, or instructions that this CPU lacks, by
-  /// name), kInvalidArgument (no such device). `device_index`: which of several GPUs it runs on;
-  /// kCurrentDevice: the calling thread's.
+  /// name), kInvalidArgument (no such device). Nothing that a file says is believed after that
+  /// without proof; what depends on the sizes of a call is proved at each new shape.
   static Result<std::shared_ptr<const Engine>> load(const std::string& path,
-                                                    int device_index = kCurrentDevice);
+                                                    const LoadOptions& options = {});
   static Result<std::shared_ptr<const Engine>> from_bytes(TensorData bytes, const std::string& name,
-                                                          int device_index = kCurrentDevice);
+                                                          const LoadOptions& options = {});
   static Result<std::shared_ptr<const Engine>> from_plan(Plan plan,
                                                          int device_index = kCurrentDevice);
-  static constexpr int kCurrentDevice = -1;
+  static constexpr int kCurrentDevice = LoadOptions::kCurrentDevice;
   ~Engine();
 
   const std::vector<TensorInfo>& inputs() const;
@@ -78,14 +89,17 @@ class Engine {
   int scalar_input_count() const;
   const std::string& metadata() const;  // JSON of the compiler: pytree specs and such
   const Plan& plan() const;
-  Status save(const std::string& path) const;
-  Result<std::string> bytes() const;
+  /// `key`: what key() of the engine read from it gives.
+  Status save(const std::string& path, const std::string& key = "") const;
+  Result<std::string> bytes(const std::string& key = "") const;
+  const std::string& key() const;  // "" unless the file is of an engine cache
   int64_t weight_bytes() const;
 
  private:
   friend class ExecutionContext;
   struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
+  static Result<std::shared_ptr<const Engine>> from_valid_plan(Plan plan, int device_index);
   static Status load_code(Impl& impl);
   static Result<std::vector<const void*>> place_weights(Impl& impl);
   static void describe_interface(Impl& impl);

@@ -24,9 +24,10 @@ struct Input {
 };
 
 struct CompilationSettings {
-  int64_t min_block_size = 5;                // INT64_MAX: inf
+  int64_t min_block_size = 0;                // 0: None, INT64_MAX: inf
   std::set<std::string> torch_executed_ops;  // "aten.add.Tensor" or "aten.add"
   bool require_full_compilation = false;
+  bool without_pytorch = false;  // own: nothing runs what engines cannot hold
   bool use_fast_partitioner = true;
   bool assume_dynamic_shape_support = false;
   bool use_explicit_typing = true;                         // the model's types are kept
@@ -55,7 +56,7 @@ struct CompilationSettings {
 std::optional<DType> low_precision(const CompilationSettings& settings);
 /// 0 to 3 for a tiling_optimization_level; -1 when it is none.
 int tiling_level(const std::string& name);
-/// "CompilationSettings(min_block_size=5, …)".
+/// "CompilationSettings(enabled_precisions={dtype.f32}, min_block_size=None, …)".
 std::string print_settings(const CompilationSettings& settings);
 /// Every field's name and value as text.
 std::map<std::string, std::string> printed_settings(const CompilationSettings& settings);

@@ -7,11 +7,13 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include "bindings.h"
 #include "builder/build.h"
 #include "conversion/conversion.h"
+#include "graph/input_check.h"
 #include "graph/strides.h"
 #include "partition/partitions.h"
 #include "pt2/read_pt2.h"
@@ -29,12 +31,16 @@ nb::object expr_tree(const Expr& e) {
   if (e.is_constant()) {
     return nb::int_(e.constant());
   }
+  if (e.kind() == ExprKind::kReal) {
+    return nb::float_(e.real_value());
+  }
   nb::list items;
   if (e.is_symbol()) {
     items.append("symbol");
     items.append(e.symbol_name());
   } else {
-    items.append(kOperators[static_cast<size_t>(e.kind())]);
+    items.append(e.kind() == ExprKind::kCall ? size_function(e.function()).name
+                                             : kOperators[static_cast<size_t>(e.kind())]);
     for (const Expr& operand : e.operands()) {
       items.append(expr_tree(operand));
     }
@@ -42,7 +48,9 @@ nb::object expr_tree(const Expr& e) {
   return nb::tuple(items);
 }
 
-nb::object expr_object(const Expr& e) {
+/// Symbols that stand for functions' values are written out.
+nb::object expr_object(const Bounds& bounds, const Expr& named) {
+  const Expr e = bounds.expand(named);
   if (e.is_constant()) {
     return nb::int_(e.constant());
   }
@@ -59,9 +67,9 @@ nb::object use_object(ValueUse use) {
 
 /// The inverse of bind_graph's argument form; an expression that is no number crosses as a tree of
 /// tuples.
-nb::object argument_object(const Argument& argument) {
+nb::object argument_object(const Bounds& bounds, const Argument& argument) {
   return std::visit(
-      [](const auto& value) -> nb::object {
+      [&bounds](const auto& value) -> nb::object {
         using T = std::decay_t<decltype(value)>;
         if constexpr (std::is_same_v<T, None>) {
           return nb::none();
@@ -74,11 +82,11 @@ nb::object argument_object(const Argument& argument) {
           }
           return nb::make_tuple("list", uses);
         } else if constexpr (std::is_same_v<T, Expr>) {
-          return expr_object(value);
+          return expr_object(bounds, value);
         } else if constexpr (std::is_same_v<T, std::vector<Expr>>) {
           nb::list items;
           for (const Expr& e : value) {
-            items.append(expr_object(e));
+            items.append(expr_object(bounds, e));
           }
           return nb::make_tuple("list", items);
         } else if constexpr (std::is_same_v<T, std::vector<double>> ||
@@ -98,7 +106,14 @@ nb::object argument_object(const Argument& argument) {
         } else if constexpr (std::is_same_v<T, LayoutArg>) {
           return nb::make_tuple("layout", value.name);
         } else if constexpr (std::is_same_v<T, OpaqueArg>) {
-          return nb::make_tuple("opaque", value.index);
+          nb::list uses, sizes;
+          for (const ValueUse use : value.uses) {
+            uses.append(use_object(use));
+          }
+          for (const Expr& e : value.sizes) {
+            sizes.append(expr_object(bounds, e));
+          }
+          return nb::make_tuple("opaque", nb::make_tuple(value.index, uses, sizes));
         } else {
           return nb::cast(value);
         }
@@ -112,7 +127,7 @@ nb::dict node_object(const Graph& graph, const Node& node) {
   d["target"] = node.target;
   nb::list args;
   for (const NamedArgument& arg : node.args) {
-    args.append(nb::make_tuple(arg.name, argument_object(arg.value)));
+    args.append(nb::make_tuple(arg.name, argument_object(graph.bounds, arg.value)));
   }
   d["args"] = args;
   nb::list outputs;
@@ -120,7 +135,6 @@ nb::dict node_object(const Graph& graph, const Node& node) {
     outputs.append(id);
   }
   d["outputs"] = outputs;
-  (void)graph;
   return d;
 }
 
@@ -130,17 +144,17 @@ nb::dict value_object(const Graph& graph, ValueId id) {
   d["name"] = value.name;
   static constexpr const char* kKinds[] = {"tensor", "int", "float", "bool", "none", "opaque"};
   d["kind"] = kKinds[static_cast<size_t>(value.kind)];
-  if (value.kind == ValueKind::kTensor) {
+  if (value.kind == ValueKind::kTensor || value.kind == ValueKind::kOpaque) {
     nb::list shape;
     for (const Expr& e : value.tensor.shape) {
-      shape.append(expr_object(e));
+      shape.append(expr_object(graph.bounds, e));
     }
     d["shape"] = shape;
     d["dtype"] = torch_dtype_name(value.tensor.dtype);
     const std::optional<DenseOrder> order = dense_order(value.tensor, graph.bounds);
     d["order"] = order ? nb::cast(order->axes) : nb::none();
   } else if (value.kind == ValueKind::kSymInt) {
-    d["expr"] = expr_object(value.expr);
+    d["expr"] = expr_object(graph.bounds, value.expr);
   }
   return d;
 }
@@ -186,8 +200,8 @@ nb::list output_list(const Compilation& c) {
   nb::list outputs;
   for (const GraphOutput& output : c.graph().outputs) {
     const Argument value = output.view == kNoValue ? output.value : ValueUse{output.view};
-    outputs.append(nb::make_tuple(kKinds[static_cast<size_t>(output.kind)], argument_object(value),
-                                  output.target));
+    outputs.append(nb::make_tuple(kKinds[static_cast<size_t>(output.kind)],
+                                  argument_object(c.graph().bounds, value), output.target));
   }
   return outputs;
 }
@@ -252,7 +266,74 @@ nb::dict stats_object(const BuildStats& stats) {
 
 }  // namespace
 
+/// Shapes of tensors, and integers; of anything else nothing.
+std::vector<InputCheck::Given> given_sizes(nb::handle inputs) {
+  std::vector<InputCheck::Given> given;
+  for (nb::handle input : inputs) {
+    InputCheck::Given& one = given.emplace_back();
+    const nb::object shape = nb::getattr(input, "shape", nb::none());
+    one.is_tensor = !shape.is_none();
+    if (one.is_tensor) {
+      for (nb::handle size : shape) one.sizes.push_back(nb::cast<int64_t>(size));
+    } else if (PyLong_Check(input.ptr()) != 0) {
+      one.sizes.push_back(nb::cast<int64_t>(input));
+    }
+  }
+  return given;
+}
+
+/// Arguments (name, checked, is_tensor, sizes), ranges, and guards (condition, text, source), with
+/// expressions as texts.
+using InputCheckState =
+    std::tuple<std::vector<std::tuple<std::string, bool, bool, std::vector<std::string>>>,
+               std::vector<std::tuple<std::string, int64_t, int64_t>>,
+               std::vector<std::tuple<std::string, std::string, std::string>>>;
+
+InputCheckState input_check_state(const InputCheck& check) {
+  InputCheckState state;
+  for (const InputCheck::Input& input : check.inputs()) {
+    std::vector<std::string> sizes;
+    for (const Expr& size : input.sizes) sizes.push_back(check.bounds().expand(size).str());
+    std::get<0>(state).emplace_back(input.name, input.checked, input.is_tensor, std::move(sizes));
+  }
+  for (const auto& [symbol, range] : check.bounds().ranges()) {
+    std::get<1>(state).emplace_back(symbol, range.first, range.second);
+  }
+  for (const Guard& guard : check.guards()) {
+    std::get<2>(state).emplace_back(guard.condition.str(), guard.text, guard.source);
+  }
+  return state;
+}
+
+InputCheck input_check_of(const InputCheckState& state) {
+  std::vector<InputCheck::Input> inputs;
+  for (const auto& [name, checked, is_tensor, sizes] : std::get<0>(state)) {
+    InputCheck::Input& input = inputs.emplace_back(InputCheck::Input{name, checked, is_tensor, {}});
+    for (const std::string& size : sizes) input.sizes.push_back(value_or_raise(parse_expr(size)));
+  }
+  Bounds bounds;
+  for (const auto& [symbol, least, greatest] : std::get<1>(state)) {
+    bounds.set(symbol, least, greatest);
+  }
+  std::vector<Guard> guards;
+  for (const auto& [condition, text, source] : std::get<2>(state)) {
+    guards.push_back({value_or_raise(parse_expr(condition)), text, source});
+  }
+  return InputCheck(std::move(inputs), std::move(bounds), guards);
+}
+
 void bind_compiler(nb::module_& m) {
+  nb::class_<InputCheck>(m, "InputCheck", "What must hold of the sizes of a program's inputs.")
+      .def(
+          "__call__",
+          [](const InputCheck& c, nb::handle inputs) {
+            check_or_raise(c.check(given_sizes(inputs)));
+          },
+          nb::arg("inputs"), "Raises ValueError for sizes that the program was not compiled for.")
+      .def("__getstate__", &input_check_state)
+      .def("__setstate__", [](InputCheck& c, const InputCheckState& state) {
+        new (&c) InputCheck(input_check_of(state));
+      });
   nb::class_<Compilation>(m, "Compilation",
                           "A graph lowered and partitioned; engines are built on request.")
       .def_static(
@@ -271,6 +352,15 @@ void bind_compiler(nb::module_& m) {
           },
           nb::arg("graph"), nb::arg("settings"), nb::arg("opt_sizes"), nb::arg("printed"),
           "Takes the graph's contents; lowers and partitions them.")
+      .def_static(
+          "check",
+          [](const std::map<std::string, std::string>& settings) {
+            check_or_raise(Compilation::check(settings_of(settings, {}, "")));
+          },
+          nb::arg("settings"), "Raises ValueError for a device that there is not, and the like.")
+      .def_prop_ro("min_block_size",
+                   [](const Compilation& c) { return c.partitions().min_block_size; })
+      .def_prop_ro("block_sizes", [](const Compilation& c) { return c.partitions().block_sizes; })
       .def("segments", &segment_list, "One dict a segment, in execution order.")
       .def("inputs", &input_list)
       .def("outputs", &output_list)
@@ -286,6 +376,19 @@ void bind_compiler(nb::module_& m) {
                    [](const Compilation& c) { return c.partitions().supported_operators; })
       .def_prop_ro("total_operators",
                    [](const Compilation& c) { return c.partitions().total_operators; })
+      .def_prop_ro(
+          "input_check", [](const Compilation& c) { return InputCheck(c.graph()); },
+          "Checks the sizes of the program's inputs.")
+      .def(
+          "guards",
+          [](const Compilation& c) {
+            nb::list guards;
+            for (const Guard& guard : c.graph().guards) {
+              guards.append(nb::make_tuple(expr_tree(guard.condition), guard.text, guard.source));
+            }
+            return guards;
+          },
+          "(condition, text, source) of each guard.")
       .def("report", &Compilation::report, "The dry-run report.")
       .def("report_json", &Compilation::report_json)
       .def("report_html", &Compilation::report_html)
@@ -322,6 +425,16 @@ void bind_compiler(nb::module_& m) {
           },
           nb::arg("index"), nb::arg("progress").none() = nb::none(),
           "Builds the engine of segment `index`; returns (Engine, statistics).");
+  m.def(
+      "size_text", [](const std::string& text) { return value_or_raise(parse_expr(text)).str(); },
+      nb::arg("text"), "The canonical text of a size expression or condition.");
+  m.def(
+      "check_setting",
+      [](const std::string& name, const std::string& value) {
+        CompilationSettings settings;
+        check_or_raise(set_setting(settings, name, value));
+      },
+      nb::arg("name"), nb::arg("value"), "Raises ValueError for a value that is not allowed.");
   m.def("has_converter", &has_converter, nb::arg("target"));
   m.def("converter_targets", [] { return ConverterRegistry::global().targets(); });
   m.def(

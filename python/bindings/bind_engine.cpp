@@ -9,6 +9,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -50,7 +51,7 @@ class EngineCall {
     take_inputs(args);
     scalars_.clear();
     for (size_t i = 0; i < scalars; ++i) {
-      scalars_.push_back(nb::cast<int64_t>(nb::handle(args[inputs + i])));
+      scalars_.push_back(integer(args[inputs + i], i));
     }
     check_or_raise(context_.set_shapes(sizes_.data(), static_cast<int64_t>(sizes_.size()),
                                        scalars_.data(), static_cast<int64_t>(scalars_.size())));
@@ -101,7 +102,7 @@ class EngineCall {
         // it.
         borrow_plain(i, object, &view);
       }
-      check(info, view);
+      check(info, object, view);
       sizes_.insert(sizes_.end(), view.shape, view.shape + view.ndim);
       const bool dense = is_dense(view, info.order);
       if (!dense || !is_aligned(view)) {
@@ -126,14 +127,63 @@ class EngineCall {
   void borrow_plain(size_t i, nb::handle object, dlpack::Tensor* view) {
     const std::string& name = engine_->inputs()[i].name;
     if (!nb::hasattr(object, "detach")) {
-      throw nb::type_error(("input '" + name + "' is " +
-                            nb::cast<std::string>(nb::str(object.type())) +
-                            ", a torch.Tensor is expected")
-                               .c_str());
+      throw nb::type_error(
+          ("input '" + name + "' is " + type_name(object) + ", a torch.Tensor is expected")
+              .c_str());
     }
+    refuse_odd(name, object);
     kept_[i] = nb::getattr(object, "detach")().attr("resolve_conj")().attr("resolve_neg")();
     if (!TensorExchange::torch().borrow(kept_[i], view)) {
-      throw nb::type_error(("input '" + name + "' cannot be read as a dense tensor").c_str());
+      refuse_without_memory(name, object);
+    }
+  }
+
+  static bool is_empty(const dlpack::Tensor& view) {
+    return std::find(view.shape, view.shape + view.ndim, 0) != view.shape + view.ndim;
+  }
+
+  [[noreturn]] static void refuse_without_memory(const std::string& name, nb::handle object) {
+    throw nb::type_error(("input '" + name + "' is a " + type_name(object) +
+                          " without dense memory of its own, as inside of torch.func's transforms; "
+                          "give a plain tensor")
+                             .c_str());
+  }
+
+  static int64_t integer(nb::handle object, size_t position) {
+    int64_t value = 0;
+    if (!nb::try_cast(object, value)) {
+      throw nb::type_error(("integer " + std::to_string(position) + " of the engine is " +
+                            type_name(object) + ", an int is expected")
+                               .c_str());
+    }
+    return value;
+  }
+
+  static std::string text_of(nb::handle object, const char* attribute) {
+    return nb::cast<std::string>(nb::str(nb::getattr(object, attribute)));
+  }
+
+  static std::string type_name(nb::handle object) {
+    return nb::cast<std::string>(nb::getattr(object.type(), "__name__"));
+  }
+
+  /// Names what keeps a tensor from being read as dense memory, and the way out of it.
+  static void refuse_odd(const std::string& name, nb::handle tensor) {
+    std::string what;
+    const std::string layout = text_of(tensor, "layout");
+    if (nb::cast<bool>(nb::getattr(tensor, "is_nested"))) {
+      what = "nested (" + layout + "); give a dense one, of torch.nested.to_padded_tensor";
+    } else if (layout != "torch.strided") {
+      what = "not dense, its layout is " + layout + "; give .to_dense()";
+    } else if (nb::cast<bool>(nb::getattr(tensor, "is_quantized"))) {
+      what = "quantized (" + text_of(tensor, "dtype") + "); give .dequantize()";
+    } else if (nb::cast<bool>(nb::getattr(tensor, "is_meta"))) {
+      what = "on the device meta, where tensors have no data; give one with data";
+    } else if (type_name(tensor) == "FakeTensor") {
+      what = "a FakeTensor, which has no data; call the engine outside of the FakeTensorMode";
+    }
+    if (!what.empty()) {
+      throw nb::type_error(("input '" + name + "' is " + what).c_str());
     }
   }
 
@@ -143,19 +193,24 @@ class EngineCall {
            (reinterpret_cast<uintptr_t>(view.data) + view.byte_offset) % 16 == 0;
   }
 
-  void check(const TensorInfo& info, const dlpack::Tensor& view) const {
+  void check(const TensorInfo& info, nb::handle object, const dlpack::Tensor& view) const {
+    if (view.data == nullptr && !is_empty(view)) {
+      refuse_odd(info.name, object);
+      refuse_without_memory(info.name, object);
+    }
     if (view.device.type != device_.type || view.device.id != device_.id) {
       const std::string gpu = std::to_string(device_.id);
       const std::string where =
           device_.type == dlpack::kCuda
-              ? "' is not on cuda:" + gpu + ", where this engine runs; move it with .cuda(" + gpu +
-                    ")"
-              : "' is not on the CPU, where this engine runs; move it with .cpu()";
-      throw nb::value_error(("input '" + info.name + where).c_str());
+              ? ", and this engine runs on cuda:" + gpu + "; move it with .cuda(" + gpu + ")"
+              : ", and this engine runs on the CPU; move it with .cpu()";
+      throw nb::value_error(
+          ("input '" + info.name + "' is on " + text_of(object, "device") + where).c_str());
     }
     if (!matches(view.dtype, info.dtype)) {
-      throw nb::value_error(("input '" + info.name + "' must be " + torch_dtype_name(info.dtype) +
-                             "; cast it with .to(torch." + torch_dtype_name(info.dtype) + ")")
+      const std::string wanted = torch_dtype_name(info.dtype);
+      throw nb::value_error(("input '" + info.name + "' is " + text_of(object, "dtype") +
+                             " and must be " + wanted + "; cast it with .to(torch." + wanted + ")")
                                 .c_str());
     }
     if (static_cast<size_t>(view.ndim) != info.shape.size()) {
@@ -214,28 +269,36 @@ void bind_engine(nb::module_& m) {
   nb::class_<Engine>(m, "Engine", "A compiled model: immutable, shared by threads.")
       .def_static(
           "load",
-          [](const std::string& path, int device_index) {
-            return shared(value_or_raise(Engine::load(path, device_index)));
+          [](const std::string& path, int device_index, bool verify_digests) {
+            return shared(value_or_raise(Engine::load(path, {device_index, verify_digests})));
           },
-          nb::arg("path"), nb::arg("device_index") = Engine::kCurrentDevice)
+          nb::arg("path"), nb::arg("device_index") = Engine::kCurrentDevice,
+          nb::arg("verify_digests") = true)
       .def_static(
           "from_bytes",
-          [](nb::bytes bytes, const std::string& name, int device_index) {
+          [](nb::bytes bytes, const std::string& name, int device_index, bool verify_digests) {
             void* writable = nullptr;
             TensorData data = TensorData::allocate(static_cast<int64_t>(bytes.size()), &writable);
             std::memcpy(writable, bytes.c_str(), bytes.size());
-            return shared(value_or_raise(Engine::from_bytes(std::move(data), name, device_index)));
+            return shared(value_or_raise(
+                Engine::from_bytes(std::move(data), name, {device_index, verify_digests})));
           },
           nb::arg("bytes"), nb::arg("name") = "engine",
-          nb::arg("device_index") = Engine::kCurrentDevice)
+          nb::arg("device_index") = Engine::kCurrentDevice, nb::arg("verify_digests") = true)
       .def(
-          "save", [](const Engine& e, const std::string& path) { check_or_raise(e.save(path)); },
-          nb::arg("path"))
-      .def("bytes",
-           [](const Engine& e) {
-             const std::string bytes = value_or_raise(e.bytes());
-             return nb::bytes(bytes.data(), bytes.size());
-           })
+          "save",
+          [](const Engine& e, const std::string& path, const std::string& key) {
+            check_or_raise(e.save(path, key));
+          },
+          nb::arg("path"), nb::arg("key") = "")
+      .def(
+          "bytes",
+          [](const Engine& e, const std::string& key) {
+            const std::string bytes = value_or_raise(e.bytes(key));
+            return nb::bytes(bytes.data(), bytes.size());
+          },
+          nb::arg("key") = "")
+      .def_prop_ro("key", &Engine::key)
       .def_prop_ro("inputs", [](const Engine& e) { return infos(e.inputs()); })
       .def_prop_ro("outputs", [](const Engine& e) { return infos(e.outputs()); })
       .def_prop_ro("scalar_input_count", &Engine::scalar_input_count)

@@ -5,7 +5,8 @@
 // Arguments cross as Python values: None, bool, int, float, str and lists of them; what Python's
 // types cannot tell apart is a pair (tag, value): ("value", id), ("values", [id or -1]), ("expr",
 // text), ("exprs", [text or int]), ("dtype", name),
-// ("device", name), ("memory_format", name), ("layout", name), ("opaque", index).
+// ("device", name), ("memory_format", name), ("layout", name), ("opaque", (index, text, [id],
+// [text or int])).
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
@@ -71,8 +72,13 @@ Argument tagged_argument(const std::string& tag, nb::handle value) {
     return nb::cast<std::vector<std::string>>(value);
   }
   if (tag == "opaque") {
-    const auto [index, text] = nb::cast<std::pair<int64_t, std::string>>(value);
-    return OpaqueArg{index, text};
+    const auto [index, text, ids, sizes] =
+        nb::cast<std::tuple<int64_t, std::string, std::vector<ValueId>, nb::object>>(value);
+    OpaqueArg opaque{index, text, {}, exprs_of(sizes)};
+    for (const ValueId id : ids) {
+      opaque.uses.push_back(ValueUse{id});
+    }
+    return opaque;
   }
   const auto text = nb::cast<std::string>(value);
   if (tag == "dtype") {
@@ -110,7 +116,8 @@ Argument argument_of(nb::handle object) {
   return tagged_argument(tag, value);
 }
 
-/// (kind, name, dtype, shape, strides, device, expr): what meta["val"] says of one output.
+/// (kind, name, dtype, shape, strides, device, expr): what meta["val"] says of one output. Of an
+/// opaque one `dtype` is what it is, in words, and `shape` its sizes where it has some.
 using ValueSpec = std::tuple<std::string, std::string, std::string, nb::object, nb::object,
                              std::string, nb::object>;
 
@@ -135,6 +142,8 @@ Value value_of(const ValueSpec& spec) {
     value.kind = ValueKind::kNone;
   } else {
     value.kind = ValueKind::kOpaque;
+    value.what = dtype;
+    value.tensor.shape = exprs_of(shape);
   }
   return value;
 }
@@ -194,6 +203,12 @@ OutputKind output_kind_of(const std::string& name) {
 }  // namespace
 
 void bind_graph(nb::module_& m) {
+  m.def(
+      "has_dtype", [](const std::string& name) { return parse_dtype(name).has_value(); },
+      nb::arg("name"), "Whether the graph has an element type of this name, as PyTorch has it.");
+  m.def(
+      "has_size", [](const std::string& text) { return parse_expr(text).ok(); }, nb::arg("text"),
+      "Whether the graph can hold a size of this text.");
   nb::class_<Graph>(m, "Graph", "SSA over ATen operators; see include/stator/graph.h.")
       .def(nb::init<>())
       .def_rw("name", &Graph::name)
@@ -207,6 +222,21 @@ void bind_graph(nb::module_& m) {
           },
           nb::arg("symbol"), nb::arg("least"), nb::arg("greatest").none(),
           "Says that least <= symbol <= greatest (None: no limit).")
+      .def(
+          "guard_text",
+          [](const Graph& g, const std::string& text) {
+            return value_or_raise(g.read_guard(text)).str();
+          },
+          nb::arg("text"), "The canonical text of a condition on the inputs.")
+      .def(
+          "add_guard",
+          [](Graph& g, const std::string& text, const std::string& source) {
+            const Status status = g.add_guard(text, source);
+            return status.ok() ? std::string() : status.error().message;
+          },
+          nb::arg("text"), nb::arg("source"),
+          "Adds a condition on the inputs, as torch.export writes it; \"\" or why it cannot be "
+          "checked here.")
       .def(
           "add_input",
           [](Graph& g, const std::string& kind, const ValueSpec& spec, const std::string& target,

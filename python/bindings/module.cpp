@@ -33,6 +33,10 @@ PyObject* class_for(ErrorCode code) {
       return classes.invalid_file;
     case ErrorCode::kIncompatible:
       return classes.incompatible;
+    case ErrorCode::kOutOfRange:
+      return PyExc_IndexError;
+    case ErrorCode::kInvalidData:
+      return PyExc_RuntimeError;
     case ErrorCode::kInternal:
       return classes.internal;
   }
@@ -93,6 +97,7 @@ void bind_log(nb::module_& m) {
 NB_MODULE(_native, m) {
   m.doc() = "Stator's compiler and runtime.";
   nb::set_leak_warnings(false);
+  m.attr("__version__") = STATOR_VERSION;
   stator::bind_errors(m);
   stator::bind_log(m);
   stator::bind_graph(m);

@@ -18,7 +18,7 @@ std::unique_ptr<TensorExchange>& torch_table() {
   return *table;
 }
 
-constexpr size_t kMostAxes = 16;  // of a tensor of an engine; plan/validate.cpp
+constexpr size_t kMostAxes = 16;  // of a tensor of an engine; plan/validate_buffers.cpp
 
 void raise_python_error(void*, const char*, const char* message) {
   PyErr_SetString(PyExc_MemoryError, message);

@@ -15,6 +15,7 @@ from stator._native import (
     UnsupportedError,
 )
 
+__version__ = _native.__version__
 _native.set_tensor_type(_torch.Tensor)
 _install_log()
 
@@ -24,9 +25,10 @@ from stator.conversion.converters import DYNAMO_CONVERTERS  # noqa: E402
 from stator.debugger import Debugger  # noqa: E402
 from stator.engines.engine import Engine  # noqa: E402
 from stator.engines.engine_cache import BaseEngineCache  # noqa: E402
-from stator.engines.module import CompiledModule  # noqa: E402
+from stator.engines.module import CompiledModule, UncompiledModule  # noqa: E402
 from stator.engines.program import EngineModule  # noqa: E402
 from stator.engines.serialization import load, save  # noqa: E402
+from stator.lowering.export_errors import ExportError  # noqa: E402
 from stator.partitioning import (  # noqa: E402
     fast_partition,
     get_graph_converter_support,
@@ -52,11 +54,13 @@ __all__ = [
     "Engine",
     "EngineCapability",
     "EngineModule",
+    "ExportError",
     "IncompatibleError",
     "Input",
     "InternalError",
     "InvalidFileError",
     "StatorError",
+    "UncompiledModule",
     "UnsupportedError",
     "compile",
     "dtype",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,27 +17,29 @@ from torch.utils._python_dispatch import (
     is_traceable_wrapper_subclass,
 )
 
+from stator import _native
 from stator._log import debugging, logger
 from stator.compile import build_engines, plan_compilation
+from stator.dynamo import compile_call, frame_place, in_training_mode
 from stator.engines.program import build_program
 from stator.graphs.doubles import double_outputs, has_doubles, restore, single, truncate
+from stator.graphs.failures import failure_of
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import Placeholder, hand_over, offloaded
 from stator.lowering.autocast import autocast
 from stator.lowering.passes import lower
-from stator.reports import print_report
+from stator.reports import print_report, summarize, warn_of_nothing, why_nothing
 from stator.settings.compilation_settings import CompilationSettings, make_settings
 from stator.verification import verify_engines
 
-__all__ = ["register_backends", "stator_backend"]
-
-_NAMES = ("stator", "torch_tensorrt", "tensorrt")
+__all__ = ["documents_backend", "register_backends", "stator_backend"]
 
 
 def register_backends() -> None:
     """Make the backend known to torch.compile under its names."""
-    for name in _NAMES:
-        register_backend(stator_backend, name=name)
+    register_backend(stator_backend, name="stator")
+    for name in ("torch_tensorrt", "tensorrt"):
+        register_backend(documents_backend, name=name)
     _let_sizes_of_one_vary()
 
 
@@ -76,14 +79,34 @@ def stator_backend(
     Parameters and buffers that the graph only reads are compiled into the engine; they are looked
     at in each call, and where one was changed or replaced the graph is compiled anew. A graph that
     trains (a module in training mode, or an input that requires a gradient, with gradients
-    enabled) is left to eager PyTorch.
+    enabled) is left to eager PyTorch, and so is one that the compiler fails at; a warning says why.
     """
-    settings = make_settings(options or {})
+    return _compile_graph(gm, example_inputs, make_settings(options or {}, own_door=True), options)
+
+
+def documents_backend(
+    gm: fx.GraphModule,
+    example_inputs: Sequence[Any],
+    *,
+    options: dict[str, Any] | None = None,
+    **_: Any,
+) -> Callable[..., Any]:
+    """The same under Torch-TensorRT's names, with its documents' default of min_block_size."""
+    return _compile_graph(gm, example_inputs, make_settings(options or {}), options)
+
+
+def _compile_graph(
+    gm: fx.GraphModule, example_inputs: Sequence[Any], settings: CompilationSettings, options: Any
+) -> Callable[..., Any]:
     tensors = [v for v in example_inputs if isinstance(v, torch.Tensor)]
     lies = "cuda" if any(v.device.type == "cuda" for v in tensors) else "cpu"
     settings.warn_of_settings_without_effect(settings.backend(lies))
+    _native.Compilation.check(settings.native())
     if reason := _trains(gm, example_inputs):
-        logger.info("the graph runs in eager PyTorch: %s", reason)
+        call = compile_call()
+        if not call.warned and not call.compiled:
+            call.warned = True
+            warn_of_nothing(frame_place(), reason)
         return gm
     return _Graph(gm, example_inputs, settings, options)
 
@@ -107,26 +130,17 @@ def _trains(gm: fx.GraphModule, example_inputs: Sequence[Any]) -> str:
     for node, value in zip(placeholders, example_inputs, strict=False):
         if isinstance(value, torch.Tensor) and value.requires_grad:
             if not _is_weight(node, value):
-                return f"input {node.name} requires a gradient"
+                return (
+                    f"its input {node.name} requires a gradient, and engines compute none; call it "
+                    "under torch.no_grad()"
+                )
             needs_gradient = True
-    if needs_gradient and _captured_in_training_mode():
-        return "the module is in training mode"
+    if needs_gradient and (name := in_training_mode()):
+        return (
+            f"the module {name} is in training mode, and engines do not train; call .eval() on it, "
+            "or run it under torch.no_grad()"
+        )
     return ""
-
-
-def _captured_in_training_mode() -> bool:
-    """Whether a module of the frame that Dynamo is at is in training mode."""
-    from torch._dynamo.symbolic_convert import InstructionTranslator
-
-    try:
-        tx = InstructionTranslator.current_tx()
-    except AttributeError:  # called without Dynamo
-        return False
-    values = list(tx.output.nn_modules.values()) if tx.output.nn_modules else []
-    values += [
-        v.value for v in tx.output.side_effects.id_to_variable.values() if hasattr(v, "value")
-    ]
-    return any(isinstance(v, torch.nn.Module) and v.training for v in values)
 
 
 class _Graph:
@@ -142,10 +156,22 @@ class _Graph:
         self.gm = gm
         self.call = call  # torch.compile's options: the same object for all graphs of one call
         self.settings = settings
+        self.place = frame_place()
+        self.of = compile_call()
         self.report: Callable[[], None] | None = None  # the dry run's, at the first call
         self.compiled = self.compile(example_inputs)
 
     def compile(self, args: Sequence[Any]) -> Callable[..., Any]:
+        """The compiled graph, or the graph itself where compiling fails."""
+        try:
+            return self.compile_dynamo(args)
+        except Exception as error:
+            failure_of(error, self.settings, self.place, lambda: str(self.gm.graph))
+            self.watched = []
+            return self.gm
+
+    def compile_dynamo(self, args: Sequence[Any]) -> Callable[..., Any]:
+        """Dynamo's graph → a function of its inputs."""
         placeholders = [n for n in self.gm.graph.nodes if n.op == "placeholder"]
         weights = [_is_weight(node, value) for node, value in zip(placeholders, args, strict=True)]
         if any(is_traceable_wrapper_subclass(value) for value in args):
@@ -172,7 +198,7 @@ class _Graph:
         self, graph: fx.GraphModule, args: Sequence[Any], weights: list[bool]
     ) -> Callable[..., Any]:
         """The inference graph of ATen operators → a function of its flat inputs."""
-        whole = graph
+        whole, begin = graph, time.monotonic()
         graph = fx.GraphModule(graph, copy.deepcopy(graph.graph))
         nodes = [n for n in graph.graph.nodes if n.op == "placeholder"]
         mutated = _mutated_inputs(len(nodes))
@@ -198,6 +224,7 @@ class _Graph:
             return _boxed(fx.Interpreter(whole).run)
         with offloaded(handed, self.settings.offload_module_to_cpu):
             engines = build_engines(compilation, self.settings)
+        self.tell(compilation, engines, time.monotonic() - begin)
         kept = [i for i in range(len(nodes)) if i not in self.frozen]
         if self.settings.verify and len(nodes) == len(args):
             inputs = [args[i] for i in kept]
@@ -209,6 +236,17 @@ class _Graph:
         if len(kept) == len(nodes):
             return _boxed(program)
         return _boxed(lambda *flat: program(*[flat[i] for i in kept]))
+
+    def tell(
+        self, compilation: _native.Compilation, engines: dict[str, Any], seconds: float
+    ) -> None:
+        """The summary, and where nothing of the whole call was compiled so far, one warning."""
+        summarize(self.place, compilation, engines, seconds)
+        self.of.compiled |= bool(engines)
+        why = why_nothing(compilation, self.settings, engines)
+        if why and not self.of.compiled and not self.of.warned:
+            self.of.warned = True
+            warn_of_nothing(self.place, why)
 
     def __call__(self, *args: Any) -> Any:
         for i, tensor, version in self.watched:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,14 +15,17 @@ from torch.utils import _pytree as pytree
 from stator import _native
 from stator._log import debugging, logger, sync_level
 from stator.debugger import active_debugger
+from stator.engines.arguments import Arguments
 from stator.engines.engine import Engine
 from stator.engines.engine_cache import EngineStore
-from stator.engines.module import CompilationReport, CompiledModule
+from stator.engines.module import CompilationReport, CompiledModule, UncompiledModule
 from stator.engines.program import EngineModule, PythonEngineModule, build_program
 from stator.graphs.doubles import single
+from stator.graphs.failures import Failure, failure_of
 from stator.graphs.hand_over import HandedOver, offloaded
+from stator.graphs.sizes import ProgramCheck
 from stator.lowering.capture import capture, export_module
-from stator.reports import log_report, print_report
+from stator.reports import log_report, print_report, summarize, warn_of_nothing, why_nothing
 from stator.settings.compilation_settings import CompilationSettings, make_settings
 from stator.settings.input import Input
 from stator.verification import verify_engines
@@ -78,10 +81,8 @@ def build_engines(
                 continue
             with _progress(name) as progress:
                 native, stats = compilation.build(index, progress)
-        except (_native.StatorError, ValueError) as error:
-            if settings.pass_through_build_failures:
-                raise
-            logger.warning("%s was not built and runs in PyTorch: %s", name, error)
+        except Exception as error:
+            failure_of(error, settings, name, verb="built")
             continue
         engines[name] = module_of(Engine(native), segment, stats)
         if (debugger := active_debugger()) is not None:
@@ -141,7 +142,8 @@ def compile(
     Args:
         module: an ``nn.Module`` (exported here) or what ``torch.export.export`` gives.
         inputs: example tensors or :class:`stator.Input`, positional arguments in order; may be
-            nested as the model takes them. The same as `arg_inputs`.
+            nested as the model takes them. One tensor or Input is one argument. The same as
+            `arg_inputs`.
         arg_inputs: see `inputs`.
         kwarg_inputs: the same by keyword.
         ir: "dynamo" or "default": torch.export; "torch_compile": at the first call.
@@ -149,24 +151,31 @@ def compile(
 
     Returns:
         A module that is called as `module` is. With ``dryrun`` the report is printed, no engine is
-        built, and what comes back runs in PyTorch.
+        built, and what comes back runs in PyTorch. So does what the compiler failed at, with a
+        warning; its ``stator_report`` has the reason.
 
     Raises:
-        TypeError: an unknown setting, or a module that is neither of the two.
+        TypeError: an unknown setting, inputs that are not the model's arguments, or a module that
+            is neither of the two.
         ValueError: a setting's value, or an Input that does not fit the model.
+        ExportError: torch.export cannot follow the module.
         UnsupportedError: ``require_full_compilation`` and something must run in PyTorch.
     """
-    chosen = make_settings(settings)
+    chosen = make_settings(settings, own_door=True)
     if ir not in ("dynamo", "default", "torch_compile"):
         raise ValueError(f"ir={ir!r} is not allowed; ir is 'dynamo', 'default' or 'torch_compile'")
     if ir == "torch_compile":
         return torch.compile(module, backend="stator", options=settings)
     if inputs is not None and arg_inputs is not None:
         raise ValueError("give either inputs or arg_inputs, they mean the same")
-    args = tuple(inputs if inputs is not None else arg_inputs or ())
-    kwargs = dict(kwarg_inputs or {})
+    args, kwargs = _arguments_of(inputs if inputs is not None else arg_inputs, kwarg_inputs)
+    if isinstance(module, UncompiledModule):
+        module = module.exported_program
+    if isinstance(module, CompiledModule):
+        raise TypeError("the module is compiled already; compile the model that it was made of")
     if isinstance(module, ExportedProgram):
         program = module
+        _check_inputs(program, args, kwargs)
     elif isinstance(module, nn.Module):
         if not args and not kwargs:
             raise ValueError("a module is exported with example inputs; give inputs=[...]")
@@ -175,51 +184,123 @@ def compile(
         raise TypeError(
             f"compile takes an nn.Module or an ExportedProgram, got {type(module).__name__}"
         )
+    if chosen.verify and program.example_inputs is None:
+        raise ValueError("verify=True needs example inputs, and the exported program holds none")
+    arguments = Arguments.of(program, module if isinstance(module, nn.Module) else None)
+    leaves = _leaves(args, kwargs)
+    trains = isinstance(module, nn.Module) and module.training
+    advice = ". The model is in training mode; call .eval() before it is compiled" if trains else ""
     with debugging(chosen.debug):
-        return _compile_program(program, args, kwargs, chosen)
+        _native.Compilation.check(chosen.native())
+        try:
+            return _compile_program(program, arguments, leaves, chosen, advice)
+        except Exception as error:
+            failure = failure_of(error, chosen, "the model", lambda: str(program))
+            return UncompiledModule(program, arguments, _report_of_failure(program, failure))
+
+
+def _arguments_of(
+    inputs: Any, kwarg_inputs: dict[str, Any] | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Example inputs as (args, kwargs); one tensor or Input is one argument."""
+    if isinstance(inputs, torch.Tensor | Input):
+        inputs = (inputs,)
+    if isinstance(inputs, Mapping):
+        raise TypeError(
+            "inputs are positional arguments in order, and a dict was given: give "
+            "kwarg_inputs={...} for arguments by name, inputs=[{...}] for one that is a dict"
+        )
+    if inputs is not None and not isinstance(inputs, list | tuple | Iterator):
+        raise TypeError(
+            f"inputs is a list of tensors and Inputs, or a single one, got {type(inputs).__name__}"
+        )
+    if kwarg_inputs is not None and not isinstance(kwarg_inputs, Mapping):
+        raise TypeError(
+            f"kwarg_inputs is a dict of arguments by name, got {type(kwarg_inputs).__name__}"
+        )
+    return tuple(inputs if inputs is not None else ()), dict(kwarg_inputs or {})
+
+
+def _leaves(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    return pytree.tree_leaves((args, kwargs), is_leaf=lambda v: isinstance(v, Input))
+
+
+def _check_inputs(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse Inputs that are not of an exported program's arguments; tensors are examples only."""
+    leaves = _leaves(args, kwargs)
+    if not any(isinstance(leaf, Input) for leaf in leaves):
+        return
+    values = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
+    names = program.graph_signature.user_inputs
+    if len(leaves) != len(names):
+        raise ValueError(
+            f"{len(leaves)} inputs were given, and the exported program takes {len(names)}: "
+            f"{', '.join(map(str, names))}"
+        )
+    for name, leaf in zip(names, leaves, strict=True):
+        value = values.get(name)
+        if not isinstance(leaf, Input):
+            continue
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"argument {name!r} of the exported program is no tensor, got {leaf}")
+        if value.dim() != len(leaf.opt_shape):
+            raise ValueError(
+                f"argument {name!r} of the exported program has {value.dim()} dimensions, got "
+                f"{leaf}"
+            )
+        if value.dtype != leaf.dtype:
+            logger.warning(
+                "argument %r of the exported program is %s; the Input's dtype=%s has no effect",
+                name, value.dtype, leaf.dtype,
+            )  # fmt: skip
+
+
+def _report_of_failure(program: ExportedProgram, failure: Failure) -> CompilationReport:
+    total = sum(n.op == "call_function" for n in program.graph.nodes)
+    text = f"The model was not compiled, all of it runs in PyTorch: {failure}"
+    return CompilationReport(total, 0, [], [failure.fallback()], text)
 
 
 def _compile_program(
     program: ExportedProgram,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
+    arguments: Arguments,
+    leaves: list[Any],
     chosen: CompilationSettings,
+    advice: str,
 ) -> nn.Module:
-    leaves = pytree.tree_leaves((args, kwargs), is_leaf=lambda v: isinstance(v, Input))
+    begin = time.monotonic()
     captured = capture(program, leaves, chosen)
     chosen.warn_of_settings_without_effect(chosen.backend(captured.handed.device))
     compilation = plan_compilation(captured.handed, chosen)
     if chosen.dryrun:
         print_report(compilation, chosen)
-        return program.module()
+        return UncompiledModule(program, arguments, report_of(compilation, {}))
     with offloaded(captured.handed, chosen.offload_module_to_cpu):
         engines = build_engines(compilation, chosen)
     if chosen.verify:
-        flat = [v for i, v in enumerate(_examples(program)) if i not in captured.constant_inputs]
+        examples = enumerate(pytree.tree_leaves(program.example_inputs))
+        flat = [v for i, v in examples if i not in captured.constant_inputs]
         engines = verify_engines(
             captured.handed, compilation, engines,
             single([*captured.state, *flat]) if captured.doubles else [*captured.state, *flat],
             chosen,
         )  # fmt: skip
     graph_module = build_program(captured.handed, compilation, engines)
+    summarize("the model", compilation, engines, time.monotonic() - begin)
+    if why := why_nothing(compilation, chosen, engines):
+        warn_of_nothing("the model", why + advice)
     return CompiledModule(
         graph_module,
         report_of(compilation, engines),
-        captured.in_spec,
+        arguments,
         captured.out_spec,
         captured.constant_inputs,
         captured.finish,
         captured.state,
         captured.doubles,
         captured.free_dims,
+        ProgramCheck(compilation.input_check, compilation.guards()),
     )
-
-
-def _examples(program: ExportedProgram) -> list[Any]:
-    """The flat example inputs that a program was exported with."""
-    if program.example_inputs is None:
-        raise ValueError("verify=True needs example inputs, and the exported program holds none")
-    return pytree.tree_leaves(program.example_inputs)
 
 
 def trace(
@@ -240,5 +321,5 @@ def trace(
     """
     if strict:
         logger.warning("strict=True has no effect: modules are traced by torch.export non-strictly")
-    args = tuple(arg_inputs if arg_inputs is not None else inputs or ())
-    return export_module(module, args, dict(kwarg_inputs or {}))
+    args, kwargs = _arguments_of(arg_inputs if arg_inputs is not None else inputs, kwarg_inputs)
+    return export_module(module, args, kwargs, changes=False)

@@ -5,9 +5,10 @@ Importing it registers the backends "torch_tensorrt" and "tensorrt" of torch.com
 
 from stator import *  # noqa: F403
 from stator import __all__ as _names
-from stator import compile, load, save  # noqa: F401
+from stator import load, save  # noqa: F401
 
 from torch_tensorrt import _tensorrt, dynamo, logging, runtime
+from torch_tensorrt._compile import compile
 from torch_tensorrt._features import ENABLED_FEATURES
 
 _tensorrt.install()

@@ -4,6 +4,7 @@
 // knows no region, needs no compiler.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -15,15 +16,37 @@
 
 namespace stator {
 
+/// The first thing that a run found wrong with its data; one for an execution context. Who sets
+/// `claimed` from 0 to 1 fills in the rest, `code` last. A GPU's kernels write it in host memory.
+struct FaultRecord {
+  int64_t code;   // 0: none; else the FaultSite's code, and from bit 32 on the step
+  int64_t value;  // what was out of range, after a negative one was counted from the end
+  int64_t limit;  // the range's end
+  int64_t claimed;
+};
+inline constexpr int kFaultStepShift = 32;
+
 /// What a generated kernel gets. `buffers` in the kernel's order (64-byte aligned arena and
 /// constants; a caller's inputs and outputs need only their element's alignment); `sizes` likewise.
-/// A kernel that meets an index out of range stores a nonzero value to *fault and goes on with
-/// index 0.
+/// A kernel that meets an index out of range claims the fault record and goes on with index 0, so
+/// that it never reads or writes where it must not; `step` is the number of the step.
 struct KernelArgs {
   void* const* buffers;
   const int64_t* sizes;
-  int64_t* fault;
+  FaultRecord* fault;
+  int64_t step;
 };
+
+/// What kernels written in C++ do when they meet wrong data.
+inline void report_fault(const KernelArgs& args, int64_t code, int64_t value, int64_t limit) {
+  FaultRecord& record = *args.fault;
+  int64_t unclaimed = 0;
+  if (!std::atomic_ref(record.claimed).compare_exchange_strong(unclaimed, 1)) return;
+  record.value = value;
+  record.limit = limit;
+  std::atomic_ref(record.code)
+      .store(code | args.step << kFaultStepShift, std::memory_order_release);
+}
 
 /// Entry of generated CPU code: tasks task_begin … task_end-1 of task_count; scratch is this
 /// thread's own, 64-byte aligned.
@@ -77,10 +100,10 @@ struct RunOptions {
 class LoadedCode {
  public:
   virtual ~LoadedCode() = default;
-  /// Whether a step with so many buffers and sizes fits the kernel; asked once for each step when
-  /// an engine is loaded, so that a damaged file cannot make a kernel read past them.
-  virtual Status check_step(int32_t kernel, int64_t buffers, int64_t sizes) const {
-    (void)kernel, (void)buffers, (void)sizes;
+  /// Whether a step fits what the payload of its kernel says: asked once for each step when an
+  /// engine is loaded, beside the kernel's contract (plan/contract.h), which the step fits already.
+  virtual Status check_step(const Plan& plan, const PlanStep& step) const {
+    (void)plan, (void)step;
     return {};
   }
   /// Null when the executor has nothing to keep.
@@ -128,7 +151,7 @@ class ExecutorBackend {
     std::memcpy(to, from, static_cast<size_t>(size_bytes));
     return {};
   }
-  /// Zeroed memory that both the host and the kernels reach: fault words.
+  /// Zeroed memory that both the host and the kernels reach: the fault record.
   virtual Result<TensorData> allocate_shared(int64_t size_bytes, void** writable) const {
     TensorData data = TensorData::allocate(size_bytes, writable);
     std::memset(*writable, 0, static_cast<size_t>(size_bytes));

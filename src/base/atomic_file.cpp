@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/atomic_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,8 +18,59 @@
 namespace stator {
 namespace {
 
+constexpr char kSuffix[] = ".tmp.XXXXXX";
+constexpr int kMostTries = 100;
+
 Error refused(const std::string& path, int code) {
   return Error{ErrorCode::kIo, "cannot write " + path + ": " + std::strerror(code)};
+}
+
+/// A temporary file is locked by its writer as long as that lives, whichever machine or container
+/// it is in: one that can be locked is nobody's. False when it is somebody's, or gone.
+bool lock_for_good(int fd) {
+  struct stat info {};
+  return ::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::fstat(fd, &info) == 0 && info.st_nlink > 0;
+}
+
+/// Removes what writers of `path` left behind that were killed.
+void remove_leftovers(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const std::string prefix = (slash == std::string::npos ? path : path.substr(slash + 1)) + ".tmp.";
+  DIR* entries = ::opendir(folder.c_str());
+  if (entries == nullptr) return;
+  while (const dirent* entry = ::readdir(entries)) {
+    const std::string name = entry->d_name;
+    if (!name.starts_with(prefix) || name.size() != prefix.size() + 6) continue;
+    const std::string leftover =
+        slash == std::string::npos ? name : path.substr(0, slash + 1) + name;
+    const int fd = ::open(leftover.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) continue;
+    if (lock_for_good(fd)) ::unlink(leftover.c_str());
+    ::close(fd);
+  }
+  ::closedir(entries);
+}
+
+/// A fresh file beside `path` that is locked; its name goes to `name`. -1, with errno: none.
+int open_locked(const std::string& path, std::string* name) {
+  for (int i = 0; i < kMostTries; ++i) {
+    std::vector<char> pattern(path.begin(), path.end());
+    pattern.insert(pattern.end(), kSuffix, kSuffix + sizeof(kSuffix));
+    const int fd = ::mkostemp(pattern.data(), O_CLOEXEC);
+    if (fd < 0) return -1;
+    // Another writer that cleans up may have been faster: then this one is lost. A file system
+    // without locks gives an error, and then nobody cleans up.
+    errno = 0;
+    if (lock_for_good(fd) || errno == ENOLCK || errno == ENOTSUP) {
+      *name = pattern.data();
+      return fd;
+    }
+    ::unlink(pattern.data());
+    ::close(fd);
+  }
+  errno = EBUSY;
+  return -1;
 }
 
 }  // namespace
@@ -27,16 +80,13 @@ Result<AtomicFile> AtomicFile::create(const std::string& path) {
   if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
     return refused(path, EISDIR);
   }
-  std::vector<char> name(path.begin(), path.end());
-  static constexpr char kSuffix[] = ".tmp.XXXXXX";
-  name.insert(name.end(), kSuffix, kSuffix + sizeof(kSuffix));
+  remove_leftovers(path);
   AtomicFile file;
-  file.fd_ = ::mkostemp(name.data(), O_CLOEXEC);
+  file.fd_ = open_locked(path, &file.temporary_);
   if (file.fd_ < 0) {
     return refused(path, errno);
   }
   file.path_ = path;
-  file.temporary_ = name.data();
   // mkostemp gives 0600; a result has the permissions that a plain open would give.
   const mode_t mask = ::umask(0);
   ::umask(mask);
@@ -81,11 +131,14 @@ Status AtomicFile::commit() {
   if (::fsync(fd_) != 0) {
     return refused(path_, errno);
   }
-  const int closed = ::close(std::exchange(fd_, -1));
-  if (closed != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
+  // Renamed while it is locked: nobody may take it for a leftover.
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
     return refused(path_, errno);
   }
   temporary_.clear();
+  if (::close(std::exchange(fd_, -1)) != 0) {
+    return refused(path_, errno);
+  }
   return {};
 }
 

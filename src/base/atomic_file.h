@@ -2,7 +2,8 @@
 //
 // Writes a file so that a reader sees the old one or the new one and never a part: to a temporary
 // name in the same folder, flushed, then renamed. Destroyed before commit(): the temporary file is
-// removed, the target untouched.
+// removed, the target untouched. What a killed writer leaves behind the next one of the same target
+// removes: a living one holds a lock on its file.
 #pragma once
 
 #include <cstdint>

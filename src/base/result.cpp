@@ -15,6 +15,10 @@ const char* error_code_name(ErrorCode code) {
       return "incompatible";
     case ErrorCode::kIo:
       return "input/output error";
+    case ErrorCode::kOutOfRange:
+      return "index out of range";
+    case ErrorCode::kInvalidData:
+      return "invalid data";
     case ErrorCode::kInternal:
       return "internal error";
   }

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "builder/concurrency.h"
+#include "builder/kernel_contract.h"
 #include "builder/layout.h"
 #include "builder/region_groups.h"
 #include "builder/tactics.h"
@@ -104,8 +105,14 @@ Result<Plan> build(const RegionGraph& graph, CompilerBackend& backend,
   STATOR_RETURN_IF_ERROR(layout.interface(options));
   for (size_t r = 0; r < graph.regions.size(); ++r) {
     const Tactic& tactic = tactics[static_cast<size_t>(kernel_of[r])];
-    const KernelLaunch launch = backend.launch(graph, graph.regions[r], tactic);
-    STATOR_RETURN_IF_ERROR(layout.add_step(graph.regions[r], kernel_of[r], launch, places[r]));
+    const Region& region = graph.regions[r];
+    const KernelLaunch launch = backend.launch(graph, region, tactic);
+    STATOR_RETURN_IF_ERROR(layout.add_step(region, kernel_of[r], launch, places[r]));
+    PlanKernel& kernel = compiled.kernels[static_cast<size_t>(kernel_of[r])];
+    if (groups[static_cast<size_t>(kernel_of[r])].regions.front() == static_cast<int>(r)) {
+      kernel.contract =
+          make_contract(graph, region, launch, kernel, layout.plan(), layout.plan().steps.back());
+    }
   }
   STATOR_TRY(Plan plan, layout.finish());
   plan.kernels = std::move(compiled.kernels);

@@ -40,6 +40,10 @@ Status PlanLayout::interface(const BuilderOptions& options) {
   for (size_t i = 0; i < graph_.scalar_inputs.size(); ++i) {
     bind(graph_.scalar_inputs[i], -1, -1, static_cast<int32_t>(i));
   }
+  for (const Guard& guard : graph_.guards) {
+    STATOR_TRY(const SizeSlot condition, slot(guard.condition));
+    plan_.guards.push_back({condition, guard.text, guard.source});
+  }
   plan_.scalar_input_count = static_cast<int32_t>(graph_.scalar_inputs.size());
   for (size_t i = 0; i < graph_.inputs.size(); ++i) {
     STATOR_TRY(const BufferId id, buffer(graph_.inputs[i]));
@@ -62,16 +66,26 @@ void PlanLayout::set_order(BufferId id, const std::vector<std::vector<int64_t>>&
   plan_.buffers[static_cast<size_t>(id)].order = {orders[index].begin(), orders[index].end()};
 }
 
-Result<SizeSlot> PlanLayout::slot(const Expr& e) {
+/// Some symbol of `e` that no input binds; "" when all are bound.
+std::string PlanLayout::unbound_symbol(const Expr& e) const {
   std::set<std::string> symbols;
   e.collect_symbols(symbols);
   for (const std::string& symbol : symbols) {
     if (std::find(plan_.sizes.symbols.begin(), plan_.sizes.symbols.end(), symbol) ==
         plan_.sizes.symbols.end()) {
-      return Error{ErrorCode::kUnsupported,
-                   "size " + e.str() + " depends on " + symbol +
-                       ", which is no dimension of an input and no integer input"};
+      return symbol;
     }
+  }
+  return "";
+}
+
+Result<SizeSlot> PlanLayout::slot(const Expr& given) {
+  // A symbol that stands for a function's value is computed, unless an input has that size.
+  const Expr e = unbound_symbol(given).empty() ? given : graph_.bounds.expand(given);
+  if (const std::string symbol = unbound_symbol(e); !symbol.empty()) {
+    return Error{ErrorCode::kUnsupported,
+                 "size " + e.str() + " depends on " + symbol +
+                     ", which is no dimension of an input and no integer input"};
   }
   return plan_.sizes.add(e);
 }
@@ -152,12 +166,22 @@ Result<BufferId> PlanLayout::packed_buffer(int32_t tensor, const PackedInput& pa
   STATOR_CHECK(t.role == RegionTensorRole::kConstant, t.name + " is packed but no constant");
   const auto found = weights_.find({t.data.data, "pack " + packed.recipe});
   if (found != weights_.end()) {
+    // The same bytes may stand for tensors of several shapes: each has its own buffer.
+    const PlanWeight& weight = plan_.weights[static_cast<size_t>(found->second)];
+    STATOR_TRY(const BufferId id,
+               add_buffer(t, BufferRole::kConstant, Expr(weight.data.size_bytes)));
+    PlanBuffer mine = std::move(plan_.buffers[static_cast<size_t>(id)]);
+    plan_.buffers.pop_back();
+    mine.weight = found->second;
     for (size_t i = 0; i < plan_.buffers.size(); ++i) {
-      if (plan_.buffers[i].role == BufferRole::kConstant &&
-          plan_.buffers[i].weight == found->second) {
+      const PlanBuffer& other = plan_.buffers[i];
+      if (other.role == BufferRole::kConstant && other.weight == mine.weight &&
+          other.dtype == mine.dtype && other.shape == mine.shape) {
         return static_cast<BufferId>(i);
       }
     }
+    plan_.buffers.push_back(std::move(mine));
+    return id;
   }
   const auto begin = std::chrono::steady_clock::now();
   STATOR_TRY(TensorData data, backend_.pack(packed.recipe, t.data));
@@ -203,6 +227,12 @@ Status PlanLayout::add_step(const Region& region, int32_t kernel, const KernelLa
   for (const Expr& e : launch.sizes) {
     STATOR_TRY(const SizeSlot s, slot(e));
     step.sizes.push_back(s);
+  }
+  std::vector<std::string> symbols;
+  (void)region_signature(graph_, region, &symbols);
+  for (const std::string& symbol : symbols) {
+    STATOR_TRY(const SizeSlot s, slot(Expr::symbol(symbol)));
+    step.symbols.push_back(s);
   }
   STATOR_TRY(step.task_count, slot(launch.task_count));
   STATOR_TRY(step.scratch_bytes, slot(launch.scratch_bytes));

@@ -25,11 +25,13 @@ class PlanLayout {
   /// Lives of buffers; the plan.
   Result<Plan> finish();
 
+  const Plan& plan() const { return plan_; }  // what there is of it so far
   double pack_seconds() const { return pack_seconds_; }
 
  private:
   void set_order(BufferId id, const std::vector<std::vector<int64_t>>& orders, size_t index);
-  Result<SizeSlot> slot(const Expr& e);
+  std::string unbound_symbol(const Expr& e) const;
+  Result<SizeSlot> slot(const Expr& given);
   Result<BufferId> buffer(int32_t tensor);
   Result<BufferId> packed_buffer(int32_t tensor, const PackedInput& packed);
   Result<BufferId> add_buffer(const RegionTensor& tensor, BufferRole role, const Expr& bytes);

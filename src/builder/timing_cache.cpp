@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "builder/timing_cache.h"
 
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
+#include "base/json.h"
 #include "base/mapped_file.h"
 
 namespace stator {
@@ -32,7 +34,10 @@ TimingCache TimingCache::load(const std::string& path, std::string* warning) {
   if (!file.ok()) {
     return damaged(file.error().message);
   }
-  const json root = json::parse(file->data(), file->data() + file->size_bytes(), nullptr, false);
+  const Result<json> parsed = parse_json(
+      {reinterpret_cast<const char*>(file->data()), static_cast<size_t>(file->size_bytes())});
+  if (!parsed.ok()) return damaged("it " + parsed.error().message);
+  const json& root = parsed.value();
   // Compared as JSON: a format that is no string is another kind, and no exception.
   if (!root.is_object() || !root.contains("format") || root["format"] != kFormat ||
       !root.contains("devices") || !root["devices"].is_object()) {
@@ -41,8 +46,9 @@ TimingCache TimingCache::load(const std::string& path, std::string* warning) {
   try {
     for (const auto& [device, regions] : root["devices"].items()) {
       for (const auto& [region, entry] : regions.items()) {
-        cache.entries_[device][region] = {entry.at("tactic").get<std::string>(),
-                                          entry.at("us").get<double>()};
+        const Entry read{entry.at("tactic").get<std::string>(), entry.at("us").get<double>()};
+        if (!std::isfinite(read.us) || read.us < 0) return damaged("an entry is damaged");
+        cache.entries_[device][region] = read;
       }
     }
   } catch (const json::exception&) {

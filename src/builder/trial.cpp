@@ -80,11 +80,11 @@ Result<const TensorData*> TrialMemory::unfilled(size_t slot, int64_t bytes) {
   return take(slot, Contents::kAnything, bytes);
 }
 
-Result<int64_t*> TrialMemory::fault() {
+Result<FaultRecord*> TrialMemory::fault() {
   if (fault_.data == nullptr) {
-    STATOR_TRY(fault_, backend_.executor().allocate_shared(64, &fault_word_));
+    STATOR_TRY(fault_, backend_.executor().allocate_shared(sizeof(FaultRecord), &fault_record_));
   }
-  return static_cast<int64_t*>(fault_word_);
+  return static_cast<FaultRecord*>(fault_record_);
 }
 
 Result<const TensorData*> TrialMemory::constant(const TensorData& source,
@@ -138,11 +138,11 @@ bool Trial::prepare() {
   if (!tasks.has_value() || !scratch.has_value()) {
     return false;
   }
-  Result<int64_t*> fault = memory_.fault();
+  Result<FaultRecord*> fault = memory_.fault();
   if (!fault.ok()) {
     return false;
   }
-  args_ = {pointers_.data(), values_.data(), *fault};
+  args_ = {pointers_.data(), values_.data(), *fault, 0};
   step_.args = &args_;
   step_.task_count = *tasks;
   step_.scratch_bytes = align_up(*scratch);

@@ -27,7 +27,7 @@ class TrialMemory {
   /// A constant's bytes, packed by `recipe` ("": as they are), where kernels reach them.
   Result<const TensorData*> constant(const TensorData& source, const std::string& recipe);
   /// Where kernels report faults; nobody reads it.
-  Result<int64_t*> fault();
+  Result<FaultRecord*> fault();
   /// Constants of the regions before are needed no more.
   void forget_constants() { constants_.clear(); }
 
@@ -43,7 +43,7 @@ class TrialMemory {
   std::map<std::pair<const void*, std::string>, TensorData> constants_;
   std::map<Contents, std::vector<char>> patterns_;
   TensorData fault_;
-  void* fault_word_ = nullptr;
+  void* fault_record_ = nullptr;
 };
 
 /// One candidate made ready to run.

@@ -33,8 +33,38 @@ auto guarded(const Body& body) -> decltype(body()) {
   } catch (const InternalError& e) {
     return Error{ErrorCode::kInternal, e.what()};
   } catch (const std::bad_alloc&) {
-    return Error{ErrorCode::kInternal, "out of memory"};
+    return Error{ErrorCode::kIo, "it takes more memory than there is"};
   }
+}
+
+/// What PyTorch hands over holds together, so that it is our defect where something does not fit; a
+/// file may say anything.
+Error of_file(const Error& error, const std::string& path) {
+  if (error.code != ErrorCode::kInternal) return error;
+  return Error{ErrorCode::kInvalidFile,
+               path + ": its graph contradicts itself, or has a form that is not known: " +
+                   error.message.substr(0, error.message.rfind(" ["))};
+}
+
+/// Outputs have the shapes that the file says, as far as they can be compared.
+Status check_outputs(const Graph& graph, const Network& network) {
+  for (size_t i = 0; i < network.outputs.size(); ++i) {
+    const TensorType& type = network.type(network.outputs[i]);
+    const std::optional<ValueId> id = graph.find_value(network.tensor(network.outputs[i]).name);
+    if (!id.has_value() || graph.value(*id).kind != ValueKind::kTensor) continue;
+    const std::vector<Expr>& shape = graph.value(*id).tensor.shape;
+    bool fits = shape.size() == type.shape.size();
+    for (size_t d = 0; fits && d < shape.size(); ++d) {
+      fits = !graph.bounds.proves_not_equal(shape[d], type.shape[d]);
+    }
+    if (!fits) {
+      return Error{ErrorCode::kInvalidFile,
+                   "output %" + graph.value(*id).name + " is " + print_type(graph.value(*id)) +
+                       " by its description, its operators give " + print_type(type) +
+                       "; the archive contradicts itself"};
+    }
+  }
+  return {};
 }
 
 /// "cuda" of "cuda:1".
@@ -76,8 +106,9 @@ PartitionOptions partition_options(const CompilationSettings& settings) {
   options.min_block_size = settings.min_block_size;
   options.torch_executed_ops = settings.torch_executed_ops;
   options.require_full_compilation = settings.require_full_compilation;
+  options.without_pytorch = settings.without_pytorch;
   options.use_fast_partitioner = settings.use_fast_partitioner;
-  options.memory_budget = settings.cpu_memory_budget;
+  options.memory_budget = settings.without_pytorch ? 0 : settings.cpu_memory_budget;
   return options;
 }
 
@@ -86,7 +117,7 @@ Status run_lowering(Graph& graph, const CompilationSettings& settings, Dump& dum
   options.disabled_passes = settings.disabled_passes;
   options.torch_executed_ops = settings.torch_executed_ops;
   options.evaluate_constant = [](const Graph& g, const Node& node) {
-    return evaluate_node(g, node, ConverterRegistry::global());
+    return guarded([&] { return evaluate_node(g, node, ConverterRegistry::global()); });
   };
   if (dump.enabled()) {
     dump.write("input", "graph", print_graph(graph));
@@ -232,6 +263,14 @@ Compilation::Compilation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Compilation::Compilation(Compilation&&) noexcept = default;
 Compilation::~Compilation() = default;
 
+Status Compilation::check(const CompilationSettings& settings) {
+  return guarded([&]() -> Status {
+    STATOR_TRY(const CompilerBackend* const backend, backend_of(settings));
+    STATOR_TRY(const std::shared_ptr<void> exists, enter_device(*backend, settings));
+    return {};
+  });
+}
+
 Result<Compilation> Compilation::create(Graph graph, CompilationSettings settings,
                                         ResultLayout layout) {
   return guarded([&]() -> Result<Compilation> {
@@ -244,6 +283,8 @@ Result<Compilation> Compilation::create(Graph graph, CompilationSettings setting
                           impl->settings.device.substr(backend_name(impl->settings).size());
     STATOR_TRY(const std::shared_ptr<void> exists, enter_device(*impl->backend, impl->settings));
     STATOR_RETURN_IF_ERROR(verify_graph(graph));
+    graph.add_implied_guards();
+    graph.name_size_functions();
     STATOR_RETURN_IF_ERROR(run_lowering(graph, impl->settings, dump));
     if (layout == ResultLayout::kAsPyTorch) take_output_views(graph);
     const bool any_dynamic = impl->settings.assume_dynamic_shape_support;
@@ -260,13 +301,12 @@ const Graph& Compilation::graph() const { return impl_->graph; }
 const Partitions& Compilation::partitions() const { return impl_->partitions; }
 
 std::string Compilation::report() const {
-  return dry_run_report(impl_->graph, impl_->partitions, partition_options(impl_->settings),
-                        print_settings(impl_->settings));
+  return dry_run_report(impl_->graph, impl_->partitions, print_settings(impl_->settings));
 }
 
 std::string Compilation::report_json() const {
-  return dry_run_report_json(impl_->graph, impl_->partitions, partition_options(impl_->settings),
-                             print_settings(impl_->settings), impl_->settings.opt_sizes);
+  return dry_run_report_json(impl_->graph, impl_->partitions, print_settings(impl_->settings),
+                             impl_->settings.opt_sizes);
 }
 
 std::string Compilation::report_html() const { return dry_run_report_html(report_json()); }
@@ -336,6 +376,29 @@ void move_to_device(Graph& graph, const std::string& device) {
   }
 }
 
+/// Typical sizes that the user gave are of symbols that there are, and in their ranges.
+Status check_opt_sizes(const Graph& graph, const std::map<std::string, int64_t>& sizes) {
+  const auto& ranges = graph.bounds.ranges();
+  for (const auto& [symbol, size] : sizes) {
+    const auto found = ranges.find(symbol);
+    if (found == ranges.end()) {
+      std::string names;
+      for (const auto& [name, range] : ranges) names += (names.empty() ? "" : ", ") + name;
+      return Error{ErrorCode::kInvalidArgument,
+                   "the model has no dynamic size '" + symbol + "'" +
+                       (names.empty() ? "; all of its sizes are fixed" : "; it has " + names)};
+    }
+    const auto [least, greatest] = found->second;
+    if (size < least || size > greatest) {
+      const std::string most = greatest == Bounds::kUnbounded ? "" : std::to_string(greatest);
+      return Error{ErrorCode::kInvalidArgument,
+                   symbol + "=" + std::to_string(size) + " is outside of the model's range, " +
+                       std::to_string(least) + (most.empty() ? " up" : " to " + most)};
+    }
+  }
+  return {};
+}
+
 /// The whole graph as one engine: inputs and outputs are the user's.
 Result<Network> convert_whole(const Graph& graph) {
   std::vector<ValueId> inputs;
@@ -376,21 +439,35 @@ Result<Network> convert_whole(const Graph& graph) {
 
 }  // namespace
 
+Result<Compilation> open_pt2(const std::string& path, CompilationSettings settings) {
+  STATOR_TRY(Graph graph, read_pt2(path));
+  STATOR_RETURN_IF_ERROR(check_opt_sizes(graph, settings.opt_sizes));
+  STATOR_TRY(const CompilerBackend* const target, backend_of(settings));
+  move_to_device(graph, target->traits().tensor_device);
+  Result<Compilation> compilation = Compilation::create(std::move(graph), std::move(settings));
+  if (!compilation.ok()) return of_file(compilation.error(), path);
+  return compilation;
+}
+
 Result<std::shared_ptr<const Engine>> compile_pt2(
     const std::string& path, CompilationSettings settings, BuildStats* stats,
     const std::function<void(int, int, const std::string&)>& progress) {
   settings.require_full_compilation = true;
-  STATOR_TRY(Graph graph, read_pt2(path));
-  STATOR_TRY(const CompilerBackend* const target, backend_of(settings));
-  move_to_device(graph, target->traits().tensor_device);
-  STATOR_TRY(Compilation compilation, Compilation::create(std::move(graph), settings));
-  return guarded([&]() -> Result<std::shared_ptr<const Engine>> {
-    STATOR_TRY(CompilerBackend * backend, backend_of(settings));
-    STATOR_TRY(Network network, convert_whole(compilation.graph()));
-    Dump dump(settings.dump_directory.empty() ? "" : settings.dump_directory + "/engine");
-    return build_engine(std::move(network), {}, *backend, settings, metadata_of(compilation.graph()),
-                        dump, stats, progress);
-  });
+  settings.without_pytorch = true;
+  STATOR_TRY(const Compilation compilation, open_pt2(path, settings));
+  Result<std::shared_ptr<const Engine>> engine =
+      guarded([&]() -> Result<std::shared_ptr<const Engine>> {
+        STATOR_TRY(CompilerBackend * backend, backend_of(settings));
+        Result<Network> network = convert_whole(compilation.graph());
+        if (!network.ok()) return network.error();
+        const Status fits = check_outputs(compilation.graph(), *network);
+        if (!fits.ok()) return fits.error().in(path);
+        Dump dump(settings.dump_directory.empty() ? "" : settings.dump_directory + "/engine");
+        return build_engine(std::move(*network), {}, *backend, settings,
+                            metadata_of(compilation.graph()), dump, stats, progress);
+      });
+  if (!engine.ok()) return of_file(engine.error(), path);
+  return engine;
 }
 
 bool has_converter(const std::string& target) {

@@ -6,10 +6,24 @@
 
 #include "backend/compiler.h"
 #include "builder/build.h"
+#include "graph/uses.h"
 #include "optimizer/optimizer.h"
 #include "stator/runtime.h"
 
 namespace stator {
+namespace {
+
+bool is_used(const Graph& graph, ValueId id) {
+  bool used = graph.is_output(id);
+  for (const NodeId node : graph.order()) {
+    for (const NamedArgument& argument : graph.node(node).args) {
+      for_each_use(argument.value, [&](ValueId read) { used = used || read == id; });
+    }
+  }
+  return used;
+}
+
+}  // namespace
 
 Result<std::vector<TensorData>> evaluate_network(const Network& network) {
   CompilerBackend& backend = oracle_backend();
@@ -50,9 +64,20 @@ Result<std::vector<TensorData>> evaluate_layer_of(const NetworkLayer& layer,
 
 Result<std::vector<TensorData>> evaluate_node(const Graph& graph, const Node& node,
                                               const ConverterRegistry& registry) {
+  // Converters leave out results that nobody uses, such as the statistics of a normalization.
+  std::vector<ValueId> used;
+  for (const ValueId id : node.outputs) {
+    if (node.outputs.size() == 1 || is_used(graph, id)) used.push_back(id);
+  }
   STATOR_TRY(Network network,
-             convert_segment(graph, {node.id}, {}, {}, node.outputs, registry, "constant"));
-  return evaluate_network(network);
+             convert_segment(graph, {node.id}, {}, {}, used, registry, "constant"));
+  STATOR_TRY(std::vector<TensorData> results, evaluate_network(network));
+  std::vector<TensorData> all(node.outputs.size());
+  for (size_t i = 0; i < used.size(); ++i) {
+    const auto place = std::find(node.outputs.begin(), node.outputs.end(), used[i]);
+    all[static_cast<size_t>(place - node.outputs.begin())] = std::move(results[i]);
+  }
+  return all;
 }
 
 }  // namespace stator

@@ -17,7 +17,7 @@ Result<std::vector<TensorData>> evaluate_network(const Network& network);
 /// One layer of `network` whose inputs are all constants.
 Result<std::vector<TensorData>> evaluate_layer_of(const NetworkLayer& layer,
                                                   const Network& network);
-/// One node whose tensor arguments are all constants.
+/// One node whose tensor arguments are all constants; a result that nobody uses has no bytes.
 Result<std::vector<TensorData>> evaluate_node(const Graph& graph, const Node& node,
                                               const ConverterRegistry& registry);
 

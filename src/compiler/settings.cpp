@@ -9,6 +9,8 @@
 #include <sstream>
 
 #include "base/nearest_name.h"
+#include "lowering/pipeline.h"
+#include "partition/partitions.h"
 
 namespace stator {
 namespace {
@@ -117,13 +119,14 @@ const Field kFields[] = {
     {"enabled_precisions", parse_precisions, print_precisions},
     {"min_block_size",
      [](S& s, Text n, Text v) {
-       if (v == "inf") {
-         s.min_block_size = INT64_MAX;
+       if (v == "inf" || v == "None") {
+         s.min_block_size = v == "inf" ? INT64_MAX : kChooseBlockSize;
          return Status();
        }
        return parse_integer(n, v, 1, INT64_MAX, s.min_block_size);
      },
      [](const S& s) {
+       if (s.min_block_size == kChooseBlockSize) return std::string("None");
        return s.min_block_size == INT64_MAX ? std::string("inf") : std::to_string(s.min_block_size);
      }},
     {"torch_executed_ops",
@@ -203,9 +206,18 @@ const Field kFields[] = {
        return stream.str();
      }},
     {"disabled_passes",
-     [](S& s, Text, Text v) {
+     [](S& s, Text n, Text v) -> Status {
+       std::vector<std::string> passes;
+       for (const LoweringPass& pass : lowering_passes()) passes.emplace_back(pass.name);
+       for (const std::string& name : split_names(v)) {
+         if (std::find(passes.begin(), passes.end(), name) == passes.end()) {
+           return Error{ErrorCode::kInvalidArgument, n + ": there is no lowering pass '" + name +
+                                                         "'; did you mean '" +
+                                                         nearest_name(name, passes) + "'?"};
+         }
+       }
        s.disabled_passes = split_names(v);
-       return Status();
+       return {};
      },
      [](const S& s) { return print_names(s.disabled_passes); }},
     {"dump_directory",
@@ -258,8 +270,9 @@ Status set_setting(CompilationSettings& settings, const std::string& name,
     }
     names.emplace_back(field.name);
   }
-  return Error{ErrorCode::kInvalidArgument, "there is no setting '" + name + "'; did you mean '" +
-                                                nearest_name(name, names) + "'?"};
+  return Error{ErrorCode::kInvalidArgument,
+               "there is no setting '" + name + "'; did you mean '" + nearest_name(name, names) +
+                   "'? Settings that act in PyTorch or in Python are Python's alone"};
 }
 
 }  // namespace stator

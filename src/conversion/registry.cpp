@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "conversion/conversion.h"
+#include "graph/uses.h"
 
 namespace stator {
 
@@ -17,24 +18,14 @@ namespace {
 /// Calls `visit` on every value that the node's arguments use, with the argument's name, until one
 /// answers no.
 template <typename Visit>
-Support for_each_use(const Node& node, const Visit& visit) {
+Support check_uses(const Node& node, const Visit& visit) {
+  Support support = Support::yes();
   for (const NamedArgument& argument : node.args) {
-    std::vector<ValueUse> uses;
-    if (const auto* one = std::get_if<ValueUse>(&argument.value)) {
-      uses = {*one};
-    } else if (const auto* many = std::get_if<std::vector<ValueUse>>(&argument.value)) {
-      uses = *many;
-    }
-    for (const ValueUse& use : uses) {
-      if (use.id == kNoValue) {
-        continue;
-      }
-      if (Support support = visit(argument.name, use.id); !support) {
-        return support;
-      }
-    }
+    for_each_use(argument.value, [&](ValueId id) {
+      if (support) support = visit(argument.name, id);
+    });
   }
-  return Support::yes();
+  return support;
 }
 
 /// "cuda:0" is on "cuda", "cuda" on "cuda:1"; no name at all is anywhere.
@@ -53,7 +44,8 @@ Support check_value(const Graph& graph, const std::string& what, ValueId id) {
     case ValueKind::kSymBool:
       return Support::no(what + " is a symbolic bool, which only PyTorch computes");
     case ValueKind::kOpaque:
-      return Support::no(what + " is no dense tensor (sparse, quantized, or a Python object)");
+      return Support::no(what + " is " + (value.what.empty() ? "a Python object" : value.what) +
+                         ", which only PyTorch computes");
     case ValueKind::kSymInt:
     case ValueKind::kNone:
       return Support::yes();
@@ -100,7 +92,7 @@ Support check_argument(const Graph& graph, const NamedArgument& argument) {
 
 /// Sizes and arguments all constant: what a converter without dynamic shapes asks for.
 Support check_static(const Graph& graph, const Node& node) {
-  return for_each_use(node, [&](const std::string& name, ValueId id) {
+  return check_uses(node, [&](const std::string& name, ValueId id) {
     const auto& shape = graph.value(id).tensor.shape;
     const bool fixed =
         std::all_of(shape.begin(), shape.end(), [](const Expr& e) { return e.is_constant(); });
@@ -151,10 +143,9 @@ Support ConverterRegistry::support(const Graph& graph, const Node& node,
   if (converter == nullptr) {
     return Support::no("there is no converter for " + node.target);
   }
-  if (Support support = for_each_use(node,
-                                     [&](const std::string& name, ValueId id) {
-                                       return check_value(graph, "argument " + name, id);
-                                     });
+  if (Support support =
+          check_uses(node, [&](const std::string& name,
+                               ValueId id) { return check_value(graph, "argument " + name, id); });
       !support) {
     return support;
   }

@@ -2,6 +2,7 @@
 //
 // convert_segment: the driver that runs one converter a node.
 #include <algorithm>
+#include <set>
 
 #include "base/check.h"
 #include "conversion/conversion.h"
@@ -28,8 +29,14 @@ Status convert_node(Conversion& conversion, const Node& node, const ConverterReg
   const bool lowered = !node.original_target.empty();
   conversion.network().current = {lowered ? node.original_name : node.name,
                                   lowered ? node.original_target : node.target, node.source()};
-  if (Status status = registry.find(node.target)->convert(conversion, node); !status.ok()) {
-    return status.error().in(node.target + " (" + node.name + ")");
+  try {
+    if (Status status = registry.find(node.target)->convert(conversion, node); !status.ok()) {
+      return status.error().in(node.target + " (" + node.name + ")");
+    }
+  } catch (const InternalError& e) {  // whoever catches it wants to know where
+    const std::string source = node.source().str();
+    throw InternalError(node.target + " (" + node.name + ")" +
+                        (source.empty() ? "" : " at " + source) + ": " + e.what());
   }
   return {};
 }
@@ -72,6 +79,24 @@ TensorId in_order(Network& network, TensorId tensor, const Value& value, Interfa
   return network.add_transpose(tensor, order);
 }
 
+/// The guards over symbols that the segment gets.
+void take_guards(const Graph& graph, Network& network) {
+  std::set<std::string> bound;
+  for (const TensorId input : network.inputs) {
+    for (const Expr& size : network.type(input).shape) {
+      if (size.is_symbol()) bound.insert(size.symbol_name());
+    }
+  }
+  for (const Expr& scalar : network.scalar_inputs) bound.insert(scalar.symbol_name());
+  for (const Guard& guard : graph.guards) {
+    std::set<std::string> used;
+    guard.condition.collect_symbols(used);
+    if (std::includes(bound.begin(), bound.end(), used.begin(), used.end())) {
+      network.guards.push_back(guard);
+    }
+  }
+}
+
 }  // namespace
 
 std::string InterfaceOrders::str() const {
@@ -106,6 +131,7 @@ Result<Network> convert_segment(const Graph& graph, const std::vector<NodeId>& n
   for (const std::string& symbol : symbol_inputs) {
     network.scalar_inputs.push_back(Expr::symbol(symbol));
   }
+  take_guards(graph, network);
   for (const NodeId id : nodes) {
     STATOR_RETURN_IF_ERROR(convert_node(conversion, graph.node(id), registry));
   }

@@ -2,38 +2,57 @@
 #include "stator/graph.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/check.h"
 #include "graph/schema.h"
+#include "graph/uses.h"
 
 namespace stator {
 namespace {
 
-/// Calls visit(ValueId&) for every use in an argument.
-template <typename Visit>
-void visit_uses(Argument& argument, const Visit& visit) {
-  if (auto* use = std::get_if<ValueUse>(&argument)) {
-    visit(use->id);
-  } else if (auto* uses = std::get_if<std::vector<ValueUse>>(&argument)) {
-    for (ValueUse& u : *uses) {
-      if (u.id != kNoValue) {
-        visit(u.id);
-      }
-    }
-  }
-}
-
-template <typename Visit>
-void visit_uses(const Argument& argument, const Visit& visit) {
-  visit_uses(const_cast<Argument&>(argument), [&visit](ValueId& id) { visit(ValueId(id)); });
+/// Python's arithmetic on sizes and truths, which only its result is wanted of.
+bool is_arithmetic(const std::string& target) {
+  static const std::set<std::string, std::less<>> kFunctions = {
+      "_operator.add", "_operator.sub", "_operator.mul",     "_operator.floordiv",
+      "_operator.mod", "_operator.neg", "_operator.truediv", "_operator.pow",
+      "_operator.eq",  "_operator.ne",  "_operator.lt",      "_operator.le",
+      "_operator.gt",  "_operator.ge",  "_operator.and_",    "_operator.or_",
+      "torch.sym_max", "torch.sym_min", "torch.sym_not",     "torch.sym_float",
+  };
+  return kFunctions.contains(target);
 }
 
 /// Has an effect beyond its outputs: it stays although nobody uses them.
 bool has_effect(const Node& node) {
+  if (is_arithmetic(node.target)) {
+    return false;
+  }
   const Schema* schema = find_schema(node.target);
   return schema == nullptr || schema->is_mutating || schema->output_count == 0 ||
          draws_random_numbers(node);
+}
+
+/// The node that makes each symbol which no input shows: "u0" of nonzero.
+std::map<std::string, NodeId> symbol_sources(const Graph& graph) {
+  std::set<std::string> given;
+  for (const GraphInput& input : graph.inputs) {
+    collect_symbols(graph.value(input.value), given);
+  }
+  std::map<std::string, NodeId> sources;
+  for (const NodeId id : graph.order()) {
+    for (const ValueId output : graph.node(id).outputs) {
+      std::set<std::string> names;
+      collect_symbols(graph.value(output), names);
+      for (const std::string& name : names) {
+        if (!given.contains(name) && shows_symbol(graph.value(output), name)) {
+          sources.try_emplace(name, id);
+        }
+      }
+    }
+  }
+  return sources;
 }
 
 }  // namespace
@@ -117,11 +136,11 @@ void Graph::replace_uses(ValueId from, ValueId to) {
   const auto replace = [from, to](ValueId& id) { id = id == from ? to : id; };
   for (const NodeId id : order_) {
     for (NamedArgument& arg : node(id).args) {
-      visit_uses(arg.value, replace);
+      for_each_use(arg.value, replace);
     }
   }
   for (GraphOutput& output : outputs) {
-    visit_uses(output.value, replace);
+    for_each_use(output.value, replace);
   }
 }
 
@@ -137,6 +156,8 @@ void Graph::replace_uses(ValueId from, ValueId to, MemoryFormat format) {
         replace(*use);
       } else if (auto* uses = std::get_if<std::vector<ValueUse>>(&arg.value)) {
         std::for_each(uses->begin(), uses->end(), replace);
+      } else if (auto* opaque = std::get_if<OpaqueArg>(&arg.value)) {
+        std::for_each(opaque->uses.begin(), opaque->uses.end(), replace);
       }
     }
   }
@@ -151,22 +172,41 @@ const char* memory_format_name(MemoryFormat format) {
 void Graph::remove_dead_nodes() {
   std::vector<char> used(values_.size(), 0);
   const auto mark = [&used](ValueId id) { used[static_cast<size_t>(id)] = 1; };
+  // A number of the graph is used through its expression: its symbols are uses of who makes them.
+  const std::map<std::string, NodeId> sources = symbol_sources(*this);
+  std::set<NodeId> needed;
+  const auto mark_sources = [&](const Argument& argument) {
+    std::set<std::string> names;
+    collect_symbols(argument, names);
+    for (const std::string& name : names) {
+      if (const auto source = sources.find(name); source != sources.end()) {
+        needed.insert(source->second);
+      }
+    }
+  };
+  const auto mark_argument = [&](const Argument& argument) {
+    for_each_use(argument, mark);
+    mark_sources(argument);
+  };
   for (const GraphOutput& output : outputs) {
-    visit_uses(output.value, mark);
+    mark_argument(output.value);
   }
   std::vector<NodeId> kept;
   for (size_t i = order_.size(); i-- > 0;) {
     const Node& n = node(order_[i]);
-    const bool live =
-        has_effect(n) || std::any_of(n.outputs.begin(), n.outputs.end(), [&used](ValueId id) {
-          return used[static_cast<size_t>(id)] != 0;
-        });
+    const bool live = has_effect(n) || needed.contains(n.id) ||
+                      std::any_of(n.outputs.begin(), n.outputs.end(), [&used](ValueId id) {
+                        return used[static_cast<size_t>(id)] != 0;
+                      });
     if (!live) {
       continue;
     }
     kept.push_back(n.id);
     for (const NamedArgument& arg : n.args) {
-      visit_uses(arg.value, mark);
+      mark_argument(arg.value);
+    }
+    for (const ValueId output : n.outputs) {
+      mark_sources(value(output).tensor.shape);
     }
   }
   std::reverse(kept.begin(), kept.end());
@@ -180,7 +220,7 @@ std::vector<std::vector<NodeId>> Graph::users() const {
   std::vector<std::vector<NodeId>> users(values_.size());
   for (const NodeId id : order_) {
     for (const NamedArgument& arg : node(id).args) {
-      visit_uses(arg.value, [&users, id](ValueId value) {
+      for_each_use(arg.value, [&users, id](ValueId value) {
         std::vector<NodeId>& list = users[static_cast<size_t>(value)];
         if (list.empty() || list.back() != id) {
           list.push_back(id);
@@ -194,7 +234,7 @@ std::vector<std::vector<NodeId>> Graph::users() const {
 bool Graph::is_output(ValueId id) const {
   bool found = false;
   for (const GraphOutput& output : outputs) {
-    visit_uses(output.value, [&found, id](ValueId value) { found = found || value == id; });
+    for_each_use(output.value, [&found, id](ValueId value) { found = found || value == id; });
   }
   return found;
 }

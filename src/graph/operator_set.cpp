@@ -28,9 +28,11 @@ std::string canonical_operator_name(std::string_view name) {
 }
 
 std::string qualified_operator_name(std::string_view target) {
-  // "namespace.operator.overload" has two dots; a Python function has one ("_operator.mul").
-  return std::count(target.begin(), target.end(), '.') >= 2 ? "torch.ops." + std::string(target)
-                                                            : std::string(target);
+  // "namespace.operator.overload" has two dots, "higher_order.cond" no overload; a Python function
+  // has one ("_operator.mul").
+  const bool is_operator =
+      std::count(target.begin(), target.end(), '.') >= 2 || target.starts_with("higher_order.");
+  return is_operator ? "torch.ops." + std::string(target) : std::string(target);
 }
 
 bool contains_operator(const std::set<std::string>& operators, std::string_view target) {

@@ -9,6 +9,7 @@
 
 #include "graph/schema.h"
 #include "stator/graph.h"
+#include "symbolic/facts.h"
 
 namespace stator {
 namespace {
@@ -35,7 +36,10 @@ class Parser {
       if (skip(), at_ == text_.size()) {
         return error("the graph has no return");
       }
-      STATOR_RETURN_IF_ERROR(node());
+      STATOR_TRY(const bool is_fact, fact());
+      if (!is_fact) {
+        STATOR_RETURN_IF_ERROR(node());
+      }
     }
     STATOR_RETURN_IF_ERROR(returned());
     return std::move(graph_);
@@ -155,6 +159,12 @@ class Parser {
       value.kind = ValueKind::kNone;
     } else if (type == "Opaque") {
       value.kind = ValueKind::kOpaque;
+      if (accept("(")) {
+        STATOR_TRY(value.what, quoted());
+        STATOR_RETURN_IF_ERROR(expect(","));
+        STATOR_TRY(value.tensor.shape, exprs());
+        STATOR_RETURN_IF_ERROR(expect(")"));
+      }
     } else if (const std::optional<DType> dtype = parse_dtype(type)) {
       value.tensor.dtype = *dtype;
       STATOR_TRY(value.tensor.shape, exprs());
@@ -224,6 +234,14 @@ class Parser {
     STATOR_RETURN_IF_ERROR(expect("]"));
     graph_.bounds.set(name, least, greatest);
     return {};
+  }
+
+  Result<bool> fact() {
+    skip();
+    const std::string_view line = std::string_view(text_).substr(at_, text_.find('\n', at_) - at_);
+    STATOR_TRY(const bool read, read_fact(line, &graph_.bounds, &graph_.guards));
+    at_ += read ? line.size() : 0;
+    return read;
   }
 
   Status node() {
@@ -424,6 +442,14 @@ class Parser {
       STATOR_TRY(opaque.index, integer());
       STATOR_RETURN_IF_ERROR(expect(","));
       STATOR_TRY(opaque.text, quoted());
+      if (accept(",")) {
+        STATOR_TRY(Argument uses, value());
+        STATOR_RETURN_IF_ERROR(expect(","));
+        STATOR_TRY(opaque.sizes, exprs());
+        if (auto* list = std::get_if<std::vector<ValueUse>>(&uses)) {
+          opaque.uses = std::move(*list);
+        }
+      }
       STATOR_RETURN_IF_ERROR(expect(")"));
       return Argument(std::move(opaque));
     }

@@ -13,6 +13,7 @@
 
 #include "graph/strides.h"
 #include "stator/graph.h"
+#include "symbolic/facts.h"
 
 namespace stator {
 namespace {
@@ -132,7 +133,11 @@ class Printer {
   std::string print(const DeviceArg& value) const { return "device(" + quoted(value.name) + ")"; }
   std::string print(const LayoutArg& value) const { return "layout." + value.name; }
   std::string print(const OpaqueArg& value) const {
-    return "opaque(" + std::to_string(value.index) + ", " + quoted(value.text) + ")";
+    std::string s = "opaque(" + std::to_string(value.index) + ", " + quoted(value.text);
+    if (!value.uses.empty() || !value.sizes.empty()) {
+      s += ", " + print(value.uses) + ", " + print(value.sizes);
+    }
+    return s + ")";
   }
 
   const Graph& graph_;
@@ -199,7 +204,11 @@ std::string print_type(const Value& value) {
     case ValueKind::kNone:
       return "None";
     case ValueKind::kOpaque:
-      return "Opaque";
+      if (value.what.empty()) {
+        return "Opaque";
+      }
+      return "Opaque(" + quoted(value.what) + ", " +
+             print_list(value.tensor.shape, [](const Expr& e) { return e.str(); }) + ")";
   }
   return "";
 }
@@ -215,6 +224,7 @@ std::string print_graph(const Graph& graph) {
     s += ",\n";
   }
   s += ")" + print_bounds(graph.bounds) + ":\n";
+  s += print_facts(graph.bounds, graph.guards);
   for (const NodeId id : graph.order()) {
     s += print_node(printer, graph.node(id));
   }

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "graph/schema.h"
+#include "graph/uses.h"
 #include "stator/graph.h"
 
 namespace stator {
@@ -102,16 +103,13 @@ class Verifier {
 
   Status argument(const Argument& value, const std::string& where) const {
     if (const auto* single = std::get_if<ValueUse>(&value)) {
-      return use(single->id, where);
+      return use(single->id, where);  // a None is no ValueUse
     }
-    if (const auto* list = std::get_if<std::vector<ValueUse>>(&value)) {
-      for (const ValueUse item : *list) {
-        if (item.id != kNoValue) {
-          STATOR_RETURN_IF_ERROR(use(item.id, where));
-        }
-      }
-    }
-    return {};
+    Status status;
+    for_each_use(value, [&](ValueId id) {
+      if (status.ok()) status = use(id, where);
+    });
+    return status;
   }
 
   Status node(const Node& node) {

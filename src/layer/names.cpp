@@ -14,12 +14,13 @@ constexpr const char* kElementwise[] = {
     "greater_equal", "and", "or",  "xor",   "shift_left", "shift_right", "atan2"};
 
 constexpr const char* kUnary[] = {
-    "neg",          "abs",        "sign",       "exp",   "exp2",       "expm1", "log",   "log2",
-    "log10",        "log1p",      "sqrt",       "rsqrt", "reciprocal", "sin",   "cos",   "tan",
-    "asin",         "acos",       "atan",       "sinh",  "cosh",       "tanh",  "asinh", "acosh",
-    "atanh",        "erf",        "floor",      "ceil",  "round",      "trunc", "not",   "is_nan",
-    "is_inf",       "relu",       "sigmoid",    "gelu",  "gelu_tanh",  "silu",  "mish",  "softplus",
-    "hard_sigmoid", "hard_swish", "log_sigmoid"};
+    "neg",        "abs",        "sign",      "exp",    "exp2",   "expm1",      "log",
+    "log2",       "log10",      "log1p",     "sqrt",   "rsqrt",  "reciprocal", "sin",
+    "cos",        "tan",        "asin",      "acos",   "atan",   "sinh",       "cosh",
+    "tanh",       "asinh",      "acosh",     "atanh",  "erf",    "floor",      "ceil",
+    "round",      "trunc",      "not",       "is_nan", "is_inf", "sign_bit",   "relu",
+    "sigmoid",    "gelu",       "gelu_tanh", "silu",   "mish",   "softplus",   "hard_sigmoid",
+    "hard_swish", "log_sigmoid"};
 
 constexpr const char* kReduce[] = {"sum", "mean", "max",     "min",    "prod",
                                    "any", "all",  "arg_max", "arg_min"};
@@ -27,6 +28,10 @@ constexpr const char* kPool[] = {"max", "average"};
 constexpr const char* kPad[] = {"constant", "reflect", "replicate", "circular"};
 constexpr const char* kResize[] = {"nearest", "nearest_exact", "linear", "cubic"};
 constexpr const char* kScan[] = {"sum", "prod", "max", "min"};
+constexpr const char* kDataError[] = {"none",       "index",     "element",       "row",
+                                      "place",      "target",    "margin_target", "class",
+                                      "division",   "empty_dim", "empty",         "empty_place",
+                                      "empty_norm", "rank",      "probability",   "bag_offset"};
 
 static_assert(std::size(kElementwise) == static_cast<size_t>(ElementwiseOp::kAtan2) + 1);
 static_assert(std::size(kUnary) == static_cast<size_t>(UnaryOp::kLogSigmoid) + 1);
@@ -34,6 +39,7 @@ static_assert(std::size(kReduce) == static_cast<size_t>(ReduceOp::kArgMin) + 1);
 static_assert(std::size(kPool) == static_cast<size_t>(PoolOp::kAverage) + 1);
 static_assert(std::size(kPad) == static_cast<size_t>(PadMode::kCircular) + 1);
 static_assert(std::size(kResize) == static_cast<size_t>(ResizeMode::kCubic) + 1);
+static_assert(std::size(kDataError) == static_cast<size_t>(DataError::kBagOffset) + 1);
 static_assert(std::size(kScan) == static_cast<size_t>(ScanOp::kMin) + 1);
 
 constexpr const char* kKinds[] = {"elementwise",
@@ -65,7 +71,8 @@ constexpr const char* kKinds[] = {"elementwise",
                                   "top_k",
                                   "sort",
                                   "scan",
-                                  "resize"};
+                                  "resize",
+                                  "check"};
 static_assert(std::size(kKinds) == std::variant_size_v<LayerAttributes>);
 
 template <size_t N, typename E>
@@ -115,6 +122,7 @@ const char* name_of(PoolOp op) { return name_in(kPool, op); }
 const char* name_of(PadMode mode) { return name_in(kPad, mode); }
 const char* name_of(ResizeMode mode) { return name_in(kResize, mode); }
 const char* name_of(ScanOp op) { return name_in(kScan, op); }
+const char* name_of(DataError error) { return name_in(kDataError, error); }
 
 bool parse_name(std::string_view name, ElementwiseOp* op) {
   return find_in(kElementwise, name, op);
@@ -125,5 +133,8 @@ bool parse_name(std::string_view name, PoolOp* op) { return find_in(kPool, name,
 bool parse_name(std::string_view name, PadMode* mode) { return find_in(kPad, name, mode); }
 bool parse_name(std::string_view name, ResizeMode* mode) { return find_in(kResize, name, mode); }
 bool parse_name(std::string_view name, ScanOp* op) { return find_in(kScan, name, op); }
+bool parse_name(std::string_view name, DataError* error) {
+  return find_in(kDataError, name, error);
+}
 
 }  // namespace stator

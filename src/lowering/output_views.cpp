@@ -23,6 +23,7 @@ class OutputViews {
  public:
   explicit OutputViews(Graph& graph) : graph_(graph), memory_(graph) {
     for (const GraphInput& input : graph.inputs) note_symbols(graph.value(input.value));
+    graph.bounds.expand(&symbols_);
     for (const GraphOutput& output : graph.outputs) {
       const auto* use = std::get_if<ValueUse>(&output.value);
       if (use == nullptr || use->id == kNoValue) continue;
@@ -105,7 +106,8 @@ class OutputViews {
     for (size_t i = 0; i < node.args.size(); ++i) {
       const Argument& value = node.args[i].value;
       if (i > 0 && (std::holds_alternative<ValueUse>(value) ||
-                    std::holds_alternative<std::vector<ValueUse>>(value))) {
+                    std::holds_alternative<std::vector<ValueUse>>(value) ||
+                    std::holds_alternative<OpaqueArg>(value))) {
         return false;
       }
       std::set<std::string> symbols;

@@ -14,8 +14,8 @@
 namespace stator {
 
 /// Computes one node whose inputs are all constants; handed in by the compiler (which has the
-/// reference backend). Returns one TensorData for each output, or an error when it cannot (the node
-/// then stays).
+/// reference backend). Returns one TensorData for each output, without bytes where nobody uses it,
+/// or an error when it cannot (the node then stays).
 using ConstantEvaluator = std::function<Result<std::vector<TensorData>>(const Graph&, const Node&)>;
 
 struct LoweringOptions {

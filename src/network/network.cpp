@@ -204,8 +204,9 @@ TensorId Network::add_attention(TensorId q, TensorId k, TensorId v, TensorId mas
   }
   return add_layer(Attention{scale, causal, mask_or_minus_1 != -1}, std::move(operands))[0];
 }
-TensorId Network::add_gather(TensorId x, TensorId indices, int64_t axis, bool wrap) {
-  return add_layer(Gather{axis, wrap}, {x, indices})[0];
+TensorId Network::add_gather(TensorId x, TensorId indices, int64_t axis, bool wrap,
+                             DataError error) {
+  return add_layer(Gather{axis, wrap, error}, {x, indices})[0];
 }
 
 }  // namespace stator

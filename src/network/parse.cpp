@@ -7,6 +7,7 @@
 #include <map>
 
 #include "stator/network.h"
+#include "symbolic/facts.h"
 
 namespace stator {
 namespace {
@@ -137,6 +138,10 @@ class Parser {
   }
 
   Status read_line(std::string_view line) {
+    STATOR_TRY(const bool is_fact, read_fact(line, &network_.bounds, &network_.guards));
+    if (is_fact) {
+      return {};
+    }
     if (line.starts_with("input ")) {
       line.remove_prefix(6);
       STATOR_TRY(const auto tensor, definition(line));

@@ -11,6 +11,7 @@
 #include <cstdio>
 
 #include "stator/network.h"
+#include "symbolic/facts.h"
 
 namespace stator {
 namespace {
@@ -41,7 +42,8 @@ std::string print_network(const Network& network, bool digests) {
     return "%" + network.tensor(id).name + ": " + print_type(network.type(id));
   };
   std::string s = "network " + (network.name.empty() ? "main" : network.name) +
-                  print_bounds(network.bounds) + ":\n";
+                  print_bounds(network.bounds) + ":\n" +
+                  print_facts(network.bounds, network.guards);
   for (const TensorId id : network.inputs) {
     s += "  input " + definition(id) + "\n";
   }

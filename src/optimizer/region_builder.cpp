@@ -11,6 +11,7 @@ RegionBuilder::RegionBuilder(const Network& network)
     : network_(network), is_output_(network.tensors.size(), false) {
   graph_.name = network.name;
   graph_.bounds = network.bounds;
+  graph_.guards = network.guards;
   graph_.scalar_inputs = network.scalar_inputs;
   for (const TensorId id : network.outputs) {
     // What is an input or constant, and the second mention of a tensor, gets a copy in finish().

@@ -6,24 +6,18 @@
 #include <set>
 
 #include "graph/schema.h"
+#include "graph/uses.h"
 
 namespace stator {
 namespace {
-
-void collect_symbols(const TensorMeta& meta, std::set<std::string>& names) {
-  for (const Expr& size : meta.shape) {
-    size.collect_symbols(names);
-  }
-}
 
 /// Symbols that a caller's arguments give.
 std::set<std::string> symbols_of_inputs(const Graph& graph) {
   std::set<std::string> names;
   for (const GraphInput& input : graph.inputs) {
-    const Value& value = graph.value(input.value);
-    collect_symbols(value.tensor, names);
-    value.expr.collect_symbols(names);
+    collect_symbols(graph.value(input.value), names);
   }
+  graph.bounds.expand(&names);
   return names;
 }
 
@@ -37,18 +31,12 @@ void unique(std::vector<int>& items) {
 std::vector<ValueId> values_used(const Node& node) {
   std::vector<ValueId> used;
   const auto add = [&](ValueId id) {
-    if (id != kNoValue && std::find(used.begin(), used.end(), id) == used.end()) {
+    if (std::find(used.begin(), used.end(), id) == used.end()) {
       used.push_back(id);
     }
   };
   for (const NamedArgument& arg : node.args) {
-    if (const auto* one = std::get_if<ValueUse>(&arg.value)) {
-      add(one->id);
-    } else if (const auto* list = std::get_if<std::vector<ValueUse>>(&arg.value)) {
-      for (const ValueUse& use : *list) {
-        add(use.id);
-      }
-    }
+    for_each_use(arg.value, add);
   }
   return used;
 }
@@ -56,19 +44,12 @@ std::vector<ValueId> values_used(const Node& node) {
 std::set<std::string> symbols_of(const Graph& graph, const Node& node) {
   std::set<std::string> names;
   for (const NamedArgument& arg : node.args) {
-    if (const auto* one = std::get_if<Expr>(&arg.value)) {
-      one->collect_symbols(names);
-    } else if (const auto* list = std::get_if<std::vector<Expr>>(&arg.value)) {
-      for (const Expr& e : *list) {
-        e.collect_symbols(names);
-      }
-    }
+    collect_symbols(arg.value, names);
   }
   for (const ValueId id : node.outputs) {
-    const Value& value = graph.value(id);
-    collect_symbols(value.tensor, names);
-    value.expr.collect_symbols(names);
+    collect_symbols(graph.value(id), names);
   }
+  graph.bounds.expand(&names);
   return names;
 }
 

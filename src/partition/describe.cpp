@@ -6,6 +6,7 @@
 
 #include "graph/schema.h"
 #include "graph/strides.h"
+#include "graph/uses.h"
 #include "partition/dependencies.h"
 
 namespace stator {
@@ -28,26 +29,11 @@ std::set<std::string> readable_symbols(const Graph& graph, const std::vector<Val
   return names;
 }
 
-void collect_symbols(const Value& value, std::set<std::string>& names) {
-  value.expr.collect_symbols(names);
-  for (const Expr& size : value.tensor.shape) {
-    size.collect_symbols(names);
-  }
-}
-
-/// `value` is the symbol, or has it as a plain dimension: a caller can read it there.
-bool shows_symbol(const Value& value, const std::string& name) {
-  const Expr symbol = Expr::symbol(name);
-  return value.expr == symbol || std::find(value.tensor.shape.begin(), value.tensor.shape.end(),
-                                           symbol) != value.tensor.shape.end();
-}
-
 /// `known`: symbols that exist before the segment runs; the others it makes itself ("u0" of a
-/// nonzero).
+/// nonzero). `symbols`: what it wants besides what its nodes do.
 void find_inputs(const Graph& graph, Segment& segment, const std::set<ValueId>& inside,
-                 const std::set<std::string>& known) {
+                 const std::set<std::string>& known, std::set<std::string> symbols) {
   std::set<ValueId> seen;
-  std::set<std::string> symbols;
   std::vector<NodeId> nodes = segment.views;
   nodes.insert(nodes.end(), segment.nodes.begin(), segment.nodes.end());
   for (const NodeId id : nodes) {
@@ -143,7 +129,6 @@ bool is_bookkeeping(const Node& node) {
       "aten.sym_constrain_range.default",
       "aten.sym_constrain_range_for_size.default",
       "aten._assert_scalar.default",
-      "aten._assert_async.msg",
       "aten._assert_tensor_metadata.default",
   };
   constexpr std::string_view kPythonModules[] = {"_operator.", "operator.", "math.", "torch.sym_",
@@ -177,17 +162,22 @@ void describe_segments(const Graph& graph, std::vector<Segment>& segments) {
   for (const GraphInput& input : graph.inputs) {
     collect_symbols(graph.value(input.value), known);
   }
+  graph.bounds.expand(&known);
   const std::set<std::string> given = known;
+  std::set<std::string> guarded;  // what guards are about; the first engine checks them
+  for (const Guard& guard : graph.guards) guard.condition.collect_symbols(guarded);
   std::set<std::string> asked;  // symbols that a later segment takes and no graph input gives
   for (Segment& segment : segments) {
     const std::set<ValueId> inside = made_in(graph, segment);
     for (const NodeId id : segment.nodes) {
       segment.operator_count += is_bookkeeping(graph.node(id)) ? 0 : 1;
     }
-    find_inputs(graph, segment, inside, known);
+    find_inputs(graph, segment, inside, known, segment.engine ? guarded : std::set<std::string>{});
+    if (segment.engine) guarded.clear();
     for (const ValueId id : inside) {
       collect_symbols(graph.value(id), known);
     }
+    graph.bounds.expand(&known);
     for (const std::string& name : segment.symbol_inputs) {
       if (given.count(name) == 0) {
         asked.insert(name);

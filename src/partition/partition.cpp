@@ -22,6 +22,12 @@ struct Verdicts {
   std::vector<Fallback> fallbacks;  // node -1: none
 };
 
+/// Looks at its arguments and gives nothing.
+bool asserts(const Node& node) {
+  const Schema* schema = find_schema(node.target);
+  return schema != nullptr && schema->output_count == 0 && !schema->is_mutating;
+}
+
 Fallback judge(const Graph& graph, const Node& node, const SupportQuery& query,
                const PartitionOptions& options) {
   if (contains_operator(options.torch_executed_ops, node)) {
@@ -29,6 +35,10 @@ Fallback judge(const Graph& graph, const Node& node, const SupportQuery& query,
   }
   if (writes_argument(node)) {
     return {node.id, FallbackKind::kStateful, "it writes its argument in place"};
+  }
+  if (asserts(node)) {
+    return {node.id, FallbackKind::kStateful,
+            "it asserts what depends on data, and raises PyTorch's error"};
   }
   if (draws_random_numbers(node)) {
     return {node.id, FallbackKind::kStateful, "it draws random numbers from PyTorch's generator"};
@@ -103,9 +113,15 @@ std::vector<Segment> cut(const Graph& graph, const std::vector<int>& phases, int
   return segments;
 }
 
+int64_t least_block(const PartitionOptions& options, const Partitions& counted) {
+  if (options.require_full_compilation) return 1;
+  if (options.min_block_size != kChooseBlockSize) return options.min_block_size;
+  return counted.supported_operators == counted.total_operators ? 1 : kLeastBlockOfMixedGraph;
+}
+
 /// Every operator that ended up in PyTorch has its reason.
-void collect_fallbacks(const Graph& graph, Verdicts& verdicts, const PartitionOptions& options,
-                       const std::vector<int>& phases, Partitions& result) {
+void collect_fallbacks(const Graph& graph, Verdicts& verdicts, const std::vector<int>& phases,
+                       Partitions& result) {
   std::set<NodeId> in_engine;
   for (const Segment& segment : result.segments) {
     if (segment.engine) {
@@ -122,7 +138,7 @@ void collect_fallbacks(const Graph& graph, Verdicts& verdicts, const PartitionOp
       result.fallbacks.push_back(std::move(verdicts.fallbacks[at]));
     } else if (verdicts.convertible[at] && in_engine.count(id) == 0) {
       const std::string least =
-          options.min_block_size == INT64_MAX ? "inf" : std::to_string(options.min_block_size);
+          result.min_block_size == INT64_MAX ? "inf" : std::to_string(result.min_block_size);
       result.fallbacks.push_back({id, FallbackKind::kBelowMinBlockSize,
                                   "its block of " + std::to_string(block_size[phases[at]]) +
                                       " operator(s) is below min_block_size=" + least});
@@ -130,10 +146,14 @@ void collect_fallbacks(const Graph& graph, Verdicts& verdicts, const PartitionOp
   }
 }
 
-Error full_compilation_error(const Graph& graph, const Partitions& partitions) {
-  std::string text =
-      "require_full_compilation is set, but " + std::to_string(partitions.fallbacks.size()) +
-      " of " + std::to_string(partitions.total_operators) + " operators cannot run in an engine:";
+Error full_compilation_error(const Graph& graph, const Partitions& partitions,
+                             const PartitionOptions& options) {
+  const std::string asked = options.without_pytorch
+                                ? "an engine without PyTorch must hold the whole model, but "
+                                : "require_full_compilation is set, but ";
+  std::string text = asked + std::to_string(partitions.fallbacks.size()) + " of " +
+                     std::to_string(partitions.total_operators) +
+                     " operators cannot run in an engine:";
   for (const Fallback& fallback : partitions.fallbacks) {
     const Node& node = graph.node(fallback.node);
     text +=
@@ -142,9 +162,11 @@ Error full_compilation_error(const Graph& graph, const Partitions& partitions) {
       text += "\n    source  " + source;
     }
   }
-  text +=
-      "\nremedy: register converters for these operators, change the model, or compile with "
-      "require_full_compilation=False to run them in PyTorch";
+  text += "\nremedy: register converters for these operators, change the model, or ";
+  text += options.without_pytorch
+              ? "compile in Python, where they run in PyTorch: "
+                "stator.compile(torch.export.load(\"model.pt2\")), then stator.save"
+              : "compile with require_full_compilation=False to run them in PyTorch";
   return Error{ErrorCode::kUnsupported, text};
 }
 
@@ -172,14 +194,14 @@ Result<Partitions> partition(const Graph& graph, const SupportQuery& query,
   const std::vector<int> phases = options.use_fast_partitioner
                                       ? phases_fast(dependencies, verdicts.convertible)
                                       : phases_global(dependencies, verdicts.convertible);
-  const int64_t least = options.require_full_compilation ? 1 : options.min_block_size;
-  result.segments = cut(graph, phases, least, result);
+  result.min_block_size = least_block(options, result);
+  result.segments = cut(graph, phases, result.min_block_size, result);
   if (options.memory_budget > 0) {
     STATOR_RETURN_IF_ERROR(split_by_memory(graph, options.memory_budget, result.segments));
   }
-  collect_fallbacks(graph, verdicts, options, phases, result);
+  collect_fallbacks(graph, verdicts, phases, result);
   if (options.require_full_compilation && !result.fallbacks.empty()) {
-    return full_compilation_error(graph, result);
+    return full_compilation_error(graph, result, options);
   }
   describe_segments(graph, result.segments);
   return result;

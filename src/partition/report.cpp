@@ -55,11 +55,8 @@ std::string types_of(const Graph& graph, const std::vector<ValueId>& values, boo
 
 class Report {
  public:
-  Report(const Graph& graph, const Partitions& partitions, const PartitionOptions& options)
-      : graph_(graph),
-        partitions_(partitions),
-        options_(options),
-        engines_(engines_of(partitions)) {}
+  Report(const Graph& graph, const Partitions& partitions)
+      : graph_(graph), partitions_(partitions), engines_(engines_of(partitions)) {}
 
   std::string text(const std::string& settings) {
     line("++++++++++++++++++++++++++ Dry-Run Results for Graph ++++++++++++++++++++++++++");
@@ -193,15 +190,14 @@ class Report {
     }
     lines.push_back(
         "The current level of graph segmentation is equivalent to selecting min_block_size=" +
-        print_block_size(options_.min_block_size) + " which generates " + std::to_string(current) +
-        " TRT engine(s)");
+        print_block_size(partitions_.min_block_size) + " which generates " +
+        std::to_string(current) + " TRT engine(s)");
     return lines;
   }
 
  private:
   const Graph& graph_;
   const Partitions& partitions_;
-  const PartitionOptions& options_;
   std::vector<const Segment*> engines_;
   std::string text_;
 };
@@ -254,18 +250,18 @@ nlohmann::json edges_json(const Graph& graph, const Partitions& partitions) {
 }  // namespace
 
 std::string dry_run_report(const Graph& graph, const Partitions& partitions,
-                           const PartitionOptions& options, const std::string& settings) {
-  return Report(graph, partitions, options).text(settings);
+                           const std::string& settings) {
+  return Report(graph, partitions).text(settings);
 }
 
 std::string dry_run_report_json(const Graph& graph, const Partitions& partitions,
-                                const PartitionOptions& options, const std::string& settings,
+                                const std::string& settings,
                                 const std::map<std::string, int64_t>& sizes) {
   nlohmann::ordered_json root = {{"total_operators", partitions.total_operators},
                                  {"supported_operators", partitions.supported_operators},
                                  {"coverage_percent", coverage(partitions)},
                                  {"settings", settings},
-                                 {"min_block_size", print_block_size(options.min_block_size)},
+                                 {"min_block_size", print_block_size(partitions.min_block_size)},
                                  {"block_sizes", partitions.block_sizes}};
   root["unsupported"] = nlohmann::json::object();
   for (const auto& [target, count] : partitions.unsupported) {
@@ -288,7 +284,7 @@ std::string dry_run_report_json(const Graph& graph, const Partitions& partitions
                                 {"source", node.source().str()},
                                 {"flops", operator_flops(graph, node, sizes)}});
   }
-  root["recommendations"] = Report(graph, partitions, options).advice_lines();
+  root["recommendations"] = Report(graph, partitions).advice_lines();
   return root.dump(2);
 }
 

@@ -4,10 +4,18 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/json.h"
+
 namespace stator {
 namespace {
 
 using Json = nlohmann::json;
+
+/// Null where the text, which comes from a file, is none.
+Json parse_spec(const std::string& text) {
+  Result<Json> parsed = parse_json(text);
+  return parsed.ok() ? std::move(parsed).value() : Json();
+}
 
 std::string join(const std::vector<std::string>& parts) {
   std::string text;
@@ -60,7 +68,7 @@ class TreeText {
   /// The children of the root, which must use up all leaves; nullopt when the text is of another
   /// form.
   std::optional<std::vector<std::string>> children(const std::string& spec_text) {
-    Json json = Json::parse(spec_text, nullptr, /*allow_exceptions=*/false);
+    Json json = parse_spec(spec_text);
     if (json.is_array() && json.size() == 2) {
       json = Json(json[1]);
     }
@@ -75,7 +83,7 @@ class TreeText {
   }
   /// Arguments and keyword arguments: a root of (tuple, dict), each flattened by one level.
   std::optional<std::vector<std::string>> call_arguments(const std::string& spec_text) {
-    Json json = Json::parse(spec_text, nullptr, /*allow_exceptions=*/false);
+    Json json = parse_spec(spec_text);
     if (json.is_array() && json.size() == 2) {
       json = Json(json[1]);
     }
@@ -113,6 +121,10 @@ class TreeText {
     }
     const std::string type = spec["type"].is_string() ? spec["type"].get<std::string>() : "";
     std::vector<std::string> parts;
+    if (!spec.contains("children_spec")) {
+      ok_ = false;
+      return "";
+    }
     for (const Json& child : spec["children_spec"]) {
       parts.push_back(text(child));
     }
@@ -127,10 +139,9 @@ class TreeText {
   }
 
   static void add_keys(const Json& spec, std::vector<std::string>& parts) {
-    const Json context =
-        spec.contains("context") && spec["context"].is_string()
-            ? Json::parse(spec["context"].get<std::string>(), nullptr, /*allow_exceptions=*/false)
-            : Json();
+    const Json context = spec.contains("context") && spec["context"].is_string()
+                             ? parse_spec(spec["context"].get<std::string>())
+                             : Json();
     if (!context.is_array() || context.size() != parts.size()) {
       return;
     }
@@ -195,7 +206,7 @@ std::string report_outputs(const Graph& graph) {
   // A dict is one output with names; a tuple or list is the list itself.
   if (graph.output_tree.find("dict") != std::string::npos ||
       graph.output_tree.find("Dict") != std::string::npos) {
-    const Json tree = Json::parse(graph.output_tree, nullptr, false);
+    const Json tree = parse_spec(graph.output_tree);
     const Json spec = tree.is_array() && tree.size() > 1 ? tree[1] : Json();
     const std::string wrapped =
         R"([1, {"type": "builtins.tuple", "context": "null", "children_spec": [)" + spec.dump() +

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/digest.h"
 
+#include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
+#include <system_error>
+#include <thread>
 
 namespace stator {
 namespace {
@@ -10,6 +14,8 @@ namespace {
 constexpr uint64_t kPrime1 = 0x9E3779B185EBCA87, kPrime2 = 0xC2B2AE3D27D4EB4F,
                    kPrime3 = 0x165667B19E3779F9, kPrime4 = 0x85EBCA77C2B2AE63,
                    kPrime5 = 0x27D4EB2F165667C5;
+
+constexpr int64_t kMostDigestThreads = 16;  // more do not read memory faster
 
 template <typename T>
 T read(const uint8_t* p) {
@@ -56,6 +62,49 @@ uint64_t digest64(const void* data, int64_t size_bytes) {
     hash = merge(merge(merge(merge(hash, a), b), c), d);
   }
   return finish(hash + static_cast<uint64_t>(size_bytes), p, end);
+}
+
+std::vector<uint64_t> digest_blobs(const std::vector<TensorData>& blobs) {
+  struct Piece {
+    const uint8_t* data;
+    int64_t size_bytes;
+    uint64_t* digest;
+  };
+  std::vector<std::vector<uint64_t>> parts(blobs.size());
+  std::vector<Piece> pieces;
+  int64_t total = 0;
+  for (size_t i = 0; i < blobs.size(); ++i) {
+    const int64_t size = blobs[i].size_bytes;
+    parts[i].resize(static_cast<size_t>(std::max<int64_t>(1, (size - 1) / kDigestPiece + 1)));
+    for (size_t k = 0; k < parts[i].size(); ++k) {
+      const auto begin = static_cast<int64_t>(k) * kDigestPiece;
+      pieces.push_back(
+          {blobs[i].as<uint8_t>() + begin, std::min(kDigestPiece, size - begin), &parts[i][k]});
+    }
+    total += size;
+  }
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i = next++; i < pieces.size(); i = next++) {
+      *pieces[i].digest = digest64(pieces[i].data, pieces[i].size_bytes);
+    }
+  };
+  // A thread costs what hashing some hundred kilobytes costs.
+  const int64_t useful = std::min<int64_t>(total / (4 * kDigestPiece), kMostDigestThreads);
+  const int64_t wanted = std::min<int64_t>(useful, std::thread::hardware_concurrency());
+  std::vector<std::thread> threads;
+  try {
+    while (static_cast<int64_t>(threads.size()) + 1 < wanted) threads.emplace_back(work);
+  } catch (const std::system_error&) {  // no more threads: those that are there do it
+  }
+  work();
+  for (std::thread& thread : threads) thread.join();
+  std::vector<uint64_t> digests;
+  for (const std::vector<uint64_t>& part : parts) {
+    digests.push_back(
+        part.size() == 1 ? part[0] : digest64(part.data(), static_cast<int64_t>(part.size()) * 8));
+  }
+  return digests;
 }
 
 std::string digest_text(uint64_t digest) {

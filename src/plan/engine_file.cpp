@@ -25,15 +25,14 @@ using Sink = std::function<Status(const void* data, int64_t size_bytes)>;
 /// Collects blobs; equal ones are stored once.
 class BlobTable {
  public:
-  int32_t add(const TensorData& data) {
-    const uint64_t digest = digest64(data.data, data.size_bytes);
+  BlobUse add(const TensorData& data, uint64_t digest) {
     auto& same_digest = by_digest_[digest];
     for (int32_t index : same_digest) {
       const TensorData& other = contents_[static_cast<size_t>(index)];
       if (other.size_bytes == data.size_bytes &&
           (data.size_bytes == 0 ||
            std::memcmp(other.data, data.data, static_cast<size_t>(data.size_bytes)) == 0)) {
-        return index;
+        return {index, digest};
       }
     }
     const auto index = static_cast<int32_t>(contents_.size());
@@ -41,7 +40,7 @@ class BlobTable {
     entries_.push_back({end_, data.size_bytes, digest});
     end_ = align_up(end_ + data.size_bytes);
     same_digest.push_back(index);
-    return index;
+    return {index, digest};
   }
   const std::vector<BlobEntry>& entries() const { return entries_; }
   const std::vector<TensorData>& contents() const { return contents_; }
@@ -53,20 +52,32 @@ class BlobTable {
   int64_t end_ = 0;
 };
 
+/// The bytes of all weights, then of all code.
+std::vector<TensorData> contents_of(const Plan& plan) {
+  std::vector<TensorData> contents;
+  for (const PlanWeight& weight : plan.weights) contents.push_back(weight.data);
+  for (const CodeVariant& code : plan.code) contents.push_back(code.image);
+  return contents;
+}
+
 Status write_padding(const Sink& sink, int64_t written) {
   static constexpr char kZeros[kAlignment] = {};
   return sink(kZeros, align_up(written) - written);
 }
 
 /// Writes the whole file into `sink`, front to back.
-Status write_engine(const Plan& plan, const Sink& sink) {
+Status write_engine(const Plan& plan, const std::string& key, const Sink& sink) {
+  const std::vector<TensorData> contents = contents_of(plan);
+  const std::vector<uint64_t> digests = digest_blobs(contents);
   BlobTable table;
   BlobIndex index;
-  for (const PlanWeight& weight : plan.weights) index.weights.push_back(table.add(weight.data));
-  for (const CodeVariant& code : plan.code) index.code.push_back(table.add(code.image));
+  for (size_t i = 0; i < contents.size(); ++i) {
+    auto& uses = i < plan.weights.size() ? index.weights : index.code;
+    uses.push_back(table.add(contents[i], digests[i]));
+  }
   index.blobs = table.entries();
 
-  const std::string header = encode_header(plan, index);
+  const std::string header = encode_header(plan, key, index);
   const auto length = static_cast<int64_t>(header.size());
   const uint64_t digest = digest64(header.data(), length);
   STATOR_RETURN_IF_ERROR(sink(kMagic, sizeof kMagic));
@@ -115,98 +126,117 @@ Result<std::string_view> find_header(const TensorData& bytes) {
   return std::string_view(data + kPrefixBytes, static_cast<size_t>(length));
 }
 
-/// Blob `number` as a part of the file, bounds checked.
+/// A blob as a part of the file, bounds checked.
 Result<TensorData> slice_blob(const TensorData& bytes, int64_t blobs_begin, const BlobIndex& index,
-                              int32_t number, const std::string& what) {
+                              const BlobUse& use, const std::string& what) {
+  const int32_t number = use.blob;
   if (number >= static_cast<int32_t>(index.blobs.size())) {
     return Error{ErrorCode::kInvalidFile, what + ": blob " + std::to_string(number) + " of " +
                                               std::to_string(index.blobs.size())};
   }
   const BlobEntry& blob = index.blobs[static_cast<size_t>(number)];
+  const std::string entry = "blobs[" + std::to_string(number) + "]";
   const int64_t room = bytes.size_bytes - blobs_begin;
   if (blob.offset % kAlignment != 0) {
-    return damaged("blobs[" + std::to_string(number) + "]: offset " + std::to_string(blob.offset) +
-                   " is not a multiple of 64");
+    return damaged(entry + ": offset " + std::to_string(blob.offset) + " is not a multiple of 64");
   }
   if (blob.offset > room || blob.size_bytes > room - blob.offset) {
-    return damaged("blobs[" + std::to_string(number) + "]: bytes " + std::to_string(blob.offset) +
-                   " to " + std::to_string(blob.offset) + " + " + std::to_string(blob.size_bytes) +
+    return damaged(entry + ": bytes " + std::to_string(blob.offset) + " to " +
+                   std::to_string(blob.offset) + " + " + std::to_string(blob.size_bytes) +
                    ", the file holds " + std::to_string(std::max<int64_t>(room, 0)));
+  }
+  if (blob.digest != use.digest) {
+    return damaged(what + ": blob " + std::to_string(number) + " is another one by its digest");
   }
   return TensorData{bytes.as<uint8_t>() + blobs_begin + blob.offset, blob.size_bytes, bytes.owner};
 }
 
-Status check_blob(const TensorData& data, const BlobEntry& entry, const std::string& what) {
-  if (digest64(data.data, data.size_bytes) == entry.digest) return {};
-  return damaged(what + " does not match its digest");
+std::string weight_place(const Plan& plan, size_t index) {
+  return "weights[" + std::to_string(index) + "] \"" + plan.weights[index].name + "\"";
 }
 
-/// A plan whose weights and images point into `bytes`. Weights are hashed only when asked.
-Result<Plan> read_engine(const TensorData& bytes, bool check_weights) {
+/// The bytes of code, and of weights where `weights` says so, against their digests.
+Status check_digests(const Plan& plan, const BlobIndex& index, bool weights) {
+  std::map<int32_t, TensorData> blobs;  // each once, however many weights share it
+  for (size_t i = 0; i < plan.code.size(); ++i) blobs[index.code[i].blob] = plan.code[i].image;
+  for (size_t i = 0; weights && i < plan.weights.size(); ++i) {
+    blobs[index.weights[i].blob] = plan.weights[i].data;
+  }
+  std::vector<TensorData> contents;
+  for (const auto& [number, data] : blobs) contents.push_back(data);
+  const std::vector<uint64_t> digests = digest_blobs(contents);
+  size_t position = 0;
+  for (const auto& [number, data] : blobs) {
+    const uint64_t found = digests[position++];
+    if (found == index.blobs[static_cast<size_t>(number)].digest) continue;
+    std::string place;
+    for (size_t i = plan.weights.size(); i-- > 0;) {
+      if (index.weights[i].blob == number) place = weight_place(plan, i);
+    }
+    for (size_t i = plan.code.size(); i-- > 0;) {
+      if (index.code[i].blob == number) place = "code[" + std::to_string(i) + "].image";
+    }
+    return damaged(place + " does not match its digest");
+  }
+  return {};
+}
+
+/// A plan whose weights and images point into `bytes`.
+Result<Plan> read_engine(const TensorData& bytes, bool verify_weights) {
   STATOR_TRY(const std::string_view header, find_header(bytes));
   BlobIndex index;
   STATOR_TRY(Plan plan, decode_header(header, &index));
   const int64_t begin = align_up(kPrefixBytes + static_cast<int64_t>(header.size()));
   for (size_t i = 0; i < plan.code.size(); ++i) {
-    const std::string what = "code[" + std::to_string(i) + "]";
-    STATOR_TRY(plan.code[i].image, slice_blob(bytes, begin, index, index.code[i], what));
-    STATOR_RETURN_IF_ERROR(check_blob(
-        plan.code[i].image, index.blobs[static_cast<size_t>(index.code[i])], what + ".image"));
+    STATOR_TRY(plan.code[i].image,
+               slice_blob(bytes, begin, index, index.code[i], "code[" + std::to_string(i) + "]"));
   }
   for (size_t i = 0; i < plan.weights.size(); ++i) {
-    PlanWeight& weight = plan.weights[i];
-    const std::string what = "weights[" + std::to_string(i) + "] \"" + weight.name + "\"";
-    STATOR_TRY(weight.data, slice_blob(bytes, begin, index, index.weights[i], what));
-    if (check_weights) {
-      STATOR_RETURN_IF_ERROR(
-          check_blob(weight.data, index.blobs[static_cast<size_t>(index.weights[i])], what));
-    }
+    STATOR_TRY(plan.weights[i].data,
+               slice_blob(bytes, begin, index, index.weights[i], weight_place(plan, i)));
   }
+  STATOR_RETURN_IF_ERROR(check_digests(plan, index, verify_weights));
   STATOR_RETURN_IF_ERROR(validate_plan(plan));
-  return plan;
-}
-
-Result<Plan> read_file(const std::string& path, bool check_weights) {
-  STATOR_TRY(MappedFile file, MappedFile::open(path));
-  Result<Plan> plan = read_engine(file.slice(0, file.size_bytes()), check_weights);
-  if (!plan.ok()) return plan.error().in(path);
   return plan;
 }
 
 }  // namespace
 
-Status write_engine_file(const Plan& plan, const std::string& path) {
+Status write_engine_file(const Plan& plan, const std::string& path, const std::string& key) {
   STATOR_TRY(AtomicFile file, AtomicFile::create(path));
-  STATOR_RETURN_IF_ERROR(write_engine(
-      plan, [&](const void* data, int64_t size_bytes) { return file.write(data, size_bytes); }));
+  STATOR_RETURN_IF_ERROR(write_engine(plan, key, [&](const void* data, int64_t size_bytes) {
+    return file.write(data, size_bytes);
+  }));
   return file.commit();
 }
 
-Result<std::string> engine_bytes(const Plan& plan) {
+Result<std::string> engine_bytes(const Plan& plan, const std::string& key) {
   std::string bytes;
-  STATOR_RETURN_IF_ERROR(write_engine(plan, [&](const void* data, int64_t size_bytes) -> Status {
-    if (size_bytes > 0)
+  const auto append = [&](const void* data, int64_t size_bytes) -> Status {
+    if (size_bytes > 0) {
       bytes.append(static_cast<const char*>(data), static_cast<size_t>(size_bytes));
+    }
     return {};
-  }));
+  };
+  STATOR_RETURN_IF_ERROR(write_engine(plan, key, append));
   return bytes;
 }
 
-Result<Plan> read_engine_file(const std::string& path) { return read_file(path, false); }
-
-Status check_engine_file(const std::string& path) {
-  STATOR_TRY(const Plan plan, read_file(path, true));
-  return {};
+Result<Plan> read_engine_file(const std::string& path, bool verify_weights) {
+  STATOR_TRY(MappedFile file, MappedFile::open(path));
+  Result<Plan> plan = read_engine(file.slice(0, file.size_bytes()), verify_weights);
+  if (!plan.ok()) return plan.error().in(path);
+  return plan;
 }
 
-Result<Plan> read_engine_bytes(TensorData bytes, const std::string& name) {
+Result<Plan> read_engine_bytes(TensorData bytes, const std::string& name, bool verify_weights) {
   if (reinterpret_cast<uintptr_t>(bytes.data) % kAlignment != 0) {
     void* writable = nullptr;
     TensorData copy = TensorData::allocate(bytes.size_bytes, &writable);
     std::memcpy(writable, bytes.data, static_cast<size_t>(bytes.size_bytes));
     bytes = std::move(copy);
   }
-  Result<Plan> plan = read_engine(bytes, false);
+  Result<Plan> plan = read_engine(bytes, verify_weights);
   if (!plan.ok()) return plan.error().in(name);
   return plan;
 }

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "plan/digest.h"
 #include "plan/engine_file.h"
 #include "plan/header_value.h"
@@ -48,10 +49,37 @@ json encode_buffer(const PlanBuffer& buffer) {
           {"alias_of", buffer.alias_of}};
 }
 
-json encode_weight(const PlanWeight& weight, int32_t blob) {
-  return {{"name", weight.name},   {"origin", weight.origin},
-          {"shape", weight.shape}, {"dtype", dtype_name(weight.dtype)},
-          {"blob", blob},          {"recipe", {weight.recipe.kind, weight.recipe.text}}};
+json encode_weight(const PlanWeight& weight, const BlobUse& use) {
+  return {{"name", weight.name},
+          {"origin", weight.origin},
+          {"shape", weight.shape},
+          {"dtype", dtype_name(weight.dtype)},
+          {"blob", use.blob},
+          {"digest", digest_text(use.digest)},
+          {"recipe", {weight.recipe.kind, weight.recipe.text}}};
+}
+
+json encode_contract(const KernelContract& contract) {
+  json symbols = json::array(), operands = json::array();
+  for (size_t i = 0; i < contract.ranges.size(); ++i) {
+    const auto [least, greatest] = contract.ranges[i];
+    symbols.push_back({contract.program.symbols[i], least, greatest});
+  }
+  for (const ContractOperand& operand : contract.operands) {
+    operands.push_back({{"dtype", dtype_name(operand.dtype)},
+                        {"shape", operand.shape},
+                        {"size_bytes", operand.size_bytes},
+                        {"constant", operand.constant ? 1 : 0},
+                        {"recipe", operand.recipe}});
+  }
+  return {{"symbols", std::move(symbols)},
+          {"sizes", encode_sizes(contract.program)},
+          {"operands", std::move(operands)},
+          {"outputs", contract.outputs},
+          {"arguments", contract.sizes},
+          {"task_count", contract.task_count},
+          {"scratch_bytes", contract.scratch_bytes},
+          {"payload", digest_text(contract.payload)}};
 }
 
 json encode_step(const PlanStep& step) {
@@ -64,6 +92,7 @@ json encode_step(const PlanStep& step) {
           {"task_count", step.task_count},
           {"scratch_bytes", step.scratch_bytes},
           {"lane", json::array({step.group, step.lane})},
+          {"symbols", step.symbols},
           {"provenance", std::move(provenance)}};
 }
 
@@ -100,10 +129,16 @@ bool has_elements(const HeaderValue& list, size_t count) {
   return false;
 }
 
+template <typename T, typename Decode>
+void decode_list(const HeaderValue& list, std::vector<T>* items, Decode decode) {
+  const size_t count = list.size();
+  for (size_t i = 0; i < count && !list.failed(); ++i) items->push_back(decode(list.at(i)));
+}
+
 SizeInstruction decode_instruction(const HeaderValue& in) {
   if (!has_elements(in, 3)) return {SizeOp::kConstant, 0, 0};
-  return {static_cast<SizeOp>(in.at(0).integer(0, static_cast<int>(SizeOp::kMax))),
-          in.at(1).integer(), in.at(2).integer()};
+  return {static_cast<SizeOp>(in.at(0).integer(0, kSizeOpCount - 1)), in.at(1).integer(),
+          in.at(2).integer()};
 }
 
 Provenance decode_provenance(const HeaderValue& from) {
@@ -118,6 +153,16 @@ Provenance decode_provenance(const HeaderValue& from) {
   return result;
 }
 
+uint64_t decode_digest(const HeaderValue& in) {
+  const std::string digits = in.text();
+  if (in.failed()) return 0;
+  if (digits.size() != 16 || digits.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    in.fail("expected 16 hexadecimal digits");
+    return 0;
+  }
+  return std::stoull(digits, nullptr, 16);
+}
+
 SymbolBinding decode_symbol(const HeaderValue& in) {
   SymbolBinding symbol;
   symbol.symbol = in["symbol"].text();
@@ -127,6 +172,10 @@ SymbolBinding decode_symbol(const HeaderValue& in) {
   symbol.least = in["least"].integer();
   symbol.greatest = in["greatest"].integer();
   return symbol;
+}
+
+PlanGuard decode_guard(const HeaderValue& in) {
+  return {in["condition"].index(0), in["text"].text(), in["source"].text()};
 }
 
 PlanBuffer decode_buffer(const HeaderValue& in) {
@@ -159,6 +208,35 @@ PlanWeight decode_weight(const HeaderValue& in) {
   return weight;
 }
 
+ContractOperand decode_operand(const HeaderValue& in) {
+  ContractOperand operand;
+  operand.dtype = decode_dtype(in["dtype"]);
+  operand.shape = in["shape"].indices();
+  operand.size_bytes = in["size_bytes"].index(0);
+  operand.constant = in["constant"].integer(0, 1) == 1;
+  operand.recipe = in["recipe"].text();
+  return operand;
+}
+
+KernelContract decode_contract(const HeaderValue& in) {
+  KernelContract contract;
+  const HeaderValue symbols = in["symbols"];
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    const HeaderValue symbol = symbols.at(i);
+    if (!has_elements(symbol, 3)) return contract;
+    contract.program.symbols.push_back(symbol.at(0).text());
+    contract.ranges.emplace_back(symbol.at(1).integer(), symbol.at(2).integer());
+  }
+  decode_list(in["sizes"], &contract.program.instructions, decode_instruction);
+  decode_list(in["operands"], &contract.operands, decode_operand);
+  contract.outputs = in["outputs"].index(0);
+  contract.sizes = in["arguments"].indices();
+  contract.task_count = in["task_count"].index(0);
+  contract.scratch_bytes = in["scratch_bytes"].index(0);
+  contract.payload = decode_digest(in["payload"]);
+  return contract;
+}
+
 PlanStep decode_step(const HeaderValue& in) {
   PlanStep step;
   step.name = in["name"].text();
@@ -171,6 +249,7 @@ PlanStep decode_step(const HeaderValue& in) {
     step.group = lane.at(0).index();
     step.lane = lane.at(1).index(0);
   }
+  step.symbols = in["symbols"].indices();
   const HeaderValue provenance = in["provenance"];
   for (size_t i = 0; i < provenance.size(); ++i) {
     step.provenance.push_back(decode_provenance(provenance.at(i)));
@@ -183,19 +262,8 @@ BlobEntry decode_blob(const HeaderValue& in) {
   if (!has_elements(in, 3)) return blob;
   blob.offset = in.at(0).integer(0);
   blob.size_bytes = in.at(1).integer(0);
-  const std::string digits = in.at(2).text();
-  if (digits.size() != 16 || digits.find_first_not_of("0123456789abcdef") != std::string::npos) {
-    in.at(2).fail("expected 16 hexadecimal digits");
-    return blob;
-  }
-  blob.digest = std::stoull(digits, nullptr, 16);
+  blob.digest = decode_digest(in.at(2));
   return blob;
-}
-
-template <typename T, typename Decode>
-void decode_list(const HeaderValue& list, std::vector<T>* items, Decode decode) {
-  const size_t count = list.size();
-  for (size_t i = 0; i < count && !list.failed(); ++i) items->push_back(decode(list.at(i)));
 }
 
 void decode_plan(const HeaderValue& root, Plan* plan, BlobIndex* index) {
@@ -204,22 +272,25 @@ void decode_plan(const HeaderValue& root, Plan* plan, BlobIndex* index) {
   plan->compiler_version = root["compiler_version"].text();
   plan->settings = root["settings"].text();
   plan->metadata = root["metadata"].text();
+  plan->key = root["key"].text();
   plan->scalar_input_count = root["scalar_input_count"].index(0);
   plan->inputs = root["inputs"].indices();
   plan->outputs = root["outputs"].indices();
   decode_list(root["symbols"], &plan->symbols, decode_symbol);
   for (const SymbolBinding& symbol : plan->symbols) plan->sizes.symbols.push_back(symbol.symbol);
   decode_list(root["sizes"], &plan->sizes.instructions, decode_instruction);
+  decode_list(root["guards"], &plan->guards, decode_guard);
   decode_list(root["buffers"], &plan->buffers, decode_buffer);
   decode_list(root["weights"], &plan->weights, [&](const HeaderValue& in) {
-    index->weights.push_back(in["blob"].index(0));
+    index->weights.push_back({in["blob"].index(0), decode_digest(in["digest"])});
     return decode_weight(in);
   });
   decode_list(root["kernels"], &plan->kernels, [](const HeaderValue& in) {
-    return PlanKernel{in["executor"].text(), in["name"].text(), in["payload"].text()};
+    return PlanKernel{in["executor"].text(), in["name"].text(), in["payload"].text(),
+                      decode_contract(in["contract"])};
   });
   decode_list(root["code"], &plan->code, [&](const HeaderValue& in) {
-    index->code.push_back(in["blob"].index(0));
+    index->code.push_back({in["blob"].index(0), decode_digest(in["digest"])});
     return CodeVariant{in["executor"].text(), in["target"].text(), in["features"].texts(), {}};
   });
   decode_list(root["steps"], &plan->steps, decode_step);
@@ -228,7 +299,7 @@ void decode_plan(const HeaderValue& root, Plan* plan, BlobIndex* index) {
 
 }  // namespace
 
-std::string encode_header(const Plan& plan, const BlobIndex& index) {
+std::string encode_header(const Plan& plan, const std::string& key, const BlobIndex& index) {
   json root;
   root["format"] = kEngineFormatVersion;
   root["name"] = plan.name;
@@ -236,25 +307,33 @@ std::string encode_header(const Plan& plan, const BlobIndex& index) {
   root["compiler_version"] = plan.compiler_version;
   root["settings"] = plan.settings;
   root["metadata"] = plan.metadata;
+  root["key"] = key;
   root["scalar_input_count"] = plan.scalar_input_count;
   root["inputs"] = plan.inputs;
   root["outputs"] = plan.outputs;
   root["sizes"] = encode_sizes(plan.sizes);
   root["symbols"] =
       encode_list(plan.symbols, [](const auto& symbol, size_t) { return encode_symbol(symbol); });
+  root["guards"] = encode_list(plan.guards, [](const PlanGuard& guard, size_t) -> json {
+    return {{"condition", guard.condition}, {"text", guard.text}, {"source", guard.source}};
+  });
   root["buffers"] =
       encode_list(plan.buffers, [](const auto& buffer, size_t) { return encode_buffer(buffer); });
   root["weights"] = encode_list(plan.weights, [&](const auto& weight, size_t i) {
     return encode_weight(weight, index.weights[i]);
   });
   root["kernels"] = encode_list(plan.kernels, [](const PlanKernel& kernel, size_t) -> json {
-    return {{"executor", kernel.executor}, {"name", kernel.name}, {"payload", kernel.payload}};
+    return {{"executor", kernel.executor},
+            {"name", kernel.name},
+            {"payload", kernel.payload},
+            {"contract", encode_contract(kernel.contract)}};
   });
   root["code"] = encode_list(plan.code, [&](const CodeVariant& code, size_t i) -> json {
     return {{"executor", code.executor},
             {"target", code.target},
             {"features", code.features},
-            {"blob", index.code[i]}};
+            {"blob", index.code[i].blob},
+            {"digest", digest_text(index.code[i].digest)}};
   });
   root["steps"] =
       encode_list(plan.steps, [](const auto& step, size_t) { return encode_step(step); });
@@ -266,10 +345,12 @@ std::string encode_header(const Plan& plan, const BlobIndex& index) {
 }
 
 Result<Plan> decode_header(std::string_view text, BlobIndex* index) {
-  const json root = json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  if (root.is_discarded()) {
-    return Error{ErrorCode::kInvalidFile, "the header is no JSON: the file is damaged"};
+  const Result<json> parsed = parse_json(text);
+  if (!parsed.ok()) {
+    return Error{ErrorCode::kInvalidFile,
+                 "the header " + parsed.error().message + ": the file is damaged"};
   }
+  const json& root = parsed.value();
   std::optional<Error> error;
   const HeaderValue reader(&root, &error);
   const int64_t format = reader["format"].integer();

@@ -20,14 +20,20 @@ struct BlobEntry {
   uint64_t digest = 0;
 };
 
+/// A blob by its number, and its digest once more: a wrong number finds another one.
+struct BlobUse {
+  int32_t blob = -1;
+  uint64_t digest = 0;
+};
+
 /// Which blob holds what.
 struct BlobIndex {
   std::vector<BlobEntry> blobs;
-  std::vector<int32_t> weights;  // parallel to Plan::weights
-  std::vector<int32_t> code;     // parallel to Plan::code
+  std::vector<BlobUse> weights;  // parallel to Plan::weights
+  std::vector<BlobUse> code;     // parallel to Plan::code
 };
 
-std::string encode_header(const Plan& plan, const BlobIndex& index);
+std::string encode_header(const Plan& plan, const std::string& key, const BlobIndex& index);
 /// The plan with empty weights and images, and where their bytes are. kInvalidFile with the path of
 /// the first entry that is missing or of the wrong type; kIncompatible for another format version.
 Result<Plan> decode_header(std::string_view text, BlobIndex* index);

@@ -14,6 +14,10 @@ std::string HeaderValue::path() const {
 
 std::string HeaderValue::found() const {
   if (json_ == nullptr) return "nothing";
+  if (json_->is_structured()) {
+    return std::string(json_->is_array() ? "a list" : "an object") + " of " +
+           std::to_string(json_->size());
+  }
   std::string text = json_->dump(-1, ' ', true, json::error_handler_t::replace);
   return text.size() <= 40 ? text : text.substr(0, 37) + "...";
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "plan/contract.h"
 #include "stator/dtype.h"
 #include "stator/result.h"
 #include "stator/source_line.h"
@@ -58,6 +59,7 @@ struct PlanKernel {
   std::string name;      // "gemm_f32_14x32_bias_gelu"
   std::string
       payload;  // the executor's: entry symbol of the code image, or a layer's kind and attributes
+  KernelContract contract;  // what its steps must hand it
 };
 
 struct PlanStep {
@@ -72,6 +74,7 @@ struct PlanStep {
   /// their order; after them all lanes join. Group -1: the step is alone. Arena buffers that a
   /// group makes live as long as the group.
   int32_t group = -1, lane = 0;
+  std::vector<SizeSlot> symbols;  // of the kernel's contract, in its order
 };
 
 inline constexpr int32_t kMostLanes = 16;
@@ -83,6 +86,13 @@ struct SymbolBinding {
   int32_t input = -1, dim = -1;
   int32_t scalar = -1;
   int64_t least = 0, greatest = INT64_MAX;  // checked at every new shape; violations are errors
+};
+
+/// What must hold of a call's sizes, checked at every new shape; a violation is an error.
+struct PlanGuard {
+  SizeSlot condition = 0;  // holds where it is not 0
+  std::string text;        // "x.shape[1] % 2 == 0"
+  std::string source;      // the model's line; "" when unknown
 };
 
 /// Machine code for one instruction set or architecture.
@@ -100,6 +110,7 @@ struct Plan {
   std::string settings;  // JSON
   SizeProgram sizes;
   std::vector<SymbolBinding> symbols;  // parallel to sizes.symbols
+  std::vector<PlanGuard> guards;
   std::vector<PlanBuffer> buffers;
   std::vector<PlanWeight> weights;
   std::vector<PlanKernel> kernels;
@@ -108,6 +119,7 @@ struct Plan {
   std::vector<BufferId> inputs, outputs;
   int32_t scalar_input_count = 0;
   std::string metadata;  // JSON: pytree specs, original names; not read by the runtime
+  std::string key;       // of a file in an engine cache: what it was built from; else ""
 };
 
 /// Which axis of the caller's tensor axis `k` of an input or output is.

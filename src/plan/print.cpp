@@ -80,6 +80,10 @@ std::string print_plan(const Plan& plan) {
   const std::vector<Expr> slots = slot_expressions(plan.sizes);
   std::string text = "plan " + plan.name + " for " + plan.device + "\n";
   for (const SymbolBinding& symbol : plan.symbols) text += "symbol " + print_symbol(symbol) + "\n";
+  for (const PlanGuard& guard : plan.guards) {
+    text += "guard " + slots[static_cast<size_t>(guard.condition)].str() + ", " + guard.text +
+            (guard.source.empty() ? "" : ", " + guard.source) + "\n";
+  }
   for (const CodeVariant& code : plan.code) {
     text += "code " + code.executor + " " + code.target + ", " +
             std::to_string(code.image.size_bytes) + " bytes, needs [" + join(code.features) + "]\n";

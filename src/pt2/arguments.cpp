@@ -116,7 +116,7 @@ Result<Argument> list_argument(const std::string& kind, const json& value, const
   if (kind == "as_strings") {
     return Argument(value.get<std::vector<std::string>>());
   }
-  return Argument(OpaqueArg{0, kind + " " + value.dump().substr(0, 60)});
+  return Argument(OpaqueArg{0, kind + " " + value.dump().substr(0, 60), {}, {}});
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <charconv>
 
+#include "base/check.h"
 #include "graph/schema.h"
 #include "pt2/arguments.h"
 
@@ -10,6 +11,8 @@ namespace stator {
 namespace {
 
 using nlohmann::json;
+
+constexpr int64_t kMostBytes = int64_t{1} << 47;  // what a process can address
 
 /// "torch.ops.aten.add.Tensor" → "aten.add.Tensor".
 std::string target_name(const std::string& target) {
@@ -87,6 +90,7 @@ class ModelReader {
   Result<Graph> read() {
     STATOR_RETURN_IF_ERROR(ranges());
     STATOR_RETURN_IF_ERROR(inputs());
+    STATOR_RETURN_IF_ERROR(guards());
     for (const json& node : json_.at("nodes")) {
       const Status status = this->node(node);
       if (!status.ok()) {
@@ -118,7 +122,24 @@ class ModelReader {
       least = least == 2 && name.starts_with("s") ? 0 : least;
       const int64_t greatest =
           range.at("max_val").is_number() ? range["max_val"].get<int64_t>() : Bounds::kUnbounded;
+      if (least > greatest) {
+        return Error{ErrorCode::kInvalidFile, "the range of " + name + ", " +
+                                                  std::to_string(least) + " to " +
+                                                  std::to_string(greatest) + ", is empty"};
+      }
       graph_.bounds.set(name, least, greatest);
+    }
+    return {};
+  }
+
+  /// What torch.export assumed of the inputs' sizes; one that cannot be read would be one that is
+  /// not checked.
+  Status guards() {
+    if (!model_.contains("guards_code")) {
+      return {};
+    }
+    for (const json& text : model_["guards_code"]) {
+      STATOR_RETURN_IF_ERROR(graph_.add_guard(text.get<std::string>()));
     }
     return {};
   }
@@ -146,7 +167,33 @@ class ModelReader {
       value.tensor.strides.push_back(std::move(e));
     }
     value.tensor.device = meta.at("device").at("type").get<std::string>();
+    STATOR_RETURN_IF_ERROR(check_layout(value));
     return value;
+  }
+
+  /// What no tensor can have, whatever its operator.
+  static Status check_layout(const Value& value) {
+    const TensorMeta& tensor = value.tensor;
+    const auto bad = [&](const std::string& what) {
+      return Error{ErrorCode::kInvalidFile, "tensor '" + value.name + "' " + what};
+    };
+    if (tensor.strides.size() != tensor.shape.size()) {
+      return bad("has " + std::to_string(tensor.shape.size()) + " sizes and " +
+                 std::to_string(tensor.strides.size()) + " strides");
+    }
+    for (const std::vector<Expr>* list : {&tensor.shape, &tensor.strides}) {
+      for (const Expr& e : *list) {
+        if (e.is_constant() && e.constant() < 0) {
+          return bad((list == &tensor.shape ? "has the size " : "has the stride ") + e.str());
+        }
+      }
+    }
+    try {
+      const Expr bytes = product(tensor.shape) * Expr(dtype_bytes(tensor.dtype));
+      if (!bytes.is_constant() || bytes.constant() <= kMostBytes) return {};
+    } catch (const InternalError&) {  // the product overflows
+    }
+    return bad("of the type " + print_type(value) + " is larger than memory can be");
   }
 
   Result<Value> size_value(const std::string& name) {
@@ -211,7 +258,9 @@ class ModelReader {
     GraphInput input;
     input.kind = kind;
     input.target = target;
-    STATOR_TRY(input.data, weights_.data(target, value));
+    const json& meta = json_.at("tensor_values").at(value.name);
+    STATOR_TRY(const Expr offset, read_size(meta.at("storage_offset")));
+    STATOR_TRY(input.data, weights_.data(target, value, offset));
     value.tensor.strides.clear();  // the bytes are row-major now
     input.value = define(std::move(value));
     graph_.inputs.push_back(std::move(input));

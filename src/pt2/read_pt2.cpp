@@ -4,6 +4,9 @@
 #include <new>
 #include <nlohmann/json.hpp>
 
+#include "base/check.h"
+#include "base/json.h"
+#include "pt2/check_types.h"
 #include "pt2/model.h"
 #include "pt2/weights.h"
 #include "pt2/zip.h"
@@ -77,7 +80,11 @@ Result<Graph> read_pt2(const std::string& path) {
   STATOR_TRY(const Place place, find_model(zip));
   STATOR_RETURN_IF_ERROR(check_archive(zip, place));
   STATOR_TRY(const std::string_view text, zip.text(place.root + "models/" + place.model + ".json"));
-  const json model = json::parse(text, nullptr, false);
+  const Result<json> parsed = parse_json(text);
+  if (!parsed.ok()) {
+    return Error{ErrorCode::kInvalidFile, path + ": its model " + parsed.error().message};
+  }
+  const json& model = parsed.value();
   if (!model.is_object()) {
     return Error{ErrorCode::kInvalidFile, path + ": its model is no JSON object"};
   }
@@ -92,7 +99,14 @@ Result<Graph> read_pt2(const std::string& path) {
     if (const Status status = verify_graph(*graph); !status.ok()) {
       return located(status.error(), path);
     }
+    if (const Status status = check_types(*graph); !status.ok()) {
+      return located(status.error(), path);
+    }
     return graph;
+  } catch (const InternalError& e) {  // sizes that overflow, and the like
+    const std::string what = e.what();
+    return Error{ErrorCode::kInvalidFile,
+                 path + ": its model is damaged: " + what.substr(0, what.rfind(" ["))};
   } catch (const std::bad_alloc&) {
     return Error{ErrorCode::kInvalidFile, path + ": it takes more memory than there is"};
   } catch (const json::exception& e) {

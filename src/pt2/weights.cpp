@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/json.h"
+
 namespace stator {
 namespace {
 
@@ -75,6 +77,25 @@ bool is_row_major(const Layout& layout) {
     expected *= layout.sizes[k];
   }
   return true;
+}
+
+/// Nothing steps along a dimension of one: its stride may be anything.
+bool has_strides(const Layout& layout, const std::vector<Expr>& strides) {
+  if (layout.strides.size() != strides.size()) return false;
+  for (size_t k = 0; k < strides.size(); ++k) {
+    if (layout.sizes[k] != 1 && Expr(layout.strides[k]) != strides[k]) return false;
+  }
+  return true;
+}
+
+std::string list_text(const std::vector<Expr>& sizes) {
+  std::string text;
+  for (const Expr& size : sizes) text += (text.empty() ? "" : ", ") + size.str();
+  return "[" + text + "]";
+}
+
+std::string list_text(const std::vector<int64_t>& sizes) {
+  return list_text(std::vector<Expr>(sizes.begin(), sizes.end()));
 }
 
 bool is_aligned(const void* data, int64_t bytes) {
@@ -150,11 +171,15 @@ Result<Pt2Weights> Pt2Weights::open(const ZipFile& zip, const std::string& root,
       continue;  // a model without any
     }
     STATOR_TRY(const std::string_view text, zip.text(config));
-    const json parsed = json::parse(text, nullptr, false);
-    if (!parsed.is_object() || !parsed.contains("config") || !parsed["config"].is_object()) {
+    const Result<json> parsed = parse_json(text);
+    if (!parsed.ok()) {
+      return parsed.error().in(zip.path() + ": entry '" + config + "'");
+    }
+    const json& root = parsed.value();
+    if (!root.is_object() || !root.contains("config") || !root["config"].is_object()) {
       return Error{ErrorCode::kInvalidFile, zip.path() + ": entry '" + config + "' is damaged"};
     }
-    for (const auto& [name, payload] : parsed["config"].items()) {
+    for (const auto& [name, payload] : root["config"].items()) {
       if (payload.is_object() && payload.contains("path_name") &&
           payload["path_name"].is_string()) {
         weights.sources_[name] = {base + payload["path_name"].get<std::string>(), payload};
@@ -164,7 +189,8 @@ Result<Pt2Weights> Pt2Weights::open(const ZipFile& zip, const std::string& root,
   return weights;
 }
 
-Result<TensorData> Pt2Weights::data(const std::string& name, const Value& value) const {
+Result<TensorData> Pt2Weights::data(const std::string& name, const Value& value,
+                                    const Expr& storage_offset) const {
   const auto found = sources_.find(name);
   const std::string where = "weight '" + name + "'";
   if (found == sources_.end()) {
@@ -198,6 +224,16 @@ Result<TensorData> Pt2Weights::data(const std::string& name, const Value& value)
       stored.tensor.shape = shape;
       return Error{ErrorCode::kInvalidFile, where + " is stored as " + print_type(stored) +
                                                 ", the model takes " + print_type(value)};
+    }
+    if (count > 0 && !has_strides(layout, value.tensor.strides)) {
+      return Error{ErrorCode::kInvalidFile, where + " is stored with the strides " +
+                                                list_text(layout.strides) + ", the model has " +
+                                                list_text(value.tensor.strides)};
+    }
+    if (Expr(layout.offset) != storage_offset) {
+      return Error{ErrorCode::kInvalidFile, where + " is stored with the storage offset " +
+                                                std::to_string(layout.offset) + ", the model has " +
+                                                storage_offset.str()};
     }
     if (span < 0 || layout.offset > bytes.size_bytes / element ||
         span > bytes.size_bytes / element - layout.offset) {

@@ -24,8 +24,10 @@ class Pt2Weights {
                                  const std::string& model);
   /// Dense row-major bytes of a parameter, buffer or constant by its state-dict name: in the
   /// mapping where they lie so in the file, else a copy. kInvalidFile when missing, pickled,
-  /// outside its entry, or of another type than `value`, which stands for it in the graph.
-  Result<TensorData> data(const std::string& name, const Value& value) const;
+  /// outside its entry, or of another type, strides or storage offset than `value`, which stands
+  /// for it in the graph.
+  Result<TensorData> data(const std::string& name, const Value& value,
+                          const Expr& storage_offset) const;
 
  private:
   const ZipFile* zip_ = nullptr;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -23,17 +24,20 @@ class ZipFile {
   /// Offset and size of every entry's bytes, by name; all within the file.
   struct Entry {
     int64_t offset = 0, size_bytes = 0;
+    uint32_t crc32 = 0;
     bool stored = true;
   };
   const std::map<std::string, Entry, std::less<>>& entries() const { return entries_; }
   bool contains(std::string_view name) const { return entries_.find(name) != entries_.end(); }
-  /// The bytes of an entry, in the mapping. kInvalidFile when it is missing or compressed.
+  /// The bytes of an entry, in the mapping. kInvalidFile when it is missing or compressed, or its
+  /// checksum, which is computed at the first call, is another one.
   Result<TensorData> bytes(std::string_view name) const;
   Result<std::string_view> text(std::string_view name) const;
 
  private:
   MappedFile file_;
   std::map<std::string, Entry, std::less<>> entries_;
+  mutable std::set<std::string, std::less<>> checked_;  // entries whose checksum is right
 };
 
 }  // namespace stator

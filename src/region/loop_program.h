@@ -34,6 +34,7 @@
 #include <string>
 #include <vector>
 
+#include "layer/fault_site.h"
 #include "stator/dtype.h"
 #include "stator/expr.h"
 #include "stator/layer.h"
@@ -63,7 +64,8 @@ enum class LoopOpKind : uint8_t {
   kCast,         // a → dtype
   kReduce,      // folds inner value a over the reduction dims; result is an outer value; empty rows
                 // give the neutral element (max: -inf or the least integer)
-  kCheckIndex,  // a (i64) if 0 <= a < index, else the fault flag is raised and the result is 0
+  kCheckIndex,  // a (i64), or b where there is one, if 0 <= a < index; else the run fails with
+                // `site` and the result is 0. Where `guard` is false nothing is checked.
   kAccumulator,  // in an epilogue only: the contraction's f32 result at this point
 };
 
@@ -84,7 +86,8 @@ struct LoopOp {
   int32_t buffer = -1;               // kLoad
   Expr index;  // kLoad: element offset; kIndex: value; kCheckIndex: the exclusive limit
   std::vector<Indirect> indirect;  // kLoad
-  OpId guard = kNoOp;              // kLoad: bool
+  OpId guard = kNoOp;              // kLoad, kCheckIndex: bool
+  FaultSite site;                  // kCheckIndex
 };
 
 /// buffer[index + sum(indirect)] = value. An inner value is stored at every point, an outer value

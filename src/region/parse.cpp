@@ -7,6 +7,7 @@
 #include <map>
 
 #include "region/region.h"
+#include "symbolic/facts.h"
 
 namespace stator {
 namespace {
@@ -284,6 +285,10 @@ class Parser {
   Status read_line() {
     Line line(lines_[at_++]);
     if (line.empty()) {
+      return {};
+    }
+    STATOR_TRY(const bool is_fact, read_fact(lines_[at_ - 1], &graph_.bounds, &graph_.guards));
+    if (is_fact) {
       return {};
     }
     if (line.accept("regions ")) {

@@ -180,6 +180,41 @@ class Parser {
     return {};
   }
 
+  /// "%n < limit else error dim[ wrapped][ of %n][ if %n]"
+  Status read_check(std::string_view rest, LoopOp& op) const {
+    op.kind = LoopOpKind::kCheckIndex;
+    const auto take_last = [&rest](std::string_view mark) {
+      const size_t at = rest.find(mark);
+      const std::string_view last =
+          at == std::string_view::npos ? std::string_view() : rest.substr(at + mark.size());
+      rest = rest.substr(0, at);
+      return last;
+    };
+    if (const std::string_view guard = take_last(" if "); !guard.empty()) {
+      STATOR_RETURN_IF_ERROR(read_value(guard, op.guard));
+    }
+    if (const std::string_view result = take_last(" of "); !result.empty()) {
+      STATOR_RETURN_IF_ERROR(read_value(result, op.b));
+    }
+    const size_t wrapped = rest.find(" wrapped");
+    op.site.wrap = wrapped != std::string_view::npos;
+    rest = rest.substr(0, wrapped);
+    const std::string_view site = take_last(" else ");
+    const size_t space = std::min(site.find(' '), site.size());
+    const char* end = site.data() + site.size();
+    if (!parse_name(site.substr(0, space), &op.site.error) || space == site.size() ||
+        std::from_chars(site.data() + space + 1, end, op.site.dim).ptr != end) {
+      return error("expected 'else error dim'", site);
+    }
+    const size_t less = rest.find(" < ");
+    if (less == std::string_view::npos) {
+      return error("expected '%n < limit'", rest);
+    }
+    STATOR_RETURN_IF_ERROR(read_value(rest.substr(0, less), op.a));
+    STATOR_TRY(op.index, parse_expr(rest.substr(less + 3)));
+    return {};
+  }
+
   Status read_op(std::string_view text, LoopOp& op) const {
     const size_t space = std::min(text.find(' '), text.size());
     const std::string_view name = text.substr(0, space);
@@ -190,18 +225,10 @@ class Parser {
       STATOR_TRY(op.index, parse_expr(rest));
       return {};
     }
-    if (name == "check") {
-      op.kind = LoopOpKind::kCheckIndex;
-      op.dtype = DType::kInt64;
-      const size_t less = rest.find(" < ");
-      if (less == std::string_view::npos) {
-        return error("expected '%n < limit'", rest);
-      }
-      STATOR_RETURN_IF_ERROR(read_value(rest.substr(0, less), op.a));
-      STATOR_TRY(op.index, parse_expr(rest.substr(less + 3)));
-      return {};
-    }
     STATOR_RETURN_IF_ERROR(read_type(rest, op));
+    if (name == "check") {
+      return read_check(rest, op);
+    }
     if (name == "load") {
       op.kind = LoopOpKind::kLoad;
       const size_t guard = rest.find(" if ");

@@ -10,6 +10,7 @@
 
 #include "layer/expr_fields.h"
 #include "region/region.h"
+#include "symbolic/facts.h"
 
 namespace stator {
 namespace {
@@ -139,7 +140,7 @@ std::string print_regions(const RegionGraph& graph) {
          (range.second == Bounds::kUnbounded ? "inf" : std::to_string(range.second)) + "]";
     first = false;
   }
-  s += ":\n";
+  s += ":\n" + print_facts(graph.bounds, graph.guards);
   for (const int32_t id : graph.inputs) {
     s += "  input " + typed(id) + "\n";
   }

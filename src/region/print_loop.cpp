@@ -55,7 +55,10 @@ std::string print_op(const LoopOp& op) {
     case LoopOpKind::kReduce:
       return std::string("reduce.") + name_of(op.reduce) + " " + type + value(op.a);
     case LoopOpKind::kCheckIndex:
-      return "check " + value(op.a) + " < " + op.index.str();
+      return "check " + type + value(op.a) + " < " + op.index.str() + " else " +
+             name_of(op.site.error) + " " + std::to_string(op.site.dim) +
+             (op.site.wrap ? " wrapped" : "") + (op.b == kNoOp ? "" : " of " + value(op.b)) +
+             (op.guard == kNoOp ? "" : " if " + value(op.guard));
     case LoopOpKind::kAccumulator:
       return "accumulator " + std::string(dtype_name(op.dtype));
   }

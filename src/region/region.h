@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "region/loop_program.h"
+#include "stator/guard.h"
 #include "stator/layer.h"
 #include "stator/source_line.h"
 #include "stator/tensor_data.h"
@@ -103,6 +104,7 @@ struct RegionTensor {
 struct RegionGraph {
   std::string name;
   Bounds bounds;
+  std::vector<Guard> guards;
   std::vector<RegionTensor> tensors;
   std::vector<Region> regions;  // in execution order
   std::vector<int32_t> inputs;  // tensors

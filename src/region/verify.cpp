@@ -56,9 +56,15 @@ Status verify_op(const LoopProgram& program, size_t i, int buffer_count,
                  ? Status()
                  : Status(bad(where + " folds a value over no dim"));
     case LoopOpKind::kCheckIndex:
-      return op.a != kNoOp && dtype(op.a) == DType::kInt64
+      if (op.a == kNoOp || dtype(op.a) != DType::kInt64) {
+        return bad(where + " checks what is not an i64 index");
+      }
+      if (op.dtype != dtype(op.b == kNoOp ? op.a : op.b)) {
+        return bad(where + " gives another element type than it has");
+      }
+      return op.guard == kNoOp || dtype(op.guard) == DType::kBool
                  ? Status()
-                 : Status(bad(where + " checks what is not an i64 index"));
+                 : Status(bad(where + " has a guard that is not bool"));
     case LoopOpKind::kConstant:
     case LoopOpKind::kIndex:
     case LoopOpKind::kAccumulator:

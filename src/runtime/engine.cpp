@@ -5,6 +5,7 @@
 
 #include "base/align.h"
 #include "plan/engine_file.h"
+#include "runtime/check_sizes.h"
 #include "runtime/engine_impl.h"
 
 namespace stator {
@@ -61,6 +62,11 @@ Engine::~Engine() = default;
 
 Result<std::shared_ptr<const Engine>> Engine::from_plan(Plan plan, int device_index) {
   STATOR_RETURN_IF_ERROR(validate_plan(plan));
+  return from_valid_plan(std::move(plan), device_index);
+}
+
+Result<std::shared_ptr<const Engine>> Engine::from_valid_plan(Plan plan, int device_index) {
+  if (plan.symbols.empty()) STATOR_RETURN_IF_ERROR(check_fixed_sizes(plan));
   auto impl = std::make_unique<Impl>();
   impl->memory = find_executor_backend(plan.device);
   if (impl->memory == nullptr) return unknown_executor(plan.device);
@@ -110,9 +116,7 @@ Status Engine::load_code(Impl& impl) {
     const PlanKernel& kernel = plan.kernels[static_cast<size_t>(plan.steps[i].kernel)];
     const auto [executor, code] = loaded[kernel.executor];
     const auto step = static_cast<int32_t>(i);
-    const Status fits =
-        code->check_step(plan.steps[i].kernel, static_cast<int64_t>(plan.steps[i].buffers.size()),
-                         static_cast<int64_t>(plan.steps[i].sizes.size()));
+    const Status fits = code->check_step(plan, plan.steps[i]);
     if (!fits.ok()) return fits.error().in("step " + std::to_string(i));
     if (impl.spans.empty() || impl.spans.back().code != code) {
       impl.spans.push_back({executor, code, step, step});
@@ -136,17 +140,20 @@ void Engine::describe_interface(Impl& impl) {
   for (BufferId id : plan.outputs) impl.outputs.push_back(describe(plan, id, slots, bounds));
 }
 
-Result<std::shared_ptr<const Engine>> Engine::load(const std::string& path, int device_index) {
-  STATOR_TRY(Plan plan, read_engine_file(path));
-  Result<std::shared_ptr<const Engine>> engine = from_plan(std::move(plan), device_index);
+Result<std::shared_ptr<const Engine>> Engine::load(const std::string& path,
+                                                   const LoadOptions& options) {
+  STATOR_TRY(Plan plan, read_engine_file(path, options.verify_digests));
+  Result<std::shared_ptr<const Engine>> engine =
+      from_valid_plan(std::move(plan), options.device_index);
   if (!engine.ok()) return engine.error().in(path);
   return engine;
 }
 
 Result<std::shared_ptr<const Engine>> Engine::from_bytes(TensorData bytes, const std::string& name,
-                                                         int device_index) {
-  STATOR_TRY(Plan plan, read_engine_bytes(std::move(bytes), name));
-  Result<std::shared_ptr<const Engine>> engine = from_plan(std::move(plan), device_index);
+                                                         const LoadOptions& options) {
+  STATOR_TRY(Plan plan, read_engine_bytes(std::move(bytes), name, options.verify_digests));
+  Result<std::shared_ptr<const Engine>> engine =
+      from_valid_plan(std::move(plan), options.device_index);
   if (!engine.ok()) return engine.error().in(name);
   return engine;
 }
@@ -169,8 +176,13 @@ Status Engine::copy_to_host(void* host, const void* device, int64_t size_bytes) 
 int Engine::scalar_input_count() const { return impl_->plan.scalar_input_count; }
 const std::string& Engine::metadata() const { return impl_->plan.metadata; }
 const Plan& Engine::plan() const { return impl_->plan; }
-Status Engine::save(const std::string& path) const { return write_engine_file(impl_->plan, path); }
-Result<std::string> Engine::bytes() const { return engine_bytes(impl_->plan); }
+const std::string& Engine::key() const { return impl_->plan.key; }
+Status Engine::save(const std::string& path, const std::string& key) const {
+  return write_engine_file(impl_->plan, path, key);
+}
+Result<std::string> Engine::bytes(const std::string& key) const {
+  return engine_bytes(impl_->plan, key);
+}
 
 int64_t Engine::weight_bytes() const {
   int64_t total = 0;

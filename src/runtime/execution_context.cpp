@@ -95,14 +95,13 @@ ExecutionContext::ExecutionContext(std::shared_ptr<const Engine> engine)
   const Plan& plan = impl_->engine->plan;
   impl_->inputs.resize(plan.inputs.size());
   impl_->outputs.resize(plan.outputs.size());
-  impl_->fault_count = plan.steps.size();
-  void* faults = nullptr;
-  const auto bytes = static_cast<int64_t>(std::max<size_t>(plan.steps.size(), 1) * sizeof(int64_t));
+  void* fault = nullptr;
   const Result<std::shared_ptr<void>> entered =
       impl_->engine->memory->enter_device(impl_->engine->device_index);
-  if (auto memory = impl_->engine->memory->allocate_shared(bytes, &faults); memory.ok()) {
+  if (auto memory = impl_->engine->memory->allocate_shared(sizeof(FaultRecord), &fault);
+      memory.ok()) {
     impl_->fault_memory = std::move(memory).value();
-    impl_->faults = static_cast<int64_t*>(faults);
+    impl_->fault = static_cast<FaultRecord*>(fault);
   } else {
     impl_->ready = memory.error();
   }
@@ -166,7 +165,7 @@ Status ExecutionContext::Impl::activate(const int64_t* sizes, int64_t size_count
   std::vector<int64_t> key(sizes, sizes + size_count);
   key.insert(key.end(), scalars, scalars + scalar_count);
   STATOR_TRY(std::unique_ptr<ShapeState> made,
-             make_shape_state(engine->plan, engine->layout, std::move(key), faults));
+             make_shape_state(engine->plan, engine->layout, std::move(key), fault));
   if (states.size() == kRememberedShapes) {
     const auto oldest =
         std::min_element(states.begin(), states.end(),

@@ -38,9 +38,8 @@ struct ExecutionContext::Impl {
   std::vector<const void*> inputs;  // as the caller set them
   std::vector<void*> outputs;       // null: own memory
   TensorData fault_memory;
-  int64_t* faults = nullptr;  // by step
-  size_t fault_count = 0;
-  Status ready;  // an error of the construction, reported by the first call
+  FaultRecord* fault = nullptr;  // what the kernels found wrong
+  Status ready;                  // an error of the construction, reported by the first call
 
   Status activate(const int64_t* sizes, int64_t size_count, const int64_t* scalars,
                   int64_t scalar_count);
@@ -62,7 +61,9 @@ struct ExecutionContext::Impl {
   /// Copies inputs there, runs, and copies outputs back, on the stream.
   Status run_staged(void* stream);
   Status check_alignment(const char* what, const TensorInfo& info, const void* data) const;
-  Status check_faults();
+  /// An error when the kernels found the data wrong.
+  Status check_fault();
+  void forget_fault();
   /// Where an output of the current shape is or will be.
   void* output_address(size_t index) const;
 };

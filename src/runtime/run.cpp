@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A call. What it costs beside its kernels: comparing the addresses with those of the last call,
-// one virtual call for each span of steps, and a look at the fault words.
+// one virtual call for each span of steps, and a look at the fault record.
 #include <algorithm>
-#include <cstring>
+#include <atomic>
 
 #include "base/align.h"
 #include "base/thread_pool.h"
 #include "runtime/execution_context_impl.h"
+#include "runtime/fault.h"
 
 namespace stator {
 namespace {
@@ -131,22 +132,19 @@ Status ExecutionContext::Impl::run_staged(void* stream) {
   return {};
 }
 
-Status ExecutionContext::Impl::check_faults() {
-  int64_t any = 0;
-  for (size_t i = 0; i < fault_count; ++i) any |= faults[i];
-  if (any == 0) return {};
-  size_t step = 0;
-  while (faults[step] == 0) ++step;
-  std::memset(faults, 0, fault_count * sizeof(int64_t));
-  const PlanStep& failed = engine->plan.steps[step];
-  std::string message = "step " + std::to_string(step) + " \"" + failed.name +
-                        "\" met an index out of range or an integer division by zero";
-  for (const Provenance& from : failed.provenance) {
-    message += "\n  node " + from.node + " (" + from.target + ")";
-    const std::string source = from.source.str();
-    if (!source.empty()) message += " at " + source;
-  }
-  return Error{ErrorCode::kInvalidArgument, message};
+void ExecutionContext::Impl::forget_fault() {
+  fault->value = fault->limit = 0;
+  std::atomic_ref(fault->code).store(0, std::memory_order_relaxed);
+  // Last, so that a GPU's kernel that is still under way writes a whole record or none.
+  std::atomic_ref(fault->claimed).store(0, std::memory_order_release);
+}
+
+Status ExecutionContext::Impl::check_fault() {
+  const int64_t code = std::atomic_ref(fault->code).load(std::memory_order_acquire);
+  if (code == 0) return {};
+  const FaultRecord found = *fault;
+  forget_fault();
+  return fault_error(engine->plan, found);
 }
 
 Status ExecutionContext::Impl::run(void* stream, int64_t* step_ns) {
@@ -168,11 +166,11 @@ Status ExecutionContext::Impl::run_steps(void* stream, int64_t* step_ns) {
     const Status ran =
         span.code->run(state->steps.data() + span.begin, span.end - span.begin, options);
     if (!ran.ok()) {
-      std::memset(faults, 0, fault_count * sizeof(int64_t));  // not of the next call
+      forget_fault();  // it is not of the next call
       return ran;
     }
   }
-  return check_faults();
+  return check_fault();
 }
 
 Status ExecutionContext::run(void* stream) { return impl_->run(stream, nullptr); }

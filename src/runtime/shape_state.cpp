@@ -5,11 +5,10 @@
 
 #include "base/align.h"
 #include "base/check.h"
+#include "runtime/check_sizes.h"
 
 namespace stator {
 namespace {
-
-constexpr int64_t kMaxBytes = int64_t{1} << 47;  // what a process can address
 
 Error wrong(const std::string& message) { return Error{ErrorCode::kInvalidArgument, message}; }
 
@@ -31,13 +30,14 @@ class Shaper {
   Shaper(const Plan& plan, const StepLayout& layout, ShapeState* state)
       : plan_(plan), layout_(layout), state_(*state) {}
 
-  Status run(int64_t* faults) {
+  Status run(FaultRecord* fault) {
     STATOR_RETURN_IF_ERROR(bind_symbols());
     STATOR_RETURN_IF_ERROR(check_input_sizes());
-    STATOR_RETURN_IF_ERROR(check_buffers());
-    STATOR_RETURN_IF_ERROR(place_buffers());
+    STATOR_RETURN_IF_ERROR(check_guards());
+    STATOR_RETURN_IF_ERROR(check_sizes(plan_, state_.table.data()));
+    place_buffers();
     describe_outputs();
-    bind_steps(faults);
+    bind_steps(fault);
     return {};
   }
 
@@ -104,6 +104,28 @@ class Shaper {
     return {};
   }
 
+  /// What tracing assumed of the sizes.
+  Status check_guards() const {
+    for (const PlanGuard& guard : plan_.guards) {
+      if (value(guard.condition) != 0) continue;
+      std::string sizes;
+      for (size_t i = 0; i < plan_.symbols.size(); ++i) {
+        const SymbolBinding& symbol = plan_.symbols[i];
+        const size_t scalars = key_begin(static_cast<int32_t>(plan_.inputs.size()));
+        const size_t position = symbol.input >= 0
+                                    ? key_begin(symbol.input) + static_cast<size_t>(dim_of(symbol))
+                                    : scalars + static_cast<size_t>(symbol.scalar);
+        sizes += (sizes.empty() ? "" : ", ") + symbol_place(symbol) + " is " +
+                 std::to_string(state_.key[position]);
+      }
+      return wrong("the model was compiled for sizes where " + guard.text +
+                   (guard.source.empty() ? "" : " (" + guard.source + ")") +
+                   ", which does not hold here: " + sizes +
+                   ". Compile it again with an example of these sizes");
+    }
+    return {};
+  }
+
   /// Where an expected size comes from: " (s0: dimension 0 of input 0 "x")", " (2*s0)" or nothing.
   std::string why(SizeSlot slot) const {
     const Expr size = slot_expressions(plan_.sizes)[static_cast<size_t>(slot)];
@@ -116,47 +138,14 @@ class Shaper {
     return " (" + size.str() + ")";
   }
 
-  /// No size is negative, and every shape fits its bytes.
-  Status check_buffers() const {
-    for (const PlanBuffer& buffer : plan_.buffers) {
-      int64_t bytes = dtype_bytes(buffer.dtype);
-      bool overflow = false, negative = value(buffer.size_bytes) < 0;
-      for (SizeSlot slot : buffer.shape) {
-        negative = negative || value(slot) < 0;
-        overflow = overflow || __builtin_mul_overflow(bytes, value(slot), &bytes);
-      }
-      if (negative) {
-        return wrong("these input sizes give the tensor \"" + buffer.name + "\" a negative size");
-      }
-      // A packed constant has the shape that its layers see and the bytes that its kernel wants.
-      const bool checked = buffer.role != BufferRole::kConstant;
-      if (overflow || value(buffer.size_bytes) > kMaxBytes ||
-          (checked && bytes > value(buffer.size_bytes))) {
-        return wrong("these input sizes need more memory for the tensor \"" + buffer.name +
-                     "\" than there can be");
-      }
-    }
-    for (const PlanStep& step : plan_.steps) {
-      if (value(step.task_count) < 0 || value(step.scratch_bytes) < 0 ||
-          value(step.scratch_bytes) > kMaxBytes) {
-        return wrong("these input sizes give step \"" + step.name + "\" a negative size");
-      }
-    }
-    return {};
-  }
-
-  Status place_buffers() {
+  void place_buffers() {
     std::vector<ArenaRequest> requests;
     std::vector<size_t> owners;
-    int64_t total = 0;
     for (size_t i = 0; i < plan_.buffers.size(); ++i) {
       const PlanBuffer& b = plan_.buffers[i];
       if (b.role != BufferRole::kArena || b.alias_of >= 0) continue;
       requests.push_back({value(b.size_bytes), b.first_step, b.last_step});
       owners.push_back(i);
-      if (__builtin_add_overflow(total, align_up(value(b.size_bytes)), &total)) {
-        return wrong("these input sizes need more memory than there can be");
-      }
     }
     std::vector<int64_t> offsets;
     state_.arena_bytes = plan_memory(requests, &offsets);
@@ -175,7 +164,6 @@ class Shaper {
     for (const PlanStep& step : plan_.steps) {
       state_.scratch_bytes = std::max(state_.scratch_bytes, align_up(value(step.scratch_bytes)));
     }
-    return {};
   }
 
   int64_t tensor_bytes(BufferId id) const {
@@ -202,7 +190,7 @@ class Shaper {
     }
   }
 
-  void bind_steps(int64_t* faults) {
+  void bind_steps(FaultRecord* fault) {
     // Reserved to its full size first: `shapes` points into it.
     size_t dim_count = 0;
     for (int32_t id : layout_.buffers) dim_count += buffer(id).shape.size();
@@ -219,7 +207,8 @@ class Shaper {
     }
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       state_.args.push_back({state_.pointers.data() + layout_.buffer_begin[i],
-                             state_.sizes.data() + layout_.size_begin[i], faults + i});
+                             state_.sizes.data() + layout_.size_begin[i], fault,
+                             static_cast<int64_t>(i)});
     }
     for (size_t i = 0; i < plan_.steps.size(); ++i) {
       const PlanStep& step = plan_.steps[i];
@@ -239,10 +228,10 @@ class Shaper {
 }  // namespace
 
 Result<std::unique_ptr<ShapeState>> make_shape_state(const Plan& plan, const StepLayout& layout,
-                                                     std::vector<int64_t> key, int64_t* faults) {
+                                                     std::vector<int64_t> key, FaultRecord* fault) {
   auto state = std::make_unique<ShapeState>();
   state->key = std::move(key);
-  STATOR_RETURN_IF_ERROR(Shaper(plan, layout, state.get()).run(faults));
+  STATOR_RETURN_IF_ERROR(Shaper(plan, layout, state.get()).run(fault));
   return state;
 }
 

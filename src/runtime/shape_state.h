@@ -60,9 +60,8 @@ struct ShapeState {
 };
 
 /// Checks the sizes and derives the rest; the addresses of arena, inputs and outputs stay null.
-/// `faults` has one word a step. kInvalidArgument names the input, the dimension, its value and
-/// what is allowed.
+/// kInvalidArgument names the input, the dimension, its value and what is allowed.
 Result<std::unique_ptr<ShapeState>> make_shape_state(const Plan& plan, const StepLayout& layout,
-                                                     std::vector<int64_t> key, int64_t* faults);
+                                                     std::vector<int64_t> key, FaultRecord* fault);
 
 }  // namespace stator

@@ -6,7 +6,10 @@
 // and, before both, replacing each loop index by the end of its range at which the expression is
 // least.
 #include <algorithm>
+#include <bit>
+#include <cmath>
 
+#include "base/check.h"
 #include "stator/expr.h"
 #include "symbolic/polynomial.h"
 
@@ -53,11 +56,115 @@ class IntervalOf {
       case ExprKind::kMin:
       case ExprKind::kMax:
         return extremum(e.kind(), of(e.operands()[0]), of(e.operands()[1]));
+      case ExprKind::kReal:
+        return {};
+      case ExprKind::kCall:
+        return call(e);
     }
     return {};
   }
 
  private:
+  /// Functions that grow with their operand, by its ends.
+  Interval call(const Expr& e) const {
+    const Expr& a = e.operands()[0];
+    switch (e.function()) {
+      case SizeFunction::kTruncToInt:
+      case SizeFunction::kFloorToInt:
+      case SizeFunction::kCeilToInt:
+      case SizeFunction::kRoundToInt:
+        return converted(e.function(), real(a));
+      case SizeFunction::kPowByNatural: {
+        const Interval base = of(a);
+        const Interval exponent = of(e.operands()[1]);
+        if (!base.least || *base.least < 1 || !exponent.least || *exponent.least < 0) {
+          return {};
+        }
+        Interval i{stator::apply(e.function(), *base.least, *exponent.least), {}};
+        if (base.greatest && exponent.greatest) {
+          i.greatest = stator::apply(e.function(), *base.greatest, *exponent.greatest);
+        }
+        return i;
+      }
+      case SizeFunction::kBitAnd:
+      case SizeFunction::kBitOr: {
+        const Interval x = of(a);
+        const Interval y = of(e.operands()[1]);
+        if (!x.least || !y.least || *x.least < 0 || *y.least < 0) {
+          return {};
+        }
+        return e.function() == SizeFunction::kBitAnd
+                   ? extremum(ExprKind::kMin, {0, x.greatest}, {0, y.greatest})
+                   : Interval{std::max(*x.least, *y.least), {}};
+      }
+      default:
+        return e.is_condition() ? Interval{0, 1} : Interval{};
+    }
+  }
+
+  struct RealInterval {
+    double least = -HUGE_VAL, greatest = HUGE_VAL;
+  };
+
+  static Interval converted(SizeFunction function, const RealInterval& r) {
+    const auto end = [function](double value) -> std::optional<int64_t> {
+      return std::isfinite(value) ? stator::apply(function, std::bit_cast<int64_t>(value), 0)
+                                  : std::nullopt;
+    };
+    return {end(r.least), end(r.greatest)};
+  }
+
+  /// Sums, and products and quotients with positive constants. Rounding keeps the order, so the
+  /// ends are exact.
+  RealInterval real(const Expr& e) const {
+    if (e.kind() == ExprKind::kReal) {
+      return {e.real_value(), e.real_value()};
+    }
+    if (e.kind() != ExprKind::kCall) {
+      return {};
+    }
+    const auto positive = [](const RealInterval& r) {
+      return r.least == r.greatest && r.least > 0;
+    };
+    switch (e.function()) {
+      case SizeFunction::kToFloat:
+        return converted_integer(of(e.operands()[0]));
+      case SizeFunction::kIntTrueDiv: {
+        const RealInterval by = converted_integer(of(e.operands()[1]));
+        const RealInterval x = converted_integer(of(e.operands()[0]));
+        return positive(by) ? RealInterval{x.least / by.least, x.greatest / by.least}
+                            : RealInterval{};
+      }
+      case SizeFunction::kFloatAdd: {
+        const RealInterval x = real(e.operands()[0]);
+        const RealInterval y = real(e.operands()[1]);
+        return {x.least + y.least, x.greatest + y.greatest};
+      }
+      case SizeFunction::kFloatMul: {
+        const RealInterval x = real(e.operands()[0]);
+        const RealInterval y = real(e.operands()[1]);
+        if (positive(x)) return {y.least * x.least, y.greatest * x.least};
+        return positive(y) ? RealInterval{x.least * y.least, x.greatest * y.least} : RealInterval{};
+      }
+      case SizeFunction::kFloatTrueDiv: {
+        const RealInterval x = real(e.operands()[0]);
+        const RealInterval y = real(e.operands()[1]);
+        return positive(y) ? RealInterval{x.least / y.least, x.greatest / y.least} : RealInterval{};
+      }
+      case SizeFunction::kSqrt: {
+        const RealInterval x = real(e.operands()[0]);
+        return {x.least > 0 ? std::sqrt(x.least) : 0, std::sqrt(std::max(x.greatest, 0.0))};
+      }
+      default:
+        return {};
+    }
+  }
+
+  static RealInterval converted_integer(const Interval& i) {
+    return {i.least ? static_cast<double>(*i.least) : -HUGE_VAL,
+            i.greatest ? static_cast<double>(*i.greatest) : HUGE_VAL};
+  }
+
   Interval symbol(const std::string& name) const {
     if (const auto extent = bounds_.extent(name)) {
       return {0, add(of(*extent).greatest, -1)};
@@ -240,6 +347,45 @@ void Bounds::set_index(std::string_view name, const Expr& extent) {
 std::optional<Expr> Bounds::extent(std::string_view name) const {
   const auto it = extents_.find(std::string(name));
   return it == extents_.end() ? std::nullopt : std::optional<Expr>(it->second);
+}
+
+Expr Bounds::name_functions(const Expr& e) {
+  if (!e.uses_functions()) {
+    return e;
+  }
+  if (e.kind() == ExprKind::kCall) {
+    STATOR_CHECK(!e.is_float(), "the double " + e.str() + " is no size");
+    for (const auto& [name, call] : calls_) {
+      if (call == e) {
+        return Expr::symbol(name);
+      }
+    }
+    const std::string name = "size" + std::to_string(calls_.size());
+    const IntervalOf interval(*this);
+    const Interval range = interval.of(e);
+    ranges_[name] = {range.least.value_or(INT64_MIN), range.greatest.value_or(kUnbounded)};
+    calls_.emplace(name, e);
+    return Expr::symbol(name);
+  }
+  std::vector<Expr> operands;
+  for (const Expr& operand : e.operands()) {
+    operands.push_back(name_functions(operand));
+  }
+  return rebuild(e, operands);
+}
+
+void Bounds::set_call(std::string_view name, Expr call) {
+  calls_.insert_or_assign(std::string(name), std::move(call));
+}
+
+Expr Bounds::expand(const Expr& e) const { return calls_.empty() ? e : e.substitute(calls_); }
+
+void Bounds::expand(std::set<std::string>* symbols) const {
+  for (const auto& [name, call] : calls_) {
+    if (symbols->erase(name) > 0) {
+      call.collect_symbols(*symbols);
+    }
+  }
 }
 
 std::optional<int64_t> Bounds::least(const Expr& e) const {

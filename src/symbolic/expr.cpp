@@ -6,6 +6,7 @@
 #include "stator/expr.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "base/check.h"
@@ -36,6 +37,7 @@ int64_t floor_div_value(int64_t a, int64_t b) {
 }  // namespace
 
 struct ExprBuilder {
+  static int64_t bits(const Expr& constant) { return constant.node_->value; }
   static Expr make(ExprKind kind, int64_t value, std::string name, std::vector<Expr> operands) {
     auto node = std::make_shared<ExprNode>();
     node->kind = kind;
@@ -84,6 +86,20 @@ ExprKind Expr::kind() const { return node_->kind; }
 int64_t Expr::constant() const {
   STATOR_CHECK(is_constant(), "size expression " + str() + " is not a constant");
   return node_->value;
+}
+
+Expr Expr::real(double value) {
+  return ExprBuilder::make(ExprKind::kReal, std::bit_cast<int64_t>(value), "", {});
+}
+
+double Expr::real_value() const { return std::bit_cast<double>(node_->value); }
+
+SizeFunction Expr::function() const { return static_cast<SizeFunction>(node_->value); }
+
+bool Expr::uses_functions() const {
+  return kind() == ExprKind::kCall ||
+         std::any_of(node_->operands.begin(), node_->operands.end(),
+                     [](const Expr& operand) { return operand.uses_functions(); });
 }
 
 const std::string& Expr::symbol_name() const { return node_->name; }
@@ -153,7 +169,7 @@ Expr Expr::substitute(const std::map<std::string, Expr>& values) const {
     operands.push_back(operand.substitute(values));
     changed = changed || !(operands.back() == operand);
   }
-  return changed ? rebuild(kind(), operands) : *this;
+  return changed ? rebuild(*this, operands) : *this;
 }
 
 std::optional<int64_t> Expr::evaluate(const std::map<std::string, int64_t>& values) const {
@@ -163,6 +179,15 @@ std::optional<int64_t> Expr::evaluate(const std::map<std::string, int64_t>& valu
   if (is_symbol()) {
     const auto it = values.find(node_->name);
     return it == values.end() ? std::nullopt : std::optional<int64_t>(it->second);
+  }
+  if (kind() == ExprKind::kReal) {
+    return node_->value;
+  }
+  if (kind() == ExprKind::kCall) {
+    const std::optional<int64_t> a = node_->operands[0].evaluate(values);
+    const std::optional<int64_t> b =
+        node_->operands.size() > 1 ? node_->operands[1].evaluate(values) : int64_t{0};
+    return a && b ? apply(function(), *a, *b) : std::nullopt;
   }
   std::optional<int64_t> result;
   for (const Expr& operand : node_->operands) {
@@ -227,6 +252,79 @@ Expr rebuild(ExprKind kind, const std::vector<Expr>& operands) {
     }
   }
   return result;
+}
+
+Expr rebuild(const Expr& like, const std::vector<Expr>& operands) {
+  return like.kind() == ExprKind::kCall ? Expr::call(like.function(), operands)
+                                        : rebuild(like.kind(), operands);
+}
+
+// ---------------------------------------------------------------- functions
+
+namespace {
+
+bool is_number(const Expr& e) { return e.is_constant() || e.kind() == ExprKind::kReal; }
+
+/// floor(a / b), ceil(a / b) of integers: exact in doubles for every a below 2^53, which sizes are.
+std::optional<Expr> integer_quotient(SizeFunction function, const Expr& of) {
+  const bool quotient = of.kind() == ExprKind::kCall && of.function() == SizeFunction::kIntTrueDiv;
+  if (!quotient || !of.operands()[1].is_constant() || of.operands()[1].constant() <= 0) {
+    return std::nullopt;
+  }
+  if (function == SizeFunction::kFloorToInt) {
+    return floor_div(of.operands()[0], of.operands()[1]);
+  }
+  return function == SizeFunction::kCeilToInt
+             ? std::optional<Expr>(ceil_div(of.operands()[0], of.operands()[1]))
+             : std::nullopt;
+}
+
+}  // namespace
+
+Expr Expr::call(SizeFunction function, std::vector<Expr> operands) {
+  const std::string_view types = size_function(function).types;
+  STATOR_CHECK(types.size() == operands.size() + 1, "operands of a size function");
+  bool numbers = true;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    if (types[i] == 'f' && !operands[i].is_float()) {
+      operands[i] = call(SizeFunction::kToFloat, {operands[i]});
+    }
+    STATOR_CHECK(types[i] == 'f' || !operands[i].is_float(), "a double as an integer operand");
+    numbers = numbers && is_number(operands[i]);
+  }
+  if (numbers) {
+    const int64_t b = operands.size() > 1 ? ExprBuilder::bits(operands[1]) : 0;
+    if (const auto value = apply(function, ExprBuilder::bits(operands[0]), b)) {
+      return types.back() == 'f' ? real(std::bit_cast<double>(*value)) : Expr(*value);
+    }
+  }
+  if (operands.size() == 2 && operands[0].is_condition() && operands[1].is_condition()) {
+    switch (function) {
+      case SizeFunction::kBitAnd:
+        return all(operands[0], operands[1]);
+      case SizeFunction::kBitOr:
+        return any(operands[0], operands[1]);
+      default:
+        break;
+    }
+  }
+  if (types.front() == 'f' && types.back() == 'i') {  // a conversion
+    const Expr& of = operands[0];
+    if (of.kind() == ExprKind::kCall && of.function() == SizeFunction::kToFloat) {
+      return of.operands()[0];
+    }
+    if (const auto quotient = integer_quotient(function, of)) {
+      return *quotient;
+    }
+  }
+  return ExprBuilder::make(ExprKind::kCall, static_cast<int64_t>(function), "",
+                           std::move(operands));
+}
+
+bool Expr::is_float() const {
+  return kind() == ExprKind::kReal ||
+         (kind() == ExprKind::kCall &&
+          std::string_view(size_function(function()).types).back() == 'f');
 }
 
 // ---------------------------------------------------------------- polynomials
@@ -328,6 +426,9 @@ std::optional<std::pair<Monomial, int64_t>> divide_term(const Monomial& m, int64
 // ---------------------------------------------------------------- operators
 
 Expr operator+(const Expr& a, const Expr& b) {
+  if (a.is_float() || b.is_float()) {
+    return Expr::call(SizeFunction::kFloatAdd, {a, b});
+  }
   if (a.is_constant(0)) {
     return b;
   }
@@ -347,6 +448,9 @@ Expr operator-(const Expr& a) { return Expr(-1) * a; }
 Expr operator-(const Expr& a, const Expr& b) { return a + (-b); }
 
 Expr operator*(const Expr& a, const Expr& b) {
+  if (a.is_float() || b.is_float()) {
+    return Expr::call(SizeFunction::kFloatMul, {a, b});
+  }
   if (a.is_constant(1)) {
     return b;
   }
@@ -453,6 +557,10 @@ Expr mod(const Expr& a, const Expr& b) {
 namespace {
 
 Expr extremum(ExprKind kind, const Expr& a, const Expr& b) {
+  if (a.is_float() || b.is_float()) {
+    return Expr::call(kind == ExprKind::kMin ? SizeFunction::kFloatMin : SizeFunction::kFloatMax,
+                      {a, b});
+  }
   if (a == b) {
     return a;
   }

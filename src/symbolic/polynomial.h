@@ -29,7 +29,11 @@ void split_by_divisor(const Expr& a, const Expr& b, Expr* quotient, Expr* remain
 
 /// The operator on values; nullopt on overflow or division by zero.
 std::optional<int64_t> apply(ExprKind kind, int64_t a, int64_t b);
+/// A function on values, doubles as their bits; nullopt on overflow and where Python raises.
+std::optional<int64_t> apply(SizeFunction function, int64_t a, int64_t b);
 /// The operator on expressions, folded from the left.
 Expr rebuild(ExprKind kind, const std::vector<Expr>& operands);
+/// What `like` is, of other operands.
+Expr rebuild(const Expr& like, const std::vector<Expr>& operands);
 
 }  // namespace stator

@@ -2,6 +2,7 @@
 #include "symbolic/program.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/check.h"
 #include "symbolic/polynomial.h"
@@ -23,6 +24,13 @@ SizeSlot SizeProgram::add(const Expr& e) {
     const auto it = std::find(symbols.begin(), symbols.end(), e.symbol_name());
     STATOR_CHECK(it != symbols.end(), "size symbol " + e.symbol_name() + " is bound to no input");
     slot = emit(SizeOp::kSymbol, it - symbols.begin(), 0);
+  } else if (e.kind() == ExprKind::kReal) {
+    slot = emit(SizeOp::kConstant, std::bit_cast<int64_t>(e.real_value()), 0);
+  } else if (e.kind() == ExprKind::kCall) {
+    const SizeSlot a = add(e.operands()[0]);
+    const SizeSlot b = e.operands().size() > 1 ? add(e.operands()[1]) : a;
+    const int op = static_cast<int>(SizeOp::kFunction) + static_cast<int>(e.function());
+    slot = emit(static_cast<SizeOp>(op), a, b);
   } else {
     static constexpr SizeOp kOps[] = {SizeOp::kConstant, SizeOp::kSymbol,   SizeOp::kAdd,
                                       SizeOp::kMul,      SizeOp::kFloorDiv, SizeOp::kMod,
@@ -73,6 +81,9 @@ bool SizeProgram::run(const int64_t* symbol_values, int64_t* table) const {
         break;
       case SizeOp::kMax:
         value = std::max(table[step.a], table[step.b]);
+        break;
+      default:
+        value = apply(function_of(step.op), table[step.a], table[step.b]);
         break;
     }
     if (!value) {

@@ -14,15 +14,33 @@
 
 namespace stator {
 
-enum class SizeOp : uint8_t { kConstant, kSymbol, kAdd, kSub, kMul, kFloorDiv, kMod, kMin, kMax };
+/// From kFunction on: kFunction + k is the k-th SizeFunction.
+enum class SizeOp : uint8_t {
+  kConstant,
+  kSymbol,
+  kAdd,
+  kSub,
+  kMul,
+  kFloorDiv,
+  kMod,
+  kMin,
+  kMax,
+  kFunction
+};
+inline constexpr int kSizeOpCount = static_cast<int>(SizeOp::kFunction) + kSizeFunctionCount;
 
 /// slot[i] is the result of instruction i: kConstant → a; kSymbol → value of symbols[a]; else
-/// op(slot[a], slot[b]).
+/// op(slot[a], slot[b]); of a function of one operand b is a. Doubles stand as their bits.
 struct SizeInstruction {
   SizeOp op;
   int64_t a;
   int64_t b;
 };
+
+inline bool is_function(SizeOp op) { return op >= SizeOp::kFunction; }
+inline SizeFunction function_of(SizeOp op) {
+  return static_cast<SizeFunction>(static_cast<int>(op) - static_cast<int>(SizeOp::kFunction));
+}
 
 /// A slot of the table. Every size, offset and task count of a plan is one.
 using SizeSlot = int32_t;

@@ -141,6 +141,7 @@ Expr join_remainders(const Expr& sum, const Bounds& bounds) {
 Expr simplify(const Expr& e, const Bounds& bounds) {
   switch (e.kind()) {
     case ExprKind::kConstant:
+    case ExprKind::kReal:
       return e;
     case ExprKind::kSymbol: {
       if (const auto extent = bounds.extent(e.symbol_name()); extent && extent->is_constant(1)) {
@@ -157,7 +158,7 @@ Expr simplify(const Expr& e, const Bounds& bounds) {
   for (const Expr& operand : e.operands()) {
     operands.push_back(simplify(operand, bounds));
   }
-  const Expr rebuilt = rebuild(e.kind(), operands);
+  const Expr rebuilt = rebuild(e, operands);
   // Rebuilding may have changed the kind; only an outermost quotient, remainder or extremum is left
   // to look at.
   switch (rebuilt.kind()) {

@@ -127,7 +127,7 @@ OTHER_VALUES = {
     "timing_cache_path": "/nowhere/else",
     "engine_cache_dir": "/nowhere",
     "dump_directory": "",
-    "disabled_passes": {"no_such_pass"},
+    "disabled_passes": {"recognize_rms_norm"},
 }
 
 

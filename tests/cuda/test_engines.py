@@ -267,7 +267,7 @@ def test_the_setting_names_the_gpu():
     engine = compiled(module, x, device="cuda:1")
     assert engine(x).device == torch.device("cuda:1")
     torch.testing.assert_close(engine(x), module(x), rtol=2e-3, atol=2e-3)
-    with pytest.raises(ValueError, match=r"is not on cuda:1, where this engine runs"):
+    with pytest.raises(ValueError, match=r"this engine runs on cuda:1"):
         engine(x.to("cuda:0"))
 
 
@@ -305,3 +305,57 @@ def test_a_gpu_that_does_not_exist():
     count = torch.cuda.device_count()
     with pytest.raises(Exception, match=f"cuda:{count}|invalid device|device ordinal"):
         compiled(network().cpu(), torch.randn(8, 64), device=f"cuda:{count}")
+
+
+class Lookup(nn.Module):
+    def forward(self, table, index, divisor):
+        return table[index] * 2 + (index // divisor)[:, None]
+
+
+@torch.no_grad()
+def test_wrong_data_is_an_error_and_the_engine_goes_on():
+    """On the caller's stream a later call reports it; memory is never read out of bounds."""
+    table = torch.randn(50, 8, device="cuda")
+    index, ones = torch.arange(20, device="cuda"), torch.ones(20, dtype=torch.int64, device="cuda")
+    engine = stator.compile(Lookup(), inputs=[table, index, ones], **OPTIONS)
+    expected = Lookup()(table, index, ones)
+    streams = [None, torch.cuda.Stream()]
+    for stream in streams:
+        for bad, error, text in [
+            ((table, index + 40, ones), IndexError, r"index 5\d is out of bounds for dimension 0"),
+            ((table, index - 55, ones), IndexError, r"index -5\d is out of bounds for dimension 0"),
+            ((table, index, ones - 1), RuntimeError, "ZeroDivisionError"),
+        ]:
+            with torch.cuda.stream(stream), pytest.raises(error, match=text):
+                engine(*bad)
+                torch.cuda.synchronize()
+                engine(table, index, ones)
+            with torch.cuda.stream(stream):
+                torch.testing.assert_close(engine(table, index, ones), expected)
+            torch.cuda.synchronize()
+
+
+@torch.no_grad()
+def test_wrong_data_in_a_captured_graph():
+    """Runs that repeat are CUDA graphs; their kernels report too."""
+    table = torch.randn(50, 8, device="cuda")
+    index, ones = torch.arange(20, device="cuda"), torch.ones(20, dtype=torch.int64, device="cuda")
+    engine = stator.compile(Lookup(), inputs=[table, index, ones], **OPTIONS)
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(5):
+            engine(table, index, ones)
+        index += 40
+        with pytest.raises(IndexError, match=r"index 5\d is out of bounds"):
+            engine(table, index, ones)
+            torch.cuda.synchronize()
+            engine(table, index, ones)
+        torch.cuda.synchronize()
+        index -= 40
+        try:
+            engine(
+                table, index, ones
+            )  # the error of the call before, which began before it was read
+        except IndexError:
+            torch.cuda.synchronize()
+        torch.testing.assert_close(engine(table, index, ones), Lookup()(table, index, ones))

@@ -50,6 +50,23 @@ def test_bytes_compile(architecture, tmp_path):
     check_kernels(network, (torch.randn(2, 16, 8, 8),), architecture, tmp_path)
 
 
+class Checked(nn.Module):
+    """What kernels check: indices, classes, divisors, reductions over nothing; shifts too."""
+
+    def forward(self, x, i, j):
+        y = torch.cat([x[i + 5], nn.functional.embedding(j, x) * 2, x])
+        z = nn.functional.one_hot(j, 7).sum() + (i // j).sum() + (i % j).sum() + (i << j).sum()
+        loss = nn.functional.binary_cross_entropy(x.sigmoid(), x.sigmoid())
+        return y + z + loss + (i >> j).sum() + torch.fmod(i, j).sum(), x.amax(0) + x.max()
+
+
+@WITHOUT_GPU
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+def test_checks_compile(architecture, tmp_path):
+    inputs = (torch.randn(5, 16), torch.tensor([-5, -1, 0, 2]), torch.tensor([1, 2, 3, 4]))
+    check_kernels(Checked(), inputs, architecture, tmp_path)
+
+
 def check_kernels(network, inputs, architecture, tmp_path):
     torch.export.save(torch.export.export(network, inputs), tmp_path / "model.pt2")
     result = subprocess.run(

@@ -22,7 +22,7 @@ def test_embedding_with_dynamic_sizes(device):
 def test_embedding_out_of_range_is_an_error(device):
     compiled = check(torch.nn.Embedding(5, 4), torch.tensor([1, 2]), device=device)
     bad = on_gpu(torch.tensor([1, 5])) if device == "cuda" else torch.tensor([1, 5])
-    with pytest.raises((IndexError, ValueError, RuntimeError), match="range"):
+    with pytest.raises(IndexError, match="index out of range in self"):
         compiled(bad)
         torch.cuda.synchronize()  # a GPU's fault is reported by the next call
         compiled(bad)

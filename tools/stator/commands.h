@@ -35,7 +35,11 @@ struct SettingOptions {
   std::string dump;
   std::vector<std::string> opt_sizes;  // "s0=8"
   void add_to(CLI::App& app);
+  /// Warns of settings that have no effect on the chosen device.
   Result<CompilationSettings> settings() const;
+  /// For commands that build one engine of the whole model, with no PyTorch to run the rest: an
+  /// error where a setting asks for the opposite, a warning for those that have no effect then.
+  Status check_for_whole_engine() const;
 };
 
 /// "name=value" → the pair; kInvalidArgument when there is no '='.

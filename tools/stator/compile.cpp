@@ -55,6 +55,7 @@ struct CompileOptions {
 
 Status run_compile(const CompileOptions& options) {
   STATOR_TRY(CompilationSettings settings, options.settings.settings());
+  STATOR_RETURN_IF_ERROR(options.settings.check_for_whole_engine());
   BuildStats stats;
   const auto begin = std::chrono::steady_clock::now();
   const auto progress = std::make_shared<Progress>();
@@ -85,8 +86,7 @@ struct DryrunOptions {
 
 Status run_dryrun(const DryrunOptions& options) {
   STATOR_TRY(CompilationSettings settings, options.settings.settings());
-  STATOR_TRY(Graph graph, read_pt2(options.model));
-  STATOR_TRY(const Compilation compilation, Compilation::create(std::move(graph), settings));
+  STATOR_TRY(const Compilation compilation, open_pt2(options.model, settings));
   const std::string text = options.format == "json"   ? compilation.report_json()
                            : options.format == "html" ? compilation.report_html()
                                                       : compilation.report();

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <random>
 
+#include "base/allocate.h"
 #include "commands.h"
 #include "tensors.h"
 
@@ -55,9 +56,18 @@ uint16_t bfloat16_bits(float value) {
 Result<Tensor> random_tensor(const TensorInfo& info, std::vector<int64_t> shape,
                              int64_t greatest_integer, std::mt19937_64& engine) {
   Tensor tensor{info.dtype, std::move(shape), {}};
-  const int64_t count = element_count(tensor.shape);
+  int64_t bytes = dtype_bytes(info.dtype);
+  for (const int64_t size : tensor.shape) {
+    if (size < 0 || __builtin_mul_overflow(bytes, size, &bytes)) {
+      return Error{ErrorCode::kInvalidArgument,
+                   "input '" + info.name + "' cannot have the size " + std::to_string(size)};
+    }
+  }
   void* data = nullptr;
-  tensor.data = TensorData::allocate(count * dtype_bytes(info.dtype), &data);
+  Result<TensorData> memory = allocate_if_there_is(bytes, &data);
+  if (!memory.ok()) return memory.error().in("input '" + info.name + "'");
+  tensor.data = std::move(memory).value();
+  const int64_t count = bytes / dtype_bytes(info.dtype);
   std::normal_distribution<float> normal;
   std::uniform_int_distribution<int64_t> integer(0, greatest_integer);
   const auto real = [&] { return normal(engine); };

@@ -69,12 +69,12 @@ nlohmann::json engine_json(const Engine& engine) {
 
 /// The graph of a .pt2 as one network, without an optimizer.
 Result<std::string> model_form(const InspectOptions& options) {
-  STATOR_TRY(Graph graph, read_pt2(options.file));
   if (options.form == "graph") {
+    STATOR_TRY(const Graph graph, read_pt2(options.file));
     return print_graph(graph);
   }
   STATOR_TRY(CompilationSettings settings, options.settings.settings());
-  STATOR_TRY(const Compilation compilation, Compilation::create(std::move(graph), settings));
+  STATOR_TRY(const Compilation compilation, open_pt2(options.file, settings));
   if (options.form == "lowered" || options.form == "auto") {
     return print_graph(compilation.graph());
   }
@@ -99,9 +99,19 @@ Result<std::string> model_form(const InspectOptions& options) {
 
 Status run_inspect(const InspectOptions& options) {
   if (options.file.ends_with(".pt2")) {
+    if (options.json) {
+      return Error{ErrorCode::kInvalidArgument,
+                   "--json prints an engine; of a .pt2 file, `stator dryrun --format json` prints "
+                   "the report"};
+    }
     STATOR_TRY(const std::string text, model_form(options));
     std::fputs(text.c_str(), stdout);
     return {};
+  }
+  if (!options.settings.assignments.empty()) {
+    return Error{ErrorCode::kInvalidArgument,
+                 "--set acts on a .pt2 file; what an engine was built with, "
+                 "`stator explain-settings` says"};
   }
   STATOR_TRY(const std::shared_ptr<const Engine> engine, Engine::load(options.file));
   if (options.json) {

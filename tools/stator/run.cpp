@@ -19,8 +19,23 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return s + "]";
 }
 
+/// The engine's file, and whether its weights' digests are compared.
+struct EngineOptions {
+  std::string file;
+  bool skip_digests = false;
+  void add_to(CLI::App& command) {
+    command.add_option("engine", file, "Engine file")->required();
+    command.add_flag("--no-verify-digests", skip_digests,
+                     "Do not compare the weights with their digests, which reads the whole file");
+  }
+  Result<std::shared_ptr<const Engine>> load() const {
+    return Engine::load(file, {Engine::kCurrentDevice, !skip_digests});
+  }
+};
+
 struct RunOptions {
-  std::string engine, output;
+  EngineOptions engine;
+  std::string output;
   InputOptions inputs;
 };
 
@@ -41,7 +56,7 @@ Status save_outputs(const std::string& path,
 }
 
 Status run_run(const RunOptions& options) {
-  STATOR_TRY(const std::shared_ptr<const Engine> engine, Engine::load(options.engine));
+  STATOR_TRY(const std::shared_ptr<const Engine> engine, options.engine.load());
   STATOR_TRY(const std::vector<Tensor> inputs, options.inputs.tensors(*engine));
   ExecutionContext context(engine);
   STATOR_TRY(const std::vector<TensorData> bound,
@@ -70,7 +85,7 @@ Status run_run(const RunOptions& options) {
 }
 
 struct BenchOptions {
-  std::string engine;
+  EngineOptions engine;
   double seconds = 3;
   bool profile = false;
   InputOptions inputs;
@@ -114,7 +129,7 @@ Status print_profile(ExecutionContext& context, int rounds) {
 
 Status run_bench(const BenchOptions& options) {
   const auto load_begin = std::chrono::steady_clock::now();
-  STATOR_TRY(const std::shared_ptr<const Engine> engine, Engine::load(options.engine));
+  STATOR_TRY(const std::shared_ptr<const Engine> engine, options.engine.load());
   const double load_us = microseconds_since(load_begin);
   STATOR_TRY(const std::vector<Tensor> inputs, options.inputs.tensors(*engine));
   ExecutionContext context(engine);
@@ -148,7 +163,7 @@ Status run_bench(const BenchOptions& options) {
 Command add_run(CLI::App& app) {
   const auto options = std::make_shared<RunOptions>();
   CLI::App* command = app.add_subcommand("run", "Run an engine once");
-  command->add_option("engine", options->engine, "Engine file")->required();
+  options->engine.add_to(*command);
   command->add_option("-o,--output", options->output, "Outputs to a .npy or .safetensors file");
   options->inputs.add_to(*command);
   command->footer("Inputs that no option describes are drawn at random.");
@@ -158,7 +173,7 @@ Command add_run(CLI::App& app) {
 Command add_bench(CLI::App& app) {
   const auto options = std::make_shared<BenchOptions>();
   CLI::App* command = app.add_subcommand("bench", "Time an engine: min, median, p95 of its calls");
-  command->add_option("engine", options->engine, "Engine file")->required();
+  options->engine.add_to(*command);
   command->add_option("--seconds", options->seconds, "How long to measure")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

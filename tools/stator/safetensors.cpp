@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
+#include "base/json.h"
 #include "base/mapped_file.h"
 #include "tensors.h"
 
@@ -70,10 +71,11 @@ Result<NamedTensors> read_safetensors(const std::string& path) {
     return bad(path, "it is truncated or no .safetensors file");
   }
   const auto* text = reinterpret_cast<const char*>(file.data()) + 8;
-  const nlohmann::json header = nlohmann::json::parse(text, text + length, nullptr, false);
-  if (!header.is_object()) {
+  const Result<nlohmann::json> parsed = parse_json({text, static_cast<size_t>(length)});
+  if (!parsed.ok() || !parsed.value().is_object()) {
     return bad(path, "its header is no JSON object");
   }
+  const nlohmann::json& header = parsed.value();
   NamedTensors tensors;
   try {
     for (const auto& [name, entry] : header.items()) {

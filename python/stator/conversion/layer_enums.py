@@ -129,6 +129,7 @@ class UnaryOperation(_Function):
     ROUND = (torch.round,)
     ISINF = (torch.isinf,)
     ISNAN = (torch.isnan,)
+    SIGNBIT = (torch.signbit,)
 
 
 def _divide(a: Any, b: Any) -> Any:

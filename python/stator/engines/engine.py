@@ -38,32 +38,51 @@ class Engine:
         self._callers = _Callers(native)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], device: Any = None) -> Engine:
+    def load(
+        cls, path: str | PathLike[str], device: Any = None, verify_digests: bool = True
+    ) -> Engine:
         """Map an engine file.
 
         Args:
             path: of the file.
             device: the GPU that it runs on ("cuda:1", a torch.device); None: PyTorch's current one.
+            verify_digests: compare the weights with their digests, which reads the whole file once.
+                The header and the machine code are always compared.
 
         Raises:
             OSError: the file cannot be read.
             InvalidFileError: it is damaged or no engine file.
             IncompatibleError: made by another version, or for instructions that this CPU lacks.
         """
-        return cls(_native.Engine.load(fspath(path), _index_of(device)))
+        return cls(_native.Engine.load(fspath(path), _index_of(device), verify_digests))
 
     @classmethod
-    def from_bytes(cls, data: bytes, name: str = "engine", device: Any = None) -> Engine:
-        """The engine whose file has these bytes; `device` as in load()."""
-        return cls(_native.Engine.from_bytes(data, name, _index_of(device)))
+    def from_bytes(
+        cls, data: bytes, name: str = "engine", device: Any = None, verify_digests: bool = True
+    ) -> Engine:
+        """The engine whose file has these bytes; `device` and `verify_digests` as in load()."""
+        return cls(_native.Engine.from_bytes(data, name, _index_of(device), verify_digests))
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the engine file (to a temporary name, then renamed)."""
-        self.native.save(fspath(path))
+    def __reduce__(self) -> Any:
+        """For pickle: the bytes of the engine's file, and the device that it is for."""
+        native = self.native
+        device = f"cuda:{native.device_index}" if native.device == "cuda" else None
+        return Engine.from_bytes, (self.bytes(), "engine", device)
 
-    def bytes(self) -> bytes:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
+        """Itself: an engine never changes."""
+        return self
+
+    def save(self, path: str | PathLike[str], key: str = "") -> None:
+        """Write the engine file (to a temporary name, then renamed).
+
+        An engine cache gives the `key` that it keeps it under, to know it again.
+        """
+        self.native.save(fspath(path), key)
+
+    def bytes(self, key: str = "") -> bytes:
         """The bytes that save() writes."""
-        return self.native.bytes()
+        return self.native.bytes(key)
 
     @property
     def inputs(self) -> list[dict[str, Any]]:

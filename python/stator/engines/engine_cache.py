@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ class DiskEngineCache(BaseEngineCache):
     """Engine files in a folder; those used least recently go when they take more than `size` bytes.
 
     Safe with several processes on one folder: files are written under another name and renamed,
-    and one that has gone meanwhile is a miss.
+    and one that has gone meanwhile is a miss. What a killed process left half written, the next
+    writer removes; until then it counts toward the size.
     """
 
     def __init__(self, folder: str, size: int) -> None:
@@ -68,29 +70,54 @@ class DiskEngineCache(BaseEngineCache):
 
     def save_engine(self, hash: str, engine: Engine) -> None:
         """The same without the bytes in memory."""
-        self._write(hash, engine.save)
+        self._write(hash, lambda path: engine.save(path, hash))
 
     def _write(self, hash: str, write: Callable[[str], Any]) -> None:
         """Let `write` make a file under another name, and take it in if it is not too large."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".new-")
-            os.close(handle)
-            try:
-                write(temporary)
-                size = os.stat(temporary).st_size
-                if size > self.size:
-                    logger.warning(
-                        "an engine of %d bytes is not cached: engine_cache_size is %d",
-                        size, self.size,
-                    )  # fmt: skip
-                else:
-                    self._make_room(size)
-                    os.replace(temporary, self.path(hash))
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            with self._writing():
+                handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".new-")
+                os.close(handle)
+                try:
+                    write(temporary)
+                    size = os.stat(temporary).st_size
+                    if size > self.size:
+                        logger.warning(
+                            "an engine of %d bytes is not cached: engine_cache_size is %d",
+                            size, self.size,
+                        )  # fmt: skip
+                    else:
+                        self._make_room(size, Path(temporary))
+                        os.replace(temporary, self.path(hash))
+                finally:
+                    Path(temporary).unlink(missing_ok=True)
         except OSError as error:
             logger.warning("an engine was not cached in %r: %s", str(self.folder), error)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say to other processes that this one writes; if no other does, remove leftovers.
+
+        Writers share a lock on the folder that dies with them: whoever gets it alone is the only
+        one alive.
+        """
+        lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(OSError):  # another one writes, or there are no locks here
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for path in self._unfinished():
+                    path.unlink(missing_ok=True)
+                    logger.debug("%s, which a killed process left, was removed", path.name)
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(lock)
+
+    def _unfinished(self) -> list[Path]:
+        """Files under the names that they are written under."""
+        return [*self.folder.glob(".new-*"), *self.folder.glob("*.engine.tmp.*")]
 
     def load_engine(self, hash: str, device: str) -> Engine | None:
         """Map the file for a device, and note that it was used."""
@@ -102,15 +129,19 @@ class DiskEngineCache(BaseEngineCache):
             os.utime(path)
         return engine
 
-    def _make_room(self, wanted: int) -> None:
+    def _make_room(self, wanted: int, mine: Path) -> None:
         files = []
+        total = 0
+        for path in self._unfinished():
+            with contextlib.suppress(FileNotFoundError):
+                total += 0 if path == mine else path.stat().st_size
         for path in self.folder.glob("*.engine"):
             try:
                 stat = path.stat()
             except FileNotFoundError:
                 continue
             files.append((stat.st_mtime_ns, stat.st_size, path))
-        total = sum(size for _, size, _ in files)
+        total += sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
             if total + wanted <= self.size:
                 break
@@ -172,8 +203,14 @@ class EngineStore:
             else:
                 blob = self.cache.load(key)
                 engine = None if blob is None else Engine.from_bytes(blob, name, device)
-        except (_native.StatorError, ValueError, OSError) as error:
+        except Exception as error:  # also of a cache that users wrote
             logger.warning("the cached engine %s is not used: %s", key, error)
+            return None
+        if engine is not None and engine.native.key != key:
+            logger.warning(
+                "the cached engine %s is not used: it was built from something else, its key is %r",
+                key, engine.native.key,
+            )  # fmt: skip
             return None
         if engine is None:
             logger.debug("engine cache: no engine for %s (%s)", name, key)
@@ -188,4 +225,4 @@ class EngineStore:
         if isinstance(self.cache, DiskEngineCache):
             self.cache.save_engine(key, engine)
         else:
-            self.cache.save(key, engine.bytes())
+            self.cache.save(key, engine.bytes(key))

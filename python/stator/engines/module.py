@@ -1,7 +1,8 @@
-"""CompiledModule: what stator.compile gives back."""
+"""CompiledModule and UncompiledModule: what stator.compile gives back."""
 
 from __future__ import annotations
 
+import io
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,13 +10,17 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
+from stator._log import logger
+from stator.engines.arguments import Arguments, same_constant
 from stator.engines.engine import Engine
 from stator.engines.program import EngineModule
 from stator.graphs.doubles import restore, single
+from stator.lowering.arguments import Changed, in_pytorch
 
-__all__ = ["CompilationReport", "CompiledModule"]
+__all__ = ["CompilationReport", "CompiledModule", "UncompiledModule"]
 
 
 @dataclass
@@ -43,26 +48,29 @@ class CompiledModule(nn.Module):
         self,
         program: fx.GraphModule,
         report: CompilationReport,
-        in_spec: pytree.TreeSpec,
+        arguments: Arguments,
         out_spec: pytree.TreeSpec,
         constant_inputs: dict[int, Any],
         finish: Callable[[list[Any], list[Any]], list[Any]],
         extra_inputs: list[torch.Tensor],
         doubles: list[bool] | None = None,
         free_dims: list[tuple[int, ...]] | None = None,
+        check: Callable[[list[Any]], None] | None = None,
     ) -> None:
         """Wrap a program.
 
         Args:
             program: flat tensors and integers in, list of outputs out.
             report: what the compiler did.
-            in_spec, out_spec: pytrees of (args, kwargs) and of the result.
+            arguments: what it is called with.
+            out_spec: pytree of the result.
             constant_inputs: positions of flat inputs that were fixed when the model was captured.
             finish: takes the flat inputs and the program's outputs, writes mutations back, gives
                 the flat user outputs.
             extra_inputs: state that the model changes, passed before the user's inputs.
             doubles: the program takes float32 for float64; these of the outputs are float64 again.
             free_dims: of each flat user input the dimensions that vary by themselves.
+            check: raises for flat inputs whose sizes the program was not compiled for.
         """
         super().__init__()
         for name, child in program.named_children():
@@ -70,14 +78,20 @@ class CompiledModule(nn.Module):
         self.stator_report = report
         hidden = self.__dict__  # not children: they would be listed twice
         hidden["program"] = program
-        hidden["_in_spec"] = in_spec
+        hidden["_arguments"] = arguments
         hidden["_out_spec"] = out_spec
         hidden["_constant_inputs"] = constant_inputs
         hidden["_finish"] = finish
         hidden["_extra_inputs"] = extra_inputs
         hidden["_doubles"] = doubles or []
         hidden["_free_dims"] = free_dims or []
-        hidden["_single"] = self._single_engine()
+        hidden["_check"] = check
+        hidden["_single"] = None  # from the second call on: the engine that is all of the model
+        hidden["_was_called"] = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and deepcopy; the shortcut to a single engine is found again."""
+        return {**self.__dict__, "_single": None, "_was_called": False}
 
     def examples_of_two(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The arguments with two elements along dimensions that vary and have one.
@@ -109,25 +123,47 @@ class CompiledModule(nn.Module):
             return None
         module = program.get_submodule(calls[0].target)
         plain = pytree.tree_structure((tuple([0] * len(inputs)), {}))
-        gives = [pytree.tree_structure(0), pytree.tree_structure((0,)), pytree.tree_structure([0])]
         whole = (
             isinstance(module, EngineModule) and module.is_plain and list(calls[0].args) == inputs
         )
         outputs = nodes[-1].args[0]
+        gives_one = len(outputs) == 1 and self._out_spec.is_leaf()
         whole = whole and all(
             isinstance(o, fx.Node) and o.target is operator.getitem and o.args == (calls[0], 0)
             for o in outputs
         )
-        if whole and self._in_spec == plain and len(outputs) == 1 and self._out_spec == gives[0]:
-            return module.engine
-        return None
+        return module.engine if whole and self._arguments.in_spec == plain and gives_one else None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model."""
         single = self._single
         if single is not None and not kwargs and not self._forward_hooks:
-            return single._callers.call(*args)[0]
-        return super().__call__(*args, **kwargs)
+            try:
+                return single._callers.call(*args)[0]
+            except TypeError:
+                self._arguments.flatten(args, kwargs)  # names what is missing as the model does
+                raise
+        result = super().__call__(*args, **kwargs)
+        if not self._was_called:
+            self._note_first_call(args, kwargs)
+        return result
+
+    def _note_first_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """What is looked at once, so that later calls do not pay for it."""
+        hidden = self.__dict__
+        hidden["_was_called"] = True
+        hidden["_single"] = self._single_engine()
+        if not torch.is_grad_enabled():
+            return
+        for position, value in enumerate(self._arguments.flatten(args, kwargs)):
+            if isinstance(value, torch.Tensor) and value.requires_grad:
+                logger.warning(
+                    "argument %r requires a gradient, and a compiled model computes none: its "
+                    "results are detached. Call it under torch.no_grad(), or train the model in "
+                    "PyTorch",
+                    self._arguments.name_of_leaf(position),
+                )
+                return
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model; arguments as its forward takes them."""
@@ -137,43 +173,68 @@ class CompiledModule(nn.Module):
         self, program: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Call `program`, this module's own or one in another form, with the user's arguments."""
-        flat = self._flatten(args, kwargs)
+        flat = self._arguments.flatten(args, kwargs)
         for position, expected in self._constant_inputs.items():
-            if flat[position] is not expected and flat[position] != expected:
+            if not same_constant(flat[position], expected):
                 raise ValueError(
-                    f"argument {position} was {expected!r} when the model was captured and is a "
-                    f"constant of the compiled model, got {flat[position]!r}; compile again with it"
+                    f"argument {self._arguments.name_of_leaf(position)!r} was {expected!r} when "
+                    "the model was captured and is a constant of the compiled model, got "
+                    f"{_brief(flat[position])}; compile again with it"
                 )
         inputs = [v for i, v in enumerate(flat) if i not in self._constant_inputs]
         given = [*self._extra_inputs, *inputs]
+        if self._check is not None:
+            self._check(given)
         with torch.no_grad():
             outputs = program(*(single(given) if self._doubles else given))
         results = self._finish(inputs, outputs)
         if self._doubles:
             results = restore(results, self._doubles)
-        return pytree.tree_unflatten(results, self._out_spec)
-
-    def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        if kwargs and self._in_spec.num_children == 2:
-            names = self._in_spec.child(1).context
-            if isinstance(names, list | tuple) and set(names) == set(kwargs):
-                kwargs = {name: kwargs[name] for name in names}
-        flat, spec = pytree.tree_flatten((args, kwargs))
-        if spec != self._in_spec:
-            raise TypeError(
-                f"the model was compiled for arguments of the form {_form(self._in_spec)}, "
-                f"got {_form(spec)}"
-            )
-        return flat
+        result = pytree.tree_unflatten(results, self._out_spec)
+        return result.written_into(args, kwargs) if isinstance(result, Changed) else result
 
 
-def _form(spec: pytree.TreeSpec) -> str:
-    """Print the pytree of (args, kwargs): (Tensor, Tensor, mask=Tensor)."""
+def _brief(value: Any) -> str:
+    """A value for a message; of a tensor only its type and sizes."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of {value.dtype} and sizes {tuple(value.shape)}"
+    return repr(value)
 
-    class _Leaf:
-        def __repr__(self) -> str:
-            return "*"
 
-    args, kwargs = pytree.tree_unflatten([_Leaf()] * spec.num_leaves, spec)
-    parts = [repr(a) for a in args] + [f"{k}={v!r}" for k, v in kwargs.items()]
-    return "(" + ", ".join(parts) + ")"
+class UncompiledModule(nn.Module):
+    """A model that was not compiled: its exported program, which runs in PyTorch.
+
+    It is called as the model is, and `stator_report` says why nothing was compiled.
+    """
+
+    def __init__(
+        self, program: ExportedProgram, arguments: Arguments, report: CompilationReport
+    ) -> None:
+        """Wrap an exported program.
+
+        Args:
+            program: of the model; its own checks of arguments stay.
+            arguments: what it is called with.
+            report: with the reason among its fallbacks.
+        """
+        super().__init__()
+        self.module = in_pytorch(program)
+        self.stator_report = report
+        self.exported_program = program
+        self._arguments = arguments
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model; arguments as its forward takes them."""
+        flat = self._arguments.flatten(args, kwargs)
+        args, kwargs = pytree.tree_unflatten(flat, self._arguments.in_spec)
+        return self.module(*args, **kwargs)
+
+    def __reduce__(self) -> Any:
+        """As the bytes that torch.export.save writes."""
+        buffer = io.BytesIO()
+        torch.export.save(self.exported_program, buffer)
+        return _uncompiled, (buffer.getvalue(), self._arguments, self.stator_report)
+
+
+def _uncompiled(data: bytes, arguments: Arguments, report: CompilationReport) -> UncompiledModule:
+    return UncompiledModule(torch.export.load(io.BytesIO(data)), arguments, report)

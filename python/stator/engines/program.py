@@ -16,7 +16,10 @@ from torch import fx, nn
 
 from stator import _native
 from stator.engines.engine import Engine
+from stator.engines.pickling import ProgramModule
 from stator.graphs.hand_over import HandedOver
+from stator.graphs.objects import fill, is_constant_of_fx
+from stator.graphs.sizes import OPERATORS
 
 __all__ = ["EngineModule", "PythonEngineModule", "build_program"]
 
@@ -90,16 +93,6 @@ class PythonEngineModule(EngineModule):
         return results
 
 
-_OPERATORS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "mul": operator.mul,
-    "floordiv": operator.floordiv,
-    "mod": operator.mod,
-    "min": torch.sym_min,
-    "max": torch.sym_max,
-}
-
-
 def _symbols_of(tree: Any) -> Iterable[str]:
     """The symbols of an expression tree, or of any nest of arguments."""
     if isinstance(tree, tuple) and len(tree) == 2 and tree[0] == "symbol":
@@ -127,11 +120,12 @@ def _plain_symbol(size: Any) -> str | None:
     return None
 
 
-def _gives_tuple(target: Any, outputs: int) -> bool:
+def _gives_tuple(target: Any, was_tuple: bool) -> bool:
+    """Whether a call gives a tuple; of what has no schema it is known from the tracing."""
     if isinstance(target, torch._ops.OpOverload):
         returns = target._schema.returns
         return len(returns) != 1 or isinstance(returns[0].type, torch.ListType)
-    return outputs != 1
+    return was_tuple
 
 
 def _resolve(target: str, handed: HandedOver) -> Callable[..., Any]:
@@ -156,6 +150,8 @@ class _Builder:
         self.values: dict[int, Any] = {}
         self.copies: dict[tuple[int, str], fx.Node] = {}
         self.symbols: dict[str, Any] = {}
+        self.objects: dict[int, fx.Node] = {}  # by id; the hand-over keeps them alive
+        self.unsure: dict[int, torch.dtype] = {}  # value id → the type that tracing noted
         self.constants = {
             i["id"]: i for i in compilation.inputs() if i["input_kind"] != "user_input"
         }
@@ -196,12 +192,17 @@ class _Builder:
 
     def expression(self, tree: Any) -> Any:
         """An int, or an FX node that computes the expression."""
-        if isinstance(tree, int):
+        if isinstance(tree, int | float):
             return tree
         if tree[0] == "symbol":
+            if tree[1] not in self.symbols:
+                raise RuntimeError(f"size {tree[1]} is read before a part of the program makes it")
             return self.symbols[tree[1]]
-        function = _OPERATORS[tree[0]]
-        result, *rest = (self.expression(t) for t in tree[1:])
+        function = OPERATORS[tree[0]]
+        operands = [self.expression(t) for t in tree[1:]]
+        if len(operands) == 1:
+            return self.graph.call_function(function, (operands[0],))
+        result, *rest = operands
         for operand in rest:
             result = self.graph.call_function(function, (result, operand))
         return result
@@ -224,8 +225,30 @@ class _Builder:
         if tag == "device":
             return torch.device(content)
         if tag == "opaque":
-            return self.handed.objects[content]
+            index, uses, sizes = content
+            return fill(
+                self.handed.objects[index],
+                lambda i: self.argument(uses[i]),
+                lambda i: self.expression(sizes[i] if isinstance(sizes[i], int) else sizes[i][1]),
+                self.object,
+            )
         raise AssertionError(f"unknown argument tag {tag}")
+
+    def object(self, value: Any) -> Any:
+        """An object as an argument: written into the code, or an attribute of the module."""
+        if is_constant_of_fx(value):
+            return value
+        known = self.objects.get(id(value))
+        if known is None:
+            name = f"_object_{len(self.objects)}"
+            if isinstance(value, nn.Module):
+                self.root.add_module(name, value)
+            elif isinstance(value, torch.Tensor):
+                self.root.register_buffer(name, value, persistent=False)
+            else:
+                setattr(self.root, name, value)
+            known = self.objects[id(value)] = self.graph.get_attr(name)
+        return known
 
     def call_node(self, node: dict[str, Any]) -> None:
         """One operator in PyTorch."""
@@ -241,7 +264,7 @@ class _Builder:
             else:
                 args.append(self.argument(value))
         result = self.graph.call_function(target, tuple(args), kwargs)
-        if not _gives_tuple(target, len(node["outputs"])):
+        if not _gives_tuple(target, node["name"] in self.handed.tuples):
             for output in node["outputs"]:
                 self.values[output] = result
             return
@@ -267,8 +290,8 @@ class _TorchSegment(_Builder):
                 info = self.compilation.value(output)
                 if info["kind"] == "int" and (symbol := _plain_symbol(info["expr"])):
                     found.setdefault(symbol, (output, None))
-                elif info["kind"] == "tensor":
-                    for dim, size in enumerate(info["shape"]):
+                else:
+                    for dim, size in enumerate(info.get("shape", ())):
                         if symbol := _plain_symbol(size):
                             found.setdefault(symbol, (output, dim))
         return found
@@ -289,7 +312,7 @@ class _TorchSegment(_Builder):
         returned = [s for s in defined if s in needed_later]
         outputs = [self.value(v) for v in self.segment["outputs"]]
         self.graph.output(tuple(outputs + [self.symbols[s] for s in returned]))
-        return fx.GraphModule(self.root, self.graph), returned
+        return ProgramModule(self.root, self.graph), returned
 
     def define(self, node: dict[str, Any], defined: dict[str, tuple[int, int | None]]) -> None:
         for symbol, (value_id, dim) in defined.items():
@@ -321,7 +344,7 @@ class _Program(_Builder):
                 self.call_torch(segment, later[k + 1])
         self.outputs(outputs, views)
         self.remove_unused_sizes()
-        return fx.GraphModule(self.root, self.graph)
+        return ProgramModule(self.root, self.graph)
 
     def outputs(self, outputs: list[tuple[str, Any, str]], views: list[dict[str, Any]]) -> None:
         """What the program returns; user outputs that are views are made here.
@@ -382,11 +405,34 @@ class _Program(_Builder):
 
     def call_engine(self, segment: dict[str, Any], engine: EngineModule) -> None:
         self.root.add_module(segment["name"], engine)
-        args = [self.value(v) for v in segment["inputs"]]
+        args = [self.as_noted(v) for v in segment["inputs"]]
         args += [self.symbols[s] for s in segment["symbols"]]
         self.unpack(segment, self.graph.call_module(segment["name"], tuple(args)))
 
+    def as_noted(self, value_id: int) -> Any:
+        """A value for an engine, in the element type that the engine was built for."""
+        value, dtype = self.value(value_id), self.unsure.get(value_id)
+        if dtype is None:
+            return value
+        # Not `to`: torch.export has that check the noted type when the program is saved.
+        return self.graph.call_function(torch.ops.aten._to_copy.default, (value,), {"dtype": dtype})
+
+    def note_unsure_types(self, segment: dict[str, Any]) -> None:
+        """Results in PyTorch whose element type may not be what tracing noted.
+
+        Operators that work on halves and give float32 beside (batch normalization's statistics)
+        give halves on some devices, whatever PyTorch's own shape functions say.
+        """
+        halves = ("float16", "bfloat16")
+        for node in segment["nodes"]:
+            results = [(v, self.compilation.value(v).get("dtype")) for v in node["outputs"]]
+            types = {dtype for _, dtype in results}
+            if types & set(halves) and "float32" in types:
+                wide = [v for v, dtype in results if dtype == "float32"]
+                self.unsure.update(dict.fromkeys(wide, torch.float32))
+
     def call_torch(self, segment: dict[str, Any], needed_later: set[str]) -> None:
+        self.note_unsure_types(segment)
         part = _TorchSegment(self.handed, self.compilation, segment)
         module, returned = part.build(set(self.symbols), needed_later)
         self.root.add_module(segment["name"], module)

@@ -13,6 +13,7 @@ import ast
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -24,8 +25,9 @@ from torch.export import Dim, ExportedProgram
 
 from stator._log import logger
 from stator.engines.engine import Engine
-from stator.engines.module import CompiledModule
+from stator.engines.module import CompiledModule, UncompiledModule
 from stator.engines.program import EngineModule, PythonEngineModule
+from stator.graphs.sizes import OPERATORS
 
 __all__ = ["load", "save"]
 
@@ -38,7 +40,7 @@ def execute_engine(
     inputs: list[torch.Tensor], sizes: list[int], engine: torch.Tensor, spec: str
 ) -> list[torch.Tensor]:
     """Run the engine whose file's bytes are `engine`."""
-    described = json.loads(spec)
+    described = _described(spec)
     digest = described["digest"]
     device = inputs[0].device if inputs else None
     loaded = _engines.get((digest, device))
@@ -55,9 +57,8 @@ def execute_engine(
 def _fake(
     inputs: list[torch.Tensor], sizes: list[int], engine: torch.Tensor, spec: str
 ) -> list[torch.Tensor]:
-    described = json.loads(spec)
-    known: dict[str, Any] = {"floor": lambda x: x, "Min": torch.sym_min, "Max": torch.sym_max}
-    known.update(min=torch.sym_min, max=torch.sym_max)
+    described = _described(spec)
+    known: dict[str, Any] = {**OPERATORS, "Min": torch.sym_min, "Max": torch.sym_max}
     for tensor, shape in zip(inputs, described["inputs"], strict=True):
         for size, text in zip(tensor.shape, shape, strict=True):
             if text.isidentifier():
@@ -75,15 +76,54 @@ def _fake(
     return results
 
 
+def _described(spec: str) -> dict[str, Any]:
+    """What `spec` says of its engine; the parts that are read are there, with their types."""
+    try:
+        described = json.loads(spec)
+        for name, kind in (("digest", str), ("name", str), ("inputs", list), ("symbols", list)):
+            if not isinstance(described[name], kind):
+                raise TypeError(f"{name} is no {kind.__name__}")
+        for output in described["outputs"]:
+            if not isinstance(getattr(torch, output["dtype"]), torch.dtype):
+                raise TypeError(f"{output['dtype']} is no dtype")
+            if not all(isinstance(size, str) for size in output["shape"]):
+                raise TypeError("a size is no text")
+            order = output.get("order")  # a program of before has none
+            if order and sorted(order) != list(range(len(output["shape"]))):
+                raise ValueError(f"{order} is no order of axes")
+        if not all(isinstance(s, str) for shape in described["inputs"] for s in shape):
+            raise TypeError("a size is no text")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"the description of an engine in this program is damaged: {_first_line(error)}"
+        ) from error
+    return described
+
+
+def _first_line(error: BaseException) -> str:
+    """An error's type and the first line of its message."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def _size(text: str, known: dict[str, Any]) -> Any:
     """A size from its text; it is our own engine's, but nothing but arithmetic is let through."""
-    tree = ast.parse(text.replace("/", "//").replace("////", "//"), mode="eval")
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ValueError(
+            f"the program's engine has a size that is no arithmetic: {text!r}"
+        ) from None
     allowed = (
         ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.Constant, ast.Call,
-        ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.USub,
+        ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Div, ast.Mod, ast.USub, ast.Compare, ast.Eq,
+        ast.Lt, ast.LtE,
     )  # fmt: skip
     if not all(isinstance(node, allowed) for node in ast.walk(tree)):
         raise ValueError(f"the program's engine has a size that is no arithmetic: {text!r}")
+    missing = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - set(known)
+    if missing:
+        raise ValueError(f"the program's engine has a size of unknown {missing}: {text!r}")
     return eval(compile(tree, "<size>", "eval"), {"__builtins__": {}}, known)
 
 
@@ -134,7 +174,7 @@ class _Exportable(nn.Module):
 
 
 def save(
-    module: CompiledModule | ExportedProgram | nn.Module,
+    module: CompiledModule | UncompiledModule | ExportedProgram | nn.Module,
     file_path: str | PathLike[str],
     *,
     arg_inputs: Sequence[Any] | None = None,
@@ -157,7 +197,7 @@ def save(
             when the module was compiled.
 
     Raises:
-        ValueError: another format, or no example inputs.
+        ValueError: another format, no example inputs, or a model that the format cannot hold.
         TypeError: `module` is neither of the two.
     """
     path = Path(fspath(file_path))
@@ -167,17 +207,24 @@ def save(
         )
     if isinstance(module, ExportedProgram):
         program = module
+    elif isinstance(module, UncompiledModule):
+        program = module.exported_program
     elif isinstance(module, CompiledModule):
         if any(isinstance(m, PythonEngineModule) for m in module.modules()):
             raise ValueError(
                 "a module that was compiled with use_python_runtime=True is not saved; compile it "
                 "without"
             )
-        args = tuple(arg_inputs if arg_inputs is not None else inputs or ())
+        given = arg_inputs if arg_inputs is not None else inputs
+        given = (given,) if isinstance(given, torch.Tensor) else given
+        args = tuple(given if given is not None else ())
         kwargs = dict(kwarg_inputs or {})
         if not args and not kwargs:
             raise ValueError("a compiled module is traced to be saved; give arg_inputs=[...]")
-        program = _export(module, args, kwargs, dynamic_shapes)
+        try:
+            program = _export(module, args, kwargs, dynamic_shapes)
+        except (AttributeError, NotImplementedError, RuntimeError) as error:
+            raise _not_saved(error) from error
     else:
         hint = ""
         if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
@@ -194,10 +241,33 @@ def save(
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.pt2")
     try:
-        torch.export.save(program, temporary)
+        try:
+            _refuse_text(program)
+            torch.export.save(program, temporary)
+        except OSError:
+            raise
+        except Exception as error:
+            raise _not_saved(error) from error
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _refuse_text(program: ExportedProgram) -> None:
+    """PyTorch (2.13) writes a result that is text so that it cannot be read again."""
+    for spec in program.graph_signature.output_specs:
+        if isinstance(getattr(spec.arg, "value", None), str):
+            raise ValueError(f"the result {spec.arg.value!r} is text, which is not read back")
+
+
+def _not_saved(error: Exception) -> ValueError:
+    """What to say where the format of exported programs cannot hold a model."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ValueError(
+        "torch.export's format cannot hold this compiled model, which runs but is not saved. What "
+        "it cannot hold is a part that runs in PyTorch, or a class among arguments and results; "
+        f"print(module.stator_report) lists those parts. torch.export says: {reason}"
+    )
 
 
 def _export(
@@ -219,15 +289,39 @@ def _export(
 def load(file_path: str | PathLike[str]) -> ExportedProgram:
     """Read a file that :func:`save` wrote.
 
+    Checksums of the file's parts are verified, so that flipped bits in weights are errors.
+
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no such file.
+        ValueError: it is damaged, or no such file.
     """
     path = fspath(file_path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"there is no file {path!r}")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path!r} is a folder; load takes a file that stator.save wrote")
     try:
+        _check_archive(path)
         with open(path, "rb") as file:
             return torch.export.load(file)
+    except OSError:
+        raise
+    except MemoryError as error:
+        raise ValueError(f"{path!r} asks for more memory than there is") from error
     except Exception as error:
-        raise ValueError(f"{path!r} is no saved program: {str(error).splitlines()[0]}") from error
+        raise ValueError(
+            f"{path!r} is no saved program, or is damaged: {_first_line(error)}"
+        ) from error
+
+
+def _check_archive(path: str) -> None:
+    """Whether a file is a zip archive whose parts have the checksums that it states."""
+    if not zipfile.is_zipfile(path):
+        what = "it is no zip archive"
+        with open(path, "rb") as file:
+            if file.read(6) == b"STATOR":
+                what += "; an engine file is read by stator.Engine.load"
+        raise ValueError(what)
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"its part {damaged!r} has another checksum than the archive states")

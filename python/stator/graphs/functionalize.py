@@ -15,8 +15,9 @@ from torch import fx
 from torch.export import ExportedProgram
 
 from stator import _native
+from stator._log import logger
 
-__all__ = ["make_functional", "without_dropout"]
+__all__ = ["decomposed", "make_functional", "without_dropout"]
 
 # Composite operators that give memory of their own; others may give their argument itself.
 _FRESH_COMPOSITES = frozenset(
@@ -46,6 +47,44 @@ def make_functional(graph: fx.Graph) -> bool:
         elif not _is_converted(node):
             return False
     return True
+
+
+def decomposed(program: ExportedProgram) -> ExportedProgram:
+    """The program in core operators, with mutations made explicit.
+
+    That traces it again, which may fail inside a composite operator, or fix a size that the export
+    left open. Where nothing is mutated, the program itself is then what is wanted: its composite
+    operators without a converter run in PyTorch.
+    """
+    plain = without_dropout(program)
+    if _mutates(program):
+        return plain.run_decompositions({})
+    try:
+        result = plain.run_decompositions({})
+    except Exception as error:
+        logger.info("composite operators stay whole, PyTorch cannot decompose them: %s", error)
+        return program
+    return result if _open_sizes(result) == _open_sizes(program) else program
+
+
+def _mutates(program: ExportedProgram) -> bool:
+    signature = program.graph_signature
+    return bool(signature.buffers_to_mutate or signature.user_inputs_to_mutate) or any(
+        isinstance(n.target, torch._ops.OpOverload)
+        and (n.target._schema.is_mutable or not _keeps_statistics(n))
+        for module in program.graph_module.modules()
+        if isinstance(module, fx.GraphModule)
+        for n in module.graph.nodes
+    )
+
+
+def _open_sizes(program: ExportedProgram) -> list[list[bool]]:
+    """Of each input the dimensions that may vary."""
+    values = [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"]
+    return [
+        [isinstance(s, torch.SymInt) for s in v.shape] if isinstance(v, torch.Tensor) else []
+        for v in values
+    ]
 
 
 def without_dropout(program: ExportedProgram) -> ExportedProgram:
@@ -83,9 +122,15 @@ def _is_converted(node: fx.Node) -> bool:
     target = node.target
     if target is torch.ops.aten._assert_tensor_metadata.default:
         return True
-    # Its schema does not say that statistics are updated in training.
-    trains = target is torch.ops.aten.batch_norm.default and node.args[5:6] != (False,)
+    trains = target is torch.ops.aten.batch_norm.default and not _keeps_statistics(node)
     return _native.has_converter(str(target)) and not trains
+
+
+def _keeps_statistics(node: fx.Node) -> bool:
+    """Not a normalization in training, whose schema does not say that it updates statistics."""
+    aten = torch.ops.aten
+    normalizes = node.target in (aten.batch_norm.default, aten.instance_norm.default)
+    return not normalizes or node.args[5:6] == (False,)
 
 
 def _replace(graph: fx.Graph, node: fx.Node) -> bool:

@@ -56,6 +56,34 @@ def _real_tensors_allowed(mode: FakeTensorMode) -> Iterator[None]:
         mode.allow_non_fake_inputs = before
 
 
+@contextlib.contextmanager
+def _sizes_stay_open(mode: FakeTensorMode) -> Iterator[None]:
+    """Refuse what would be true of the traced sizes alone.
+
+    A function that is traced and asks whether a size is 2 gets an answer, and PyTorch notes it as a
+    guard. The guards of an exported program were checked and handed over before; one that came
+    later would fix the size without anybody knowing.
+
+    Raises:
+        ValueError: there was such a question.
+    """
+    env = mode.shape_env
+    if env is None:
+        yield
+        return
+    guards, replacements = len(env.guards), dict(env.replacements)
+    refuse = getattr(env, "error_on_new_guards", contextlib.nullcontext)  # PyTorch 2.13 has it
+    try:
+        with refuse():
+            yield
+    except Exception as error:
+        if "guards are frozen" not in str(error):
+            raise
+        raise ValueError(f"it depends on sizes that vary: {error}") from error
+    if len(env.guards) > guards or env.replacements != replacements:
+        raise ValueError(f"it depends on sizes that vary: {env.guards[-1].expr}")
+
+
 def inline(
     gm: fx.GraphModule,
     node: fx.Node,
@@ -73,7 +101,8 @@ def inline(
     where `accept` says no to the operators.
 
     Raises:
-        whatever the function raises; the graph is then as it was.
+        whatever the function raises, or ValueError where what it does depends on sizes that vary;
+        the graph is then as it was.
     """
     constants = constants or {}
     inputs = [n for n in node.all_input_nodes if n not in constants]
@@ -87,7 +116,10 @@ def inline(
         return function(*args, **kwargs)
 
     mode = fake_mode_of(gm)
-    with _real_tensors_allowed(mode), enable_python_dispatcher(), torch.no_grad():
+    with (
+        _real_tensors_allowed(mode), _sizes_stay_open(mode), enable_python_dispatcher(),
+        torch.no_grad(),
+    ):  # fmt: skip
         traced = make_fx(run, dict(decompositions or {}), pre_dispatch=True)(
             *(_value(gm, n) for n in inputs)
         )

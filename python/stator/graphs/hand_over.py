@@ -8,6 +8,7 @@ cannot hold (callables, unknown arguments).
 from __future__ import annotations
 
 import contextlib
+import functools
 import operator
 import re
 from collections.abc import Callable, Iterator
@@ -17,10 +18,12 @@ from typing import Any
 import sympy
 import torch
 from torch import fx
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils._sympy.numbers import int_oo
 
 from stator import _native
 from stator.graphs.noted_strides import correct_noted_strides
+from stator.graphs.objects import Template
 
 __all__ = ["HandedOver", "Placeholder", "hand_over", "offloaded"]
 
@@ -35,6 +38,7 @@ class Placeholder:
     kind: str = "user_input"  # "user_input", "parameter", "buffer", "constant"
     target: str = ""
     tensor: torch.Tensor | None = None
+    held: Any = None  # an object that is no tensor: a TorchBind object
 
 
 @dataclass
@@ -43,7 +47,8 @@ class HandedOver:
 
     graph: _native.Graph
     targets: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    objects: list[Any] = field(default_factory=list)
+    tuples: set[str] = field(default_factory=set)  # names of nodes that give tuples of values
+    objects: list[Any] = field(default_factory=list)  # with holes, see objects.py
     tensors: dict[int, torch.Tensor] = field(default_factory=dict)  # value id → weight or constant
     hints: dict[str, int] = field(default_factory=dict)  # symbol → the size seen while tracing
     device: str = "cpu"  # "cuda:0" when an input or weight lies there, the first that does
@@ -54,37 +59,77 @@ def _expr(value: Any) -> int | str:
     return value if isinstance(value, int) else str(value.node.expr)
 
 
+_UNKNOWN = object()  # of a node that notes no value
+
+
+def _text(value: Any) -> str:
+    """An object in a few words, for messages."""
+    kind = type(value).__name__
+    if isinstance(value, torch.nn.Module | torch.Tensor):
+        return f"a {kind}"
+    return str(value)[:80]
+
+
+def _is_size(value: Any) -> bool:
+    """Whether C++ can compute with an int or SymInt; else PyTorch alone does."""
+    return isinstance(value, int) or _has_size(value.node.expr)
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_size(expression: sympy.Expr) -> bool:
+    return _native.has_size(str(expression))
+
+
+def _short(value: Any) -> str:
+    """The name of a dtype or layout, without "torch."."""
+    return str(value).removeprefix("torch.")
+
+
+def _peculiarity(t: torch.Tensor) -> str:
+    """What a tensor is that the graph's types cannot say; "" of a plain one."""
+    if t.is_nested:
+        return "a nested tensor"
+    if t.is_quantized:
+        return "a quantized tensor"
+    if t.layout != torch.strided:
+        return f"a {_short(t.layout)} tensor"
+    if not _native.has_dtype(_short(t.dtype)):
+        return f"a tensor of {_short(t.dtype)}"
+    if not all(map(_is_size, (*t.shape, *t.stride()))):
+        return f"a tensor of shape {_text(tuple(t.shape))}, which has a size of an unknown form"
+    if is_traceable_wrapper_subclass(t):
+        return f"a {type(t).__name__}, a subclass of torch.Tensor"
+    return ""
+
+
+def _sizes(t: torch.Tensor) -> list[int | torch.SymInt]:
+    """The sizes of a tensor; of a nested one none, for they are no numbers."""
+    return [] if t.is_nested or not all(map(_is_size, t.shape)) else list(t.shape)
+
+
 def _tensor_spec(name: str, t: torch.Tensor) -> tuple[Any, ...]:
-    shape = [_expr(s) for s in t.shape]
-    plain = t.layout == torch.strided and not t.is_quantized
-    strides = [_expr(s) for s in t.stride()] if plain else []
-    return (
-        "tensor",
-        name,
-        str(t.dtype).removeprefix("torch."),
-        shape,
-        strides,
-        str(t.device),
-        None,
-    )
+    shape = [_expr(s) for s in _sizes(t)]
+    if what := _peculiarity(t):
+        return ("opaque", name, what, shape, [], "", None)
+    strides = [_expr(s) for s in t.stride()]
+    return ("tensor", name, _short(t.dtype), shape, strides, str(t.device), None)
 
 
 def _value_spec(name: str, value: Any) -> tuple[Any, ...]:
     """One value for add_node, add_input: (kind, name, dtype, shape, strides, device, expr)."""
     if isinstance(value, torch.Tensor):
-        try:
-            return _tensor_spec(name, value)
-        except (RuntimeError, NotImplementedError):  # a layout without strides
-            return ("opaque", name, "", [], [], "", None)
+        return _tensor_spec(name, value)
     if isinstance(value, bool | torch.SymBool):
         return ("bool", name, "", [], [], "", None)
+    if isinstance(value, int | torch.SymInt) and not _is_size(value):
+        return ("opaque", name, f"the number {_text(value)}", [], [], "", None)
     if isinstance(value, int | torch.SymInt):
         return ("int", name, "", [], [], "", _expr(value))
     if isinstance(value, float | torch.SymFloat):
         return ("float", name, "", [], [], "", None)
     if value is None:
         return ("none", name, "", [], [], "", None)
-    return ("opaque", name, "", [], [], "", None)
+    return ("opaque", name, f"a Python object ({type(value).__name__})", [], [], "", None)
 
 
 _FRAME = re.compile(
@@ -118,6 +163,8 @@ def _target_name(target: Any) -> str:
     """Name an OpOverload ("aten.add.Tensor"), and anything else in a stable way."""
     if isinstance(target, torch._ops.OpOverload):
         return str(target)
+    if isinstance(target, torch._ops.HigherOrderOperator):
+        return f"higher_order.{target.name()}"
     module = getattr(target, "__module__", "") or ""
     name = getattr(target, "__name__", None) or type(target).__name__
     return f"{module}.{name}" if module else name
@@ -137,6 +184,7 @@ class _HandOver:
         self.skipped = skipped
         self.out = HandedOver(_native.Graph())
         self.values: dict[fx.Node, list[int] | int] = {}  # value id, or ids of a tuple
+        self.held: dict[fx.Node, Any] = {}  # placeholders that are objects of the model
         self.symbols: set[str] = set()
 
     # -------------------------------------------------------------- symbols
@@ -144,13 +192,13 @@ class _HandOver:
     def note_symbols(self, value: Any) -> None:
         """Gives C++ the range of every symbol in a size, once."""
         if isinstance(value, torch.Tensor):
-            if value.layout == torch.strided:
-                for size in (*value.shape, *value.stride()):
-                    self.note_symbols(size)
+            strides = () if _peculiarity(value) else value.stride()
+            for size in (*_sizes(value), *strides):
+                self.note_symbols(size)
         elif isinstance(value, list | tuple):
             for item in value:
                 self.note_symbols(item)
-        elif isinstance(value, torch.SymInt):
+        elif isinstance(value, torch.SymInt) and _is_size(value):
             env = value.node.shape_env
             for symbol in value.node.expr.free_symbols:
                 if str(symbol) not in self.symbols:
@@ -169,14 +217,28 @@ class _HandOver:
                 greatest = int(vr.upper)
         self.out.graph.set_range(str(symbol), least, greatest)
         hints = getattr(env, "backed_var_to_val", None) or getattr(env, "var_to_val", {})
-        if symbol in hints:
+        # The size of a jagged dimension is a symbol whose value is no number.
+        if isinstance(hints.get(symbol), int | sympy.Integer):
             self.out.hints[str(symbol)] = int(hints[symbol])
 
     # -------------------------------------------------------------- arguments
 
     def opaque(self, value: Any) -> tuple[str, Any]:
-        self.out.objects.append(value)
-        return ("opaque", (len(self.out.objects) - 1, str(value)[:80]))
+        """An argument that C++ cannot hold: Python keeps it, with holes for what it refers to."""
+        template = Template(value, self.referred)
+        self.out.objects.append(template.value)
+        text = _text(value)
+        return ("opaque", (len(self.out.objects) - 1, text, template.uses, template.sizes))
+
+    def referred(self, leaf: fx.Node | torch.SymInt) -> Any:
+        """What a node or SymInt inside of an object is."""
+        if isinstance(leaf, fx.Node) and leaf not in self.values:
+            return ("opaque", self.object_of(leaf))
+        return self.argument(leaf)
+
+    def object_of(self, node: fx.Node) -> Any:
+        """What a node without a value stands for: an attribute or an argument that is no tensor."""
+        return self.held[node] if node in self.held else self.attribute(node.target)
 
     def argument(self, value: Any) -> Any:
         """One FX argument in the form that bind_graph.cpp reads."""
@@ -189,37 +251,36 @@ class _HandOver:
             return ("expr", _expr(value))
         if isinstance(value, list | tuple):
             return self.list_argument(value)
-        if isinstance(value, torch.dtype):
-            return ("dtype", str(value).removeprefix("torch."))
+        if isinstance(value, torch.dtype) and _native.has_dtype(_short(value)):
+            return ("dtype", _short(value))
         if isinstance(value, torch.device):
             return ("device", str(value))
         if isinstance(value, torch.memory_format):
-            return ("memory_format", str(value).removeprefix("torch."))
+            return ("memory_format", _short(value))
         if isinstance(value, torch.layout):
-            return ("layout", str(value).removeprefix("torch."))
+            return ("layout", _short(value))
         return self.opaque(value)
 
     def node_argument(self, node: fx.Node) -> Any:
         value = self.values.get(node)
-        if value is None:  # a get_attr of something that is no tensor
-            return self.opaque(self.attribute(node.target))
+        if value is None:
+            return self.opaque(self.object_of(node))
         if isinstance(value, list):
             return ("values", value)
-        meta = node.meta.get("val")
-        if isinstance(meta, torch.SymInt):
+        meta = node.meta.get("val", _UNKNOWN)
+        if meta is None:  # nothing: an optional result that was not made
+            return None
+        if isinstance(meta, torch.SymInt) and _is_size(meta):
             return ("expr", _expr(meta))
         if isinstance(meta, int) and not isinstance(meta, bool):
             return meta
         return ("value", value)
 
     def list_argument(self, items: list[Any] | tuple[Any, ...]) -> Any:
-        if any(
-            isinstance(i, fx.Node) and isinstance(i.meta.get("val"), torch.Tensor) for i in items
-        ):
-            return (
-                "values",
-                [-1 if i is None else self.node_argument(i)[1] for i in items],
-            )
+        if any(isinstance(i, fx.Node) and self.is_tensor(i) for i in items):
+            if all(i is None or (isinstance(i, fx.Node) and self.is_tensor(i)) for i in items):
+                return ("values", [-1 if i is None else self.values[i] for i in items])
+            return self.opaque(list(items))
         converted = [self.argument(i) for i in items]
         if all((isinstance(c, int) and not isinstance(c, bool)) or _is_expr(c) for c in converted):
             return ("exprs", [c if isinstance(c, int) else c[1] for c in converted])
@@ -231,6 +292,13 @@ class _HandOver:
             return ("strings", converted)
         return self.opaque(list(items))
 
+    def is_tensor(self, node: fx.Node) -> bool:
+        """Whether a node is one value, and that a tensor."""
+        value = node.meta.get("val")
+        if value is None and node.op == "get_attr":
+            value = self.attribute(node.target)
+        return isinstance(value, torch.Tensor) and isinstance(self.values.get(node), int)
+
     def attribute(self, target: str) -> Any:
         value: Any = self.gm
         for part in target.split("."):
@@ -240,6 +308,11 @@ class _HandOver:
     # -------------------------------------------------------------- nodes
 
     def placeholder(self, node: fx.Node, spec: Placeholder) -> None:
+        if spec.held is not None:
+            self.held[node] = spec.held
+            return
+        # A node called like a builtin has another name than the model's argument: input, input_1.
+        name = str(node.target) if node.op == "placeholder" else node.name
         value = node.meta.get("val")
         if value is None:
             value = spec.tensor
@@ -247,15 +320,15 @@ class _HandOver:
         tensor = spec.tensor
         if tensor is not None:
             tensor = tensor.detach()
-            value_spec = _tensor_spec(node.name, tensor)
-            if tensor.device.type in ("cpu", "cuda") and tensor.layout == torch.strided:
+            value_spec = _tensor_spec(name, tensor)
+            if tensor.device.type in ("cpu", "cuda") and not _peculiarity(tensor):
                 tensor = tensor.contiguous().resolve_conj().resolve_neg()
-                value_spec = _tensor_spec(node.name, tensor)
+                value_spec = _tensor_spec(name, tensor)
                 tensor = tensor.cpu()  # an engine's weights are built from the host's memory
             else:
                 tensor = None
         else:
-            value_spec = _value_spec(node.name, value)
+            value_spec = _value_spec(name, value)
         for held in (value, spec.tensor):
             on_gpu = isinstance(held, torch.Tensor) and held.device.type == "cuda"
             if on_gpu and self.out.device == "cpu":
@@ -274,6 +347,8 @@ class _HandOver:
         """The specs of a node's outputs, and whether they are a tuple's elements."""
         value = node.meta.get("val")
         self.note_symbols(value)
+        if isinstance(node.target, torch._ops.OpOverload) and not node.target._schema.returns:
+            return [], True  # an assertion
         if not isinstance(value, list | tuple):
             return [_value_spec(node.name, value)], False
         names = {}
@@ -288,30 +363,45 @@ class _HandOver:
         if node.target is operator.getitem and isinstance(self.values.get(node.args[0]), list):
             self.values[node] = self.values[node.args[0]][node.args[1]]
             return
-        name = _target_name(node.target)
-        self.out.targets.setdefault(name, node.target)
+        name = self.name_of(node.target)
         args = self.named_arguments(node)
         outputs, is_tuple = self.outputs_of(node)
         ids = self.out.graph.add_node(
             node.name, name, args, outputs, _frames(node), _module_path(node)
         )
+        if is_tuple:
+            self.out.tuples.add(node.name)
         self.values[node] = ids if is_tuple else ids[0]
+
+    def name_of(self, target: Any) -> str:
+        """A name by which the target is found again; two functions may be called the same."""
+        name = base = _target_name(target)
+        count = 1
+        while self.out.targets.setdefault(name, target) is not target:
+            count += 1
+            name = f"{base}#{count}"
+        return name
 
     def named_arguments(self, node: fx.Node) -> list[tuple[str, Any]]:
         names: list[str] = []
         if isinstance(node.target, torch._ops.OpOverload):
             names = [a.name for a in node.target._schema.arguments]
-        args = [
-            (names[i] if i < len(names) else "", self.argument(a)) for i, a in enumerate(node.args)
-        ]
-        return args + [(k, self.argument(v)) for k, v in node.kwargs.items()]
+            convert = self.argument
+        else:
+            convert = self.unschematic_argument
+        args = [(names[i] if i < len(names) else "", convert(a)) for i, a in enumerate(node.args)]
+        return args + [(k, convert(v)) for k, v in node.kwargs.items()]
+
+    def unschematic_argument(self, value: Any) -> Any:
+        """An argument of a function without a schema, which may tell a tuple from a list."""
+        return self.opaque(value) if isinstance(value, list | tuple) else self.argument(value)
 
     def run(self) -> HandedOver:
         specs = iter(self.placeholders)
         for node in self.gm.graph.nodes:
             if node.op == "placeholder":
                 spec = next(specs)
-                if node.name not in self.skipped:
+                if str(node.target) not in self.skipped:
                     self.placeholder(node, spec)
             elif node.op == "get_attr":
                 self.get_attr(node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Sequence
@@ -10,24 +11,30 @@ from typing import Any
 
 import sympy
 import torch
+import torch.fx.experimental._config
 from torch import fx, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import (
     ConstantArgument,
     InputKind,
     OutputKind,
-    SymIntArgument,
-    TensorArgument,
 )
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.numbers import int_oo
 
+from stator._log import logger
 from stator.graphs.doubles import double_outputs, has_doubles, single, truncate
-from stator.graphs.functionalize import make_functional, without_dropout
+from stator.graphs.failures import users_code
+from stator.graphs.functionalize import decomposed, make_functional
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import HandedOver, Placeholder, hand_over
+from stator.graphs.sizes import add_guards, readable_guard
 from stator.lowering.autocast import autocast, observe
+from stator.lowering.examples import apart, make_classes_known
+from stator.lowering.export_errors import check_arguments, export_error
+from stator.lowering.mutations import finisher, held_object, mutated_targets, tensor_of
 from stator.lowering.passes import lower
+from stator.lowering.tracing import export_by_any_way
 from stator.settings.compilation_settings import CompilationSettings
 from stator.settings.input import Input
 
@@ -60,18 +67,27 @@ def _is_leaf(value: Any) -> bool:
 
 
 def export_module(
-    module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], device: Any = None
+    module: nn.Module,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    device: Any = None,
+    changes: bool = True,
 ) -> ExportedProgram:
     """torch.export of a module whose arguments are tensors, Inputs, or nests of them.
 
-    Examples for Inputs lie on `device`, or where the module's weights are.
+    Examples for Inputs lie on `device`, or where the module's weights are. With `changes` a model
+    that changes the nests of its arguments gives a Changed.
 
     Raises:
+        TypeError: the inputs are not the arguments of the model's forward, or an argument has a
+            class that PyTorch does not know.
         ValueError: a size that an Input calls dynamic is fixed by the model; the message has
             torch.export's own reason. Or a weight is a distributed tensor.
+        ExportError: torch.export cannot follow the model.
     """
     tree_map = pytree.tree_map
     _refuse_distributed(module)
+    check_arguments(module, args, kwargs)
     if device is None:
         device = next((t.device for t in (*module.parameters(), *module.buffers())), "cpu")
 
@@ -79,8 +95,12 @@ def export_module(
         value = _example(leaf)
         return value.to(device) if isinstance(leaf, Input) else value
 
-    example_args = tree_map(example, tuple(args), is_leaf=_is_leaf)
-    example_kwargs = tree_map(example, dict(kwargs), is_leaf=_is_leaf)
+    make_classes_known((tuple(args), dict(kwargs)), (Input,))
+    flat, spec = pytree.tree_flatten(
+        tree_map(example, (tuple(args), dict(kwargs)), is_leaf=_is_leaf)
+    )
+    weights = (*module.parameters(), *module.buffers())
+    example_args, example_kwargs = pytree.tree_unflatten(apart(flat, weights), spec)
     leaves = pytree.tree_leaves((tuple(args), dict(kwargs)), is_leaf=_is_leaf)
     shapes = None
     if any(_dynamic(leaf) is not None for leaf in leaves):
@@ -92,22 +112,31 @@ def export_module(
         for name, parameter in inspect.signature(module.forward).parameters.items():
             if parameter.kind is inspect.Parameter.VAR_KEYWORD and name in shapes:
                 shapes.update(shapes.pop(name))
-    with torch.no_grad():
+    with torch.no_grad(), _sizes_of_one_may_vary(leaves):
         try:
-            return torch.export.export(
-                module, example_args, example_kwargs, dynamic_shapes=shapes, strict=False
-            )
+            return export_by_any_way(module, example_args, example_kwargs, shapes, changes)
         except torch._dynamo.exc.UserError as error:
             if shapes is None:
-                _add_hint(error)
-                raise
+                raise export_error(error, module) from error
             raise ValueError(
                 "the model fixes a size that an Input declares as a range; give that dimension "
                 f"one size, or change the model. torch.export says: {error}"
             ) from error
         except Exception as error:
-            _add_hint(error)
-            raise
+            raise export_error(error, module) from error
+
+
+def _sizes_of_one_may_vary(leaves: Sequence[Any]) -> contextlib.AbstractContextManager[Any]:
+    """Trace without the assumption that sizes are at least 2, where an Input declares less.
+
+    With it a branch like ``if x.shape[0] == 1`` would be decided in silence.
+    """
+    declared = [v for v in leaves if isinstance(v, Input)]
+    small = any(a <= 1 and a != b for v in declared for a, b in zip(v.min_shape, v.max_shape, strict=False))
+    config = torch.fx.experimental._config
+    if not small or not hasattr(config, "backed_size_oblivious"):
+        return contextlib.nullcontext()
+    return config.patch(backed_size_oblivious=True)
 
 
 def _refuse_distributed(module: nn.Module) -> None:
@@ -120,15 +149,8 @@ def _refuse_distributed(module: nn.Module) -> None:
             )
 
 
-def _add_hint(error: Exception) -> None:
-    """What may help where torch.export cannot follow a model; Python 3.11 shows it."""
-    if hasattr(error, "add_note"):
-        error.add_note(
-            "torch.export could not follow the model (with strict=False, as stator traces it). "
-            "torch.compile(model, backend='stator') breaks the graph there instead; for attention "
-            "kernels with autograd functions of their own, use "
-            "torch.nn.functional.scaled_dot_product_attention."
-        )
+# PyTorch knows this of the overload with a message alone, and would drop the other as dead.
+fx.node.has_side_effect(torch.ops.aten._assert_async.default)
 
 
 @dataclass
@@ -139,7 +161,7 @@ class Captured:
     in_spec: pytree.TreeSpec
     out_spec: pytree.TreeSpec
     constant_inputs: dict[int, Any]
-    state: list[torch.Tensor]  # buffers that the model changes, passed before the user's inputs
+    state: list[torch.Tensor]  # what the model changes of its own, passed before the user's inputs
     finish: Callable[[list[Any], list[Any]], list[Any]]
     doubles: list[bool]  # user outputs to give as float64; empty where nothing was truncated
     free_dims: list[tuple[int, ...]]  # of each flat user input: dimensions that vary by themselves
@@ -162,8 +184,24 @@ def _ranges_of(
                 value.shape, given.min_shape, given.max_shape, strict=True
             ):
                 if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
-                    ranges[str(size.node.expr)] = (least, most)
+                    low, high = ranges.get(str(size.node.expr), (0, None))
+                    high = most if high is None else min(most, high)
+                    ranges[str(size.node.expr)] = (max(least, low), high)
     return ranges
+
+
+def _tell_what_was_narrowed(
+    program: ExportedProgram, inputs: Sequence[Any], guards: list[tuple[str, str]]
+) -> None:
+    """Warn where the sizes that an Input declares are more than the model was compiled for."""
+    if not any(isinstance(v, Input) and v.is_dynamic for v in inputs) or not guards:
+        return
+    lines = [f"{readable_guard(text)}" + (f" ({line})" if line else "") for text, line in guards]
+    logger.warning(
+        "the compiled model is valid only where the following holds; calls with other sizes are "
+        "refused:\n  %s",
+        "\n  ".join(lines),
+    )
 
 
 def _user_values(program: ExportedProgram) -> list[Any]:
@@ -211,18 +249,22 @@ def capture(
         inputs: flat user inputs as the caller described them; Inputs give ranges and opt sizes.
         settings: the autocast settings are acted on here, where nodes have the user's names.
     """
+    exported = program
     graph = copy.deepcopy(program.graph)
     if make_functional(graph):
         graph_module = fx.GraphModule(program.graph_module, graph)
     else:
-        program = without_dropout(program).run_decompositions({})
+        program = decomposed(program)
         graph_module = program.graph_module
     if settings is not None:
         weights = _weights_by_node(program, graph_module)
         graph_module = lower(graph_module, settings, weights)
     if settings is not None and settings.enable_autocast:
         low, loader = settings.autocast_low_precision_type, settings.autocast_calibration_dataloader
-        observed = None if loader is None or low is None else observe(program.module(), loader)
+        observed = None
+        if loader is not None and low is not None:
+            with users_code():
+                observed = observe(program.module(), loader)
         autocast(graph_module, settings, observed)
     results = returned(graph_module)
     doubles: list[bool] = []
@@ -232,7 +274,7 @@ def capture(
         if truncate(graph_module):
             doubles = [d for d, k in zip(which, kinds, strict=True) if k is OutputKind.USER_OUTPUT]
     signature = program.graph_signature
-    mutated = set(signature.buffers_to_mutate.values())
+    mutated = mutated_targets(program)
     placeholders, constants, state, handed_constants = [], {}, [], 0
     position = 0
     for spec in signature.input_specs:
@@ -243,7 +285,7 @@ def capture(
             position += 1
             placeholders.append(Placeholder())
         elif spec.target in mutated:
-            state.append(program.state_dict[spec.target])
+            state.append(tensor_of(program, spec.target))
             placeholders.append(Placeholder("user_input", spec.target))
         else:
             placeholders.append(_weight(program, spec))
@@ -252,9 +294,11 @@ def capture(
     outputs = []
     for spec, node in zip(signature.output_specs, results, strict=True):
         value = spec.arg.value if isinstance(spec.arg, ConstantArgument) else node
-        known = isinstance(spec.arg, TensorArgument | SymIntArgument | ConstantArgument)
-        if not known:
-            raise TypeError(f"output {spec.arg} of the exported program cannot be compiled")
+        if spec.kind not in _OUTPUT_KINDS:
+            raise TypeError(
+                f"output {spec.arg.name!r} of the exported program is a {spec.kind.name.lower()}: "
+                "a program that trains is not compiled, export the model for inference"
+            )
         outputs.append((_OUTPUT_KINDS[spec.kind], value, spec.target or ""))
     handed = hand_over(
         graph_module,
@@ -268,8 +312,9 @@ def capture(
         },
     )
     handed.hints.update(_opt_sizes(program, inputs))
+    _tell_what_was_narrowed(program, inputs, add_guards(handed.graph, exported, program))
     in_spec, out_spec = program.call_spec.in_spec, program.call_spec.out_spec
-    finish = _finisher(program, state, constants)
+    finish = finisher(program, state, constants)
     free_dims = _free_dims(_user_values(program))
     return Captured(handed, in_spec, out_spec, constants, state, finish, doubles, free_dims)
 
@@ -277,6 +322,7 @@ def capture(
 _OUTPUT_KINDS = {
     OutputKind.USER_OUTPUT: "user_output",
     OutputKind.BUFFER_MUTATION: "buffer_mutation",
+    OutputKind.PARAMETER_MUTATION: "buffer_mutation",
     OutputKind.USER_INPUT_MUTATION: "user_input_mutation",
 }
 
@@ -286,7 +332,7 @@ def _weights_by_node(
 ) -> dict[fx.Node, torch.Tensor]:
     """The tensors of the placeholders that are weights, but for buffers that the model changes."""
     signature = program.graph_signature
-    mutated = set(signature.buffers_to_mutate.values())
+    mutated = mutated_targets(program)
     nodes = {n.name: n for n in graph_module.graph.nodes if n.op == "placeholder"}
     return {
         nodes[spec.arg.name]: tensor
@@ -298,73 +344,6 @@ def _weights_by_node(
 
 def _weight(program: ExportedProgram, spec: Any) -> Placeholder:
     kind = {InputKind.PARAMETER: "parameter", InputKind.BUFFER: "buffer"}.get(spec.kind, "constant")
-    tensor = program.state_dict.get(spec.target)
-    if tensor is None:
-        tensor = program.constants[spec.target]
-    return Placeholder(kind, spec.target, tensor)
-
-
-def _finisher(
-    program: ExportedProgram, state: list[torch.Tensor], constants: dict[int, Any]
-) -> Callable[[list[Any], list[Any]], list[Any]]:
-    """Writes mutations back and keeps the user's outputs."""
-    specs = program.graph_signature.output_specs
-    if all(spec.kind is OutputKind.USER_OUTPUT for spec in specs):
-        return lambda _inputs, outputs: outputs
-    buffers = dict(zip(_mutated_in_order(program), state, strict=True))
-    names = [
-        spec.arg.name
-        for spec in program.graph_signature.input_specs
-        if spec.kind is InputKind.USER_INPUT and not isinstance(spec.arg, ConstantArgument)
-    ]
-    assert len(set(constants)) + len(names) == len(program.graph_signature.user_inputs)
-
-    written = [names.index(s.target) for s in specs if s.kind is OutputKind.USER_INPUT_MUTATION]
-
-    def finish(inputs: list[Any], outputs: list[Any]) -> list[Any]:
-        if written and not torch.compiler.is_compiling():  # as when the module is saved
-            _refuse_shared_memory(names, inputs, written)
-        kept = []
-        for spec, value in zip(specs, outputs, strict=True):
-            if spec.kind is OutputKind.BUFFER_MUTATION:
-                buffers[spec.target].copy_(value)
-            elif spec.kind is OutputKind.USER_INPUT_MUTATION:
-                inputs[names.index(spec.target)].copy_(value)
-            else:
-                kept.append(value)
-        return kept
-
-    return finish
-
-
-def _extent(tensor: torch.Tensor) -> tuple[int, int]:
-    """The addresses that a tensor's elements lie between."""
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride()))
-    begin = tensor.data_ptr()
-    return begin, begin + (last + 1) * tensor.element_size() if tensor.numel() else begin
-
-
-def _refuse_shared_memory(names: list[str], inputs: list[Any], written: list[int]) -> None:
-    """Raise where an input that the model changes shares memory with another: the model was
-    captured as if they were apart, so that the other would be read as it was before."""
-    for i in written:
-        begin, end = _extent(inputs[i])
-        for k, other in enumerate(inputs):
-            if k == i or not isinstance(other, torch.Tensor):
-                continue
-            first, last = _extent(other)
-            if other.device == inputs[i].device and begin < last and first < end:
-                raise ValueError(
-                    f"the model changes '{names[i]}' in place, and '{names[k]}' shares memory with "
-                    "it in this call; ahead of time inputs are taken to be apart. Give a clone of "
-                    "one of them, or use torch.compile(model, backend='stator')"
-                )
-
-
-def _mutated_in_order(program: ExportedProgram) -> list[str]:
-    mutated = set(program.graph_signature.buffers_to_mutate.values())
-    return [
-        s.target
-        for s in program.graph_signature.input_specs
-        if s.kind is not InputKind.USER_INPUT and s.target in mutated
-    ]
+    if (held := held_object(program, spec)) is not None:
+        return Placeholder(kind, spec.target, held=held)
+    return Placeholder(kind, spec.target, tensor_of(program, spec.target))

@@ -19,6 +19,7 @@ from torch._decomp import core_aten_decompositions, decomposition_table
 
 from stator._log import logger
 from stator.conversion.converters import DYNAMO_CONVERTERS, convert_in_python
+from stator.graphs.failures import users_code
 from stator.graphs.fx_graphs import fake_mode_of, inline, noted
 from stator.settings.compilation_settings import CompilationSettings
 from stator.settings.values import names_operator, operator_names
@@ -218,7 +219,8 @@ def lower(
     Returns:
         The graph; with inputs and outputs as before.
     """
-    gm = _run_passes(gm, settings)
+    with users_code():
+        gm = _run_passes(gm, settings)
     kept = operator_names(settings.torch_executed_ops)
     table = TORCH_TRT_DECOMPOSITIONS
     if settings.enable_experimental_decompositions:

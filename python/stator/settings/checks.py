@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from stator import _native
 from stator.settings.device import Device as _Device
 from stator.settings.types import dtype
 
@@ -68,12 +69,14 @@ def number(least: float) -> Check:
 
 
 def block_size(name: str, value: Any) -> Any:
-    """A positive integer, or infinity."""
+    """A positive integer, infinity, or None."""
+    if value is None:
+        return value
     whole = isinstance(value, int) and not isinstance(value, bool)
     if isinstance(value, float) and math.isinf(value) and value > 0:
         return value
     if not whole or value < 1:
-        fail(name, value, 'a positive integer or float("inf")')
+        fail(name, value, 'a positive integer, float("inf") or None')
     return value
 
 
@@ -138,6 +141,16 @@ def patterns(name: str, value: Any) -> Any:
                 f"CompilationSettings: {name} holds {pattern!r}, no regular expression: {error}"
             ) from None
     return set(value)
+
+
+def passes(name: str, value: Any) -> Any:
+    """A collection of lowering passes' names."""
+    names = patterns(name, value)
+    try:
+        _native.check_setting(name, ",".join(sorted(names)))
+    except ValueError as error:
+        raise ValueError(f"CompilationSettings: {error}") from None
+    return names
 
 
 def low_precision(name: str, value: Any) -> Any:

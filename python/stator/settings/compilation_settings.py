@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import os
 import tempfile
 from collections.abc import Callable, Collection
@@ -86,11 +85,14 @@ class CompilationSettings:
         "Deprecated: what products of float32 may run in where use_explicit_typing is False; "
         "bfloat16, which has float32's range, goes before float16.",
     )
-    min_block_size: int | float = _setting(
+    min_block_size: int | float | None = _setting(
         5,
         allow.block_size,
-        "Least number of operators of an engine; smaller blocks run in PyTorch. "
-        '`float("inf")`: nothing is compiled, coverage is reported.',
+        "Least number of operators of an engine; smaller blocks run in PyTorch. None: a graph that "
+        "is whole (nothing needs PyTorch) is compiled whatever its size, else blocks of two and "
+        "more, which are never slower than PyTorch. Where it is not given it is None through "
+        "`stator`'s own doors, 5 through `torch_tensorrt`'s. `float(\"inf\")`: nothing is "
+        "compiled, coverage is reported.",
     )
     torch_executed_ops: Collection[Any] = _setting(
         set(),
@@ -100,7 +102,8 @@ class CompilationSettings:
     require_full_compilation: bool = _setting(
         False,
         allow.flag,
-        "Raise when any operator would run in PyTorch; min_block_size is not applied then.",
+        "Raise when any operator would run in PyTorch, or the compiler fails; min_block_size is "
+        "not applied then.",
     )
     device: Any = _setting(
         None,
@@ -117,7 +120,8 @@ class CompilationSettings:
     pass_through_build_failures: bool = _setting(
         False,
         allow.flag,
-        "Raise when an engine cannot be built; else that part runs in PyTorch, with a warning.",
+        "Raise when an engine cannot be built, or the compiler fails otherwise; else that part, or "
+        "the whole model, runs in PyTorch, with a warning.",
     )
     optimization_level: int | None = _setting(
         None,
@@ -377,8 +381,8 @@ class CompilationSettings:
     )
     disabled_passes: Collection[str] = _setting(
         set(),
-        allow.patterns,
-        "Names of passes to leave out (`stator opt --help` lists them).",
+        allow.passes,
+        "Names of lowering passes to leave out (`stator opt --list` lists them).",
     )
     dump_directory: str = _setting(
         "",
@@ -478,9 +482,7 @@ class CompilationSettings:
     def native(self, tensors: str = "cpu") -> dict[str, str]:
         """The part that the C++ side reads, as text; `tensors`: where the model's tensors are."""
         fields = {
-            "min_block_size": "inf"
-            if math.isinf(self.min_block_size)
-            else str(self.min_block_size),
+            "min_block_size": str(self.min_block_size),  # "None" and "inf" too
             "torch_executed_ops": ",".join(sorted(operator_names(self.torch_executed_ops))),
             "device": tensors if self.device is None else str(self.device),
             "optimization_level": str(self._level),
@@ -546,8 +548,12 @@ _OLD_NAMES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
 )
 
 
-def make_settings(options: dict[str, Any]) -> CompilationSettings:
+def make_settings(options: dict[str, Any], *, own_door: bool = False) -> CompilationSettings:
     """Settings from keywords; ``settings=`` gives a whole object that the others override.
+
+    Args:
+        options: names and values.
+        own_door: through a name of stator's, where a min_block_size that nobody gave is None.
 
     Raises:
         TypeError: an unknown name; the message has the nearest known one.
@@ -573,6 +579,8 @@ def make_settings(options: dict[str, Any]) -> CompilationSettings:
             near = difflib.get_close_matches(name, names, 1, 0.0)
             raise TypeError(f"there is no setting {name!r}; did you mean {near[0]!r}?")
     if base is None:
+        if own_door:
+            options.setdefault("min_block_size", None)
         return CompilationSettings(**options)
     return dataclasses.replace(base, **options)
 

@@ -1,7 +1,8 @@
 """The names of torch_tensorrt.dynamo for Stator's objects."""
 
-from stator import CompilationSettings, Debugger, compile, trace
+from stator import CompilationSettings, Debugger, trace
 
+from torch_tensorrt._compile import compile
 from torch_tensorrt.dynamo import conversion, lowering, partitioning, runtime
 
 __all__ = [

@@ -165,12 +165,15 @@ TensorId threshold(Conversion& c, const Node& node) {
 TensorId hardshrink(Conversion& c, const Node& node) {
   const TensorId x = floating_operand(c, node, "self");
   const DType dtype = c.network().type(x).dtype;
-  const double bound = node.number("lambd", 0.5);
-  const TensorId inside =
-      elementwise(c,
-                  {c.network().add_elementwise(x, real(c, -bound, dtype), Op::kGreaterEqual),
-                   c.network().add_elementwise(x, real(c, bound, dtype), Op::kLessEqual)},
-                  Op::kAnd);
+  // The bound is rounded to the tensor's own dtype.
+  const TensorId bound = node.find("lambd") == nullptr
+                             ? real(c, 0.5, dtype)
+                             : promoted_operand(c, node, "lambd", c.meta(node, "self").dtype);
+  const TensorId least = c.network().add_unary(bound, UnaryOp::kNeg);
+  const TensorId inside = elementwise(c,
+                                      {c.network().add_elementwise(x, least, Op::kGreaterEqual),
+                                       c.network().add_elementwise(x, bound, Op::kLessEqual)},
+                                      Op::kAnd);
   return c.network().add_select(inside, real(c, 0.0, dtype), x);
 }
 

@@ -9,9 +9,13 @@ namespace {
 
 using Op = ElementwiseOp;
 
-/// The dtype that PyTorch promotes self and other to, as computed in.
+/// The dtype that PyTorch promotes self and other to.
 DType common_dtype(const Conversion& c, const Node& node) {
-  return compute_dtype(result_type(c.graph(), node, {"self", "other"}));
+  return result_type(c.graph(), node, {"self", "other"});
+}
+
+Pair operands(Conversion& c, const Node& node, DType common) {
+  return {promoted_operand(c, node, "self", common), promoted_operand(c, node, "other", common)};
 }
 
 /// self and other in their common dtype, through one layer. `boolean`: the op that stands for it
@@ -19,52 +23,68 @@ DType common_dtype(const Conversion& c, const Node& node) {
 Compute binary(Op op, std::optional<Op> boolean = std::nullopt) {
   return [op, boolean](Conversion& c, const Node& node) {
     const DType dtype = common_dtype(c, node);
-    const Op used = dtype == DType::kBool && boolean ? *boolean : op;
-    return elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)}, used);
+    return elementwise(c, operands(c, node, dtype),
+                       dtype == DType::kBool && boolean ? *boolean : op);
   };
 }
 
-/// The argument times alpha (1 by default) in `dtype`.
-TensorId scaled(Conversion& c, const Node& node, std::string_view arg, DType dtype,
-                std::string_view factor = "alpha") {
-  const TensorId x = c.operand(node, arg, dtype);
-  const auto value = constant_number(node, factor);
-  if (node.is_none(factor) || (value && *value == 1.0)) {
+TensorId multiply(Conversion& c, const Node& node) {
+  const DType dtype = common_dtype(c, node);
+  return elementwise(c,
+                     {wide_operand(c, node, "self", dtype), wide_operand(c, node, "other", dtype)},
+                     dtype == DType::kBool ? Op::kAnd : Op::kMul);
+}
+
+/// An operand of a sum: the CPU rounds scalars, a GPU does not.
+TensorId summand(Conversion& c, const Node& node, std::string_view arg, DType dtype) {
+  return on_gpu(c.graph()) ? wide_operand(c, node, arg, dtype)
+                           : promoted_operand(c, node, arg, dtype);
+}
+
+/// x, an operand in the dtype to compute in, times a factor (1 by default).
+TensorId times(Conversion& c, const Node& node, TensorId x, std::string_view arg,
+               const std::function<TensorId()>& factor) {
+  const auto value = constant_number(node, arg);
+  if (node.is_none(arg) || (value && *value == 1.0)) {
     return x;
   }
-  return c.network().add_elementwise(x, c.operand(node, factor, dtype),
-                                     dtype == DType::kBool ? Op::kAnd : Op::kMul);
+  const bool truth = c.network().type(x).dtype == DType::kBool;
+  return c.network().add_elementwise(x, factor(), truth ? Op::kAnd : Op::kMul);
+}
+
+/// first + alpha * second, or the difference.
+TensorId sum(Conversion& c, const Node& node, const char* first, const char* second, Op op) {
+  const DType dtype = common_dtype(c, node);
+  const TensorId a = summand(c, node, first, dtype);
+  const TensorId b = times(c, node, summand(c, node, second, dtype), "alpha",
+                           [&] { return summand(c, node, "alpha", dtype); });
+  return c.network().add_elementwise(a, b, op);
 }
 
 TensorId add(Conversion& c, const Node& node) {
-  const DType dtype = common_dtype(c, node);
-  return elementwise(c, {c.operand(node, "self", dtype), scaled(c, node, "other", dtype)},
-                     dtype == DType::kBool ? Op::kOr : Op::kAdd);
+  return sum(c, node, "self", "other", common_dtype(c, node) == DType::kBool ? Op::kOr : Op::kAdd);
 }
 
 TensorId subtract(Conversion& c, const Node& node) {
-  const DType dtype = common_dtype(c, node);
-  return elementwise(c, {c.operand(node, "self", dtype), scaled(c, node, "other", dtype)},
-                     Op::kSub);
+  return sum(c, node, "self", "other", Op::kSub);
 }
 
 TensorId reverse_subtract(Conversion& c, const Node& node) {
-  const DType dtype = common_dtype(c, node);
-  return elementwise(c, {c.operand(node, "other", dtype), scaled(c, node, "self", dtype)},
-                     Op::kSub);
+  return sum(c, node, "other", "self", Op::kSub);
+}
+
+/// Divisors that are scalars stay as they are.
+Pair fraction(Conversion& c, const Node& node, DType dtype) {
+  return {promoted_operand(c, node, "self", dtype), wide_operand(c, node, "other", dtype)};
 }
 
 TensorId true_divide(Conversion& c, const Node& node) {
-  const DType dtype =
-      compute_dtype(floating_dtype(result_type(c.graph(), node, {"self", "other"})));
-  return elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)},
-                     Op::kDiv);
+  const DType dtype = floating_dtype(common_dtype(c, node));
+  return elementwise(c, fraction(c, node, dtype), Op::kDiv);
 }
 
 TensorId floor_divide(Conversion& c, const Node& node) {
-  const DType dtype = common_dtype(c, node);
-  return elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)},
-                     Op::kFloorDiv);
+  return elementwise(c, fraction(c, node, common_dtype(c, node)), Op::kFloorDiv);
 }
 
 /// Division with rounding_mode: None, "trunc" or "floor".
@@ -80,8 +100,7 @@ TensorId divide(Conversion& c, const Node& node) {
   if (is_floating_point(dtype)) {
     return c.network().add_unary(true_divide(c, node), UnaryOp::kTrunc);
   }
-  return elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)},
-                     Op::kTruncDiv);
+  return elementwise(c, fraction(c, node, dtype), Op::kTruncDiv);
 }
 
 /// x to a constant power, with the short forms that PyTorch's own kernel takes.
@@ -101,17 +120,26 @@ TensorId constant_power(Conversion& c, TensorId x, double exponent, DType dtype)
 }
 
 TensorId power(Conversion& c, const Node& node) {
-  DType dtype = compute_dtype(result_type(c.graph(), node, {"self", "exponent"}));
+  DType dtype = result_type(c.graph(), node, {"self", "exponent"});
   if (dtype == DType::kBool) {
     dtype = DType::kUInt8;  // 0 and 1 stay so, and the result is cast back
   }
-  const TensorId x = c.operand(node, "self", dtype);
+  const TensorId x = promoted_operand(c, node, "self", dtype);
   if (const auto exponent = constant_number(node, "exponent")) {
     if (const TensorId short_form = constant_power(c, x, *exponent, dtype); short_form >= 0) {
       return short_form;
     }
   }
-  return c.network().add_elementwise(x, c.operand(node, "exponent", dtype), Op::kPow);
+  return c.network().add_elementwise(x, promoted_operand(c, node, "exponent", dtype), Op::kPow);
+}
+
+/// PyTorch raises an error for a negative constant power of integers, and takes a tensor's.
+Support power_support(const SupportContext& c, const Node& node) {
+  const auto exponent = constant_number(node, "exponent");
+  const bool negative = exponent && *exponent < 0;
+  return negative && !is_floating_point(result_type(c.graph, node, {"self", "exponent"}))
+             ? Support::no("integers have no negative powers, for which PyTorch raises an error")
+             : Support::yes();
 }
 
 /// fmax, fmin: the other operand where one is NaN.
@@ -123,8 +151,7 @@ Compute ignoring_nan(Op op) {
       return binary(op, boolean)(c, node);
     }
     Network& n = c.network();
-    const TensorId a = c.operand(node, "self", dtype);
-    const TensorId b = c.operand(node, "other", dtype);
+    const auto [a, b] = operands(c, node, dtype);
     const TensorId b_or_best =
         choose(c, {n.add_unary(b, UnaryOp::kIsNan), a, c.network().add_elementwise(a, b, op)});
     return n.add_select(n.add_unary(a, UnaryOp::kIsNan), b, b_or_best);
@@ -132,17 +159,15 @@ Compute ignoring_nan(Op op) {
 }
 
 TensorId atan2(Conversion& c, const Node& node) {
-  const DType dtype =
-      compute_dtype(floating_dtype(result_type(c.graph(), node, {"self", "other"})));
-  return elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)},
-                     Op::kAtan2);
+  return elementwise(c, operands(c, node, floating_dtype(common_dtype(c, node))), Op::kAtan2);
 }
 
 /// self + value * tensor1 * tensor2, or / tensor2, in the order of PyTorch's kernel.
 Compute add_combined(Op op) {
   return [op](Conversion& c, const Node& node) {
     const DType dtype = compute_dtype(result_type(c.graph(), node, {"self", "tensor1", "tensor2"}));
-    const TensorId scaled_first = scaled(c, node, "tensor1", dtype, "value");
+    const TensorId scaled_first = times(c, node, c.operand(node, "tensor1", dtype), "value",
+                                        [&] { return c.operand(node, "value", dtype); });
     const TensorId combined =
         c.network().add_elementwise(scaled_first, c.operand(node, "tensor2", dtype), op);
     return c.network().add_elementwise(c.operand(node, "self", dtype), combined, Op::kAdd);
@@ -157,11 +182,13 @@ Support addcdiv_support(const SupportContext& c, const Node& node) {
 
 /// PyTorch's lerp: start + weight * (end - start), from the nearer end so that both are exact.
 TensorId lerp(Conversion& c, const Node& node) {
-  const DType dtype = compute_dtype(result_type(c.graph(), node, {"self", "end"}));
+  const DType common = result_type(c.graph(), node, {"self", "end"});
+  const DType dtype = compute_dtype(common);
   Network& n = c.network();
   const TensorId start = c.operand(node, "self", dtype);
   const TensorId end = c.operand(node, "end", dtype);
-  const TensorId weight = c.operand(node, "weight", dtype);
+  const TensorId weight = has_tensor(node, "weight") ? promoted_operand(c, node, "weight", common)
+                                                     : c.operand(node, "weight", dtype);
   const TensorId difference = c.network().add_elementwise(end, start, Op::kSub);
   const TensorId rest = c.network().add_elementwise(real(c, 1.0, dtype), weight, Op::kSub);
   const TensorId from_start = c.network().add_elementwise(
@@ -175,13 +202,10 @@ TensorId lerp(Conversion& c, const Node& node) {
 
 /// x where y is not 0, else 0: xlogy multiplies x by log y and gives 0 for x = 0 (NaN for y NaN).
 TensorId xlogy(Conversion& c, const Node& node) {
-  const DType dtype =
-      compute_dtype(floating_dtype(result_type(c.graph(), node, {"self", "other"})));
   Network& n = c.network();
-  const TensorId x = c.operand(node, "self", dtype);
-  const TensorId y = c.operand(node, "other", dtype);
+  const auto [x, y] = operands(c, node, floating_dtype(common_dtype(c, node)));
   const TensorId product = c.network().add_elementwise(x, n.add_unary(y, UnaryOp::kLog), Op::kMul);
-  const TensorId zero = real(c, 0.0, dtype);
+  const TensorId zero = real(c, 0.0, n.type(x).dtype);
   const TensorId guarded =
       n.add_select(c.network().add_elementwise(x, zero, Op::kEqual), zero, product);
   return n.add_select(n.add_unary(y, UnaryOp::kIsNan), y, guarded);
@@ -189,10 +213,11 @@ TensorId xlogy(Conversion& c, const Node& node) {
 
 /// sqrt(a² + b²) without overflow: m * sqrt(1 + (l/m)²) with m the larger magnitude.
 TensorId hypot(Conversion& c, const Node& node) {
-  const DType dtype = common_dtype(c, node);
   Network& n = c.network();
-  const TensorId a = n.add_unary(c.operand(node, "self", dtype), UnaryOp::kAbs);
-  const TensorId b = n.add_unary(c.operand(node, "other", dtype), UnaryOp::kAbs);
+  const auto [x, y] = operands(c, node, common_dtype(c, node));
+  const DType dtype = n.type(x).dtype;
+  const TensorId a = n.add_unary(x, UnaryOp::kAbs);
+  const TensorId b = n.add_unary(y, UnaryOp::kAbs);
   const TensorId large = c.network().add_elementwise(a, b, Op::kMax);
   const TensorId small = c.network().add_elementwise(a, b, Op::kMin);
   const TensorId ratio = c.network().add_elementwise(small, large, Op::kDiv);
@@ -227,8 +252,8 @@ void register_arithmetic(ConverterRegistry& r) {
     r.add("aten.sub" + suffix, single(subtract));
     r.add("aten.subtract" + suffix, single(subtract));
     r.add("aten.rsub" + suffix, single(reverse_subtract));
-    r.add("aten.mul" + suffix, single(binary(Op::kMul, Op::kAnd)));
-    r.add("aten.multiply" + suffix, single(binary(Op::kMul, Op::kAnd)));
+    r.add("aten.mul" + suffix, single(multiply));
+    r.add("aten.multiply" + suffix, single(multiply));
     r.add("aten.div" + suffix, single(divide));
     r.add("aten.div" + suffix + "_mode", single(divide));
     r.add("aten.divide" + suffix, single(divide));
@@ -242,7 +267,7 @@ void register_arithmetic(ConverterRegistry& r) {
   r.add("aten.floor_divide.Scalar", single(floor_divide));
   r.add("aten.remainder.Scalar_Tensor", single(binary(Op::kMod)));
   for (const char* overload : {"Tensor_Tensor", "Tensor_Scalar", "Scalar"}) {
-    r.add(std::string("aten.pow.") + overload, single(power));
+    r.add(std::string("aten.pow.") + overload, single(power, power_support));
   }
   r.add("aten.maximum.default", single(binary(Op::kMax, Op::kOr)));
   r.add("aten.minimum.default", single(binary(Op::kMin, Op::kAnd)));

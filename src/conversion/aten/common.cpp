@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "base/float_element.h"
 
 namespace stator::aten {
 namespace {
@@ -14,6 +15,19 @@ int category(DType dtype) {
   if (dtype == DType::kBool) return 0;
   if (is_integral(dtype)) return 1;
   return is_complex(dtype) ? 3 : 2;
+}
+
+/// `value` as `dtype` holds it.
+Scalar rounded(const Scalar& value, DType dtype) {
+  uint16_t stored = 0;
+  store_float(&stored, dtype, 0, static_cast<float>(value.real));
+  return Scalar::of(static_cast<double>(load_float(&stored, dtype, 0)));
+}
+
+bool is_number(const Argument& argument) {
+  const auto* expr = std::get_if<Expr>(&argument);
+  return (expr != nullptr && expr->is_constant()) || std::holds_alternative<double>(argument) ||
+         std::holds_alternative<bool>(argument);
 }
 
 /// One class of operands: tensors with axes, 0-d tensors, or scalars.
@@ -69,6 +83,26 @@ TensorId floating_operand(Conversion& c, const Node& node, std::string_view arg)
   return c.operand(node, arg, compute_dtype(floating_dtype(c.meta(node, arg).dtype)));
 }
 
+TensorId promoted_operand(Conversion& c, const Node& node, std::string_view arg, DType promoted) {
+  const DType computed = compute_dtype(promoted);
+  const Argument* argument = node.find(arg);
+  if (computed == promoted || argument == nullptr) {
+    return c.operand(node, arg, computed);
+  }
+  if (is_number(*argument)) {
+    return c.fill(rounded(scalar_of(*argument, computed), promoted), computed);
+  }
+  return c.cast(c.operand(node, arg, promoted), computed);
+}
+
+TensorId wide_operand(Conversion& c, const Node& node, std::string_view arg, DType promoted) {
+  const bool kept = !has_tensor(node, arg) || (c.meta(node, arg).rank() == 0 && !on_gpu(c.graph()));
+  return kept ? c.operand(node, arg, compute_dtype(promoted))
+              : promoted_operand(c, node, arg, promoted);
+}
+
+bool on_gpu(const Graph& graph) { return graph.engine_device.rfind("cuda", 0) == 0; }
+
 TensorId elementwise(Conversion& c, Pair operands, ElementwiseOp op) {
   return c.network().add_elementwise(operands.a, operands.b, op);
 }
@@ -83,6 +117,15 @@ TensorId real(Conversion& c, double value, DType dtype) {
 
 TensorId whole(Conversion& c, int64_t value, DType dtype) {
   return c.fill(scalar_of(Argument{Expr(value)}, dtype), dtype);
+}
+
+TensorId int64_table(Conversion& c, const std::vector<int64_t>& values, const Shape& shape) {
+  void* writable = nullptr;
+  const auto bytes = static_cast<int64_t>(values.size() * sizeof(int64_t));
+  const TensorData data = TensorData::allocate(bytes, &writable);
+  std::copy(values.begin(), values.end(), static_cast<int64_t*>(writable));
+  const std::string name = "table_" + std::to_string(c.network().tensors.size());
+  return c.network().add_constant(name, {DType::kInt64, shape}, data);
 }
 
 std::vector<int64_t> ints_of(const Node& node, std::string_view arg) {

@@ -31,6 +31,16 @@ DType result_type(const Graph& graph, const Node& node, Names args);
 /// The tensor argument in the dtype to compute in; integers and bool become float32.
 TensorId floating_operand(Conversion& c, const Node& node, std::string_view arg);
 
+/// An operand as PyTorch's kernels read it: of the promoted dtype first, so that a scalar, or a 0-d
+/// tensor of a wider dtype, is rounded to the half precision of the tensor beside it; then in the
+/// dtype to compute in. Exceptions, which keep such an operand as it is: wide_operand.
+TensorId promoted_operand(Conversion& c, const Node& node, std::string_view arg, DType promoted);
+/// The same for the operands that PyTorch's kernel takes apart and keeps in float32: factors and
+/// divisors, where they are scalars or, on the CPU, 0-d tensors.
+TensorId wide_operand(Conversion& c, const Node& node, std::string_view arg, DType promoted);
+/// A GPU's kernels of sums keep scalars in float32 too; the CPU's round them.
+bool on_gpu(const Graph& graph);
+
 /// Operands in braces are made from left to right, in whatever order a compiler takes arguments:
 /// the layers then stand in one order.
 struct Pair {
@@ -45,6 +55,9 @@ TensorId choose(Conversion& c, Choice operands);
 /// 0-d immediates of `dtype`.
 TensorId real(Conversion& c, double value, DType dtype);
 TensorId whole(Conversion& c, int64_t value, DType dtype);
+
+/// A constant tensor of int64.
+TensorId int64_table(Conversion& c, const std::vector<int64_t>& values, const Shape& shape);
 
 /// Axes of `arg` (an int or a list) normalized against `rank`; all axes for None or [].
 std::vector<int64_t> axes_of(const Node& node, std::string_view arg, int64_t rank);

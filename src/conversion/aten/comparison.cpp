@@ -50,10 +50,13 @@ Compute bitwise(Op op) {
 /// |a - b| <= atol + rtol * |b|, or equal; NaN equals NaN where asked.
 TensorId isclose(Conversion& c, const Node& node) {
   Network& n = c.network();
-  const DType dtype = c.meta(node, "self").dtype;
-  const TensorId a = c.tensor(node, "self");
-  const TensorId b = c.tensor(node, "other");
-  TensorId close = n.add_elementwise(a, b, Op::kEqual);
+  const DType own = c.meta(node, "self").dtype;
+  const DType compared = own == DType::kBool ? DType::kUInt8 : own;
+  TensorId close = elementwise(
+      c, {c.operand(node, "self", compared), c.operand(node, "other", compared)}, Op::kEqual);
+  const DType dtype = floating_dtype(own);  // integers differ as float32 numbers
+  const TensorId a = c.operand(node, "self", dtype);
+  const TensorId b = c.operand(node, "other", dtype);
   if (node.boolean("equal_nan")) {
     const TensorId both = elementwise(
         c, {n.add_unary(a, UnaryOp::kIsNan), n.add_unary(b, UnaryOp::kIsNan)}, Op::kAnd);
@@ -74,10 +77,9 @@ TensorId isclose(Conversion& c, const Node& node) {
 
 Support isclose_support(const SupportContext& c, const Node& node) {
   const DType dtype = c.meta(node, "self").dtype;
-  const bool plain = dtype == DType::kFloat32 || dtype == DType::kFloat64;
-  return plain && c.meta(node, "other").dtype == dtype
+  return compute_dtype(dtype) == dtype && c.meta(node, "other").dtype == dtype
              ? Support::yes()
-             : Support::no("isclose is converted for two float32 or two float64 tensors only");
+             : Support::no("isclose is not converted for halves or for two element types");
 }
 
 /// Numbers that are no integers have no bits to combine.

@@ -2,7 +2,9 @@
 //
 // Tensors from nothing: full and its relatives, arange, linspace. Sizes and dtypes are those that
 // PyTorch recorded for the result.
-#include "conversion/aten/common.h"
+#include <cmath>
+
+#include "conversion/aten/checks.h"
 
 namespace stator::aten {
 namespace {
@@ -66,9 +68,13 @@ TensorId arange(Conversion& c, const Node& node) {
 TensorId linspace(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorMeta& meta = c.output_meta(node);
-  const DType dtype = compute_dtype(meta.dtype);
+  const bool whole_numbers = is_integral(meta.dtype);
+  const DType dtype = whole_numbers ? DType::kFloat64 : compute_dtype(meta.dtype);
   const int64_t steps = meta.shape[0].constant();
-  const double start = node.number("start"), end = node.number("end");
+  const auto limit = [&](const char* arg) {
+    return whole_numbers ? std::trunc(node.number(arg)) : node.number(arg);
+  };
+  const double start = limit("start"), end = limit("end");
   const double step = steps > 1 ? (end - start) / static_cast<double>(steps - 1) : 0.0;
   const auto line = [&](double origin, int64_t from, int64_t direction) {
     const TensorId index = c.cast(n.add_iota(steps, from, direction, DType::kInt64), dtype);
@@ -94,17 +100,17 @@ Support linspace_support(const SupportContext& c, const Node& node) {
   if (!constant_number(node, "start") || !constant_number(node, "end")) {
     return Support::no("its ends are no constant numbers");
   }
-  return is_floating_point(meta.dtype) ? Support::yes()
-                                       : Support::no("its result is no floating point tensor");
+  return meta.dtype != DType::kBool ? Support::yes() : Support::no("its result is torch.bool");
 }
 
 /// Row i has its one at the class that self says.
 TensorId one_hot(Conversion& c, const Node& node) {
   Network& n = c.network();
-  const TensorId x = c.tensor(node, "self");
+  const Expr count = c.output_meta(node).shape.back();
+  const TensorId x = checked_places(c, c.tensor(node, "self"), count, DataError::kClass);
   Shape shape = n.type(x).shape;
   shape.push_back(Expr(1));
-  const TensorId classes = n.add_iota(c.output_meta(node).shape.back(), 0, 1, n.type(x).dtype);
+  const TensorId classes = n.add_iota(count, 0, 1, n.type(x).dtype);
   return n.add_elementwise(n.add_reshape(x, shape), classes, Op::kEqual);
 }
 

@@ -71,12 +71,59 @@ TensorId cdist(Conversion& c, const Node& node) {
 TensorId pairwise_distance(Conversion& c, const Node& node) {
   Network& n = c.network();
   const DType dtype = floating_result(c, node, {"x1", "x2"});
-  const TensorId difference =
-      elementwise(c, {c.operand(node, "x1", dtype), c.operand(node, "x2", dtype)}, Op::kSub);
+  // Integers are subtracted as integers, which wrap around.
+  const DType given = result_type(c.graph(), node, {"x1", "x2"});
+  const DType own = is_integral(given) ? given : dtype;
+  const TensorId difference = c.cast(
+      elementwise(c, {c.operand(node, "x1", own), c.operand(node, "x2", own)}, Op::kSub), dtype);
   const TensorId moved =
       n.add_elementwise(difference, real(c, node.number("eps", 1e-6), dtype), Op::kAdd);
   return norm_along(c, moved, node.number("p", 2.0), n.type(moved).rank() - 1,
                     node.boolean("keepdim"));
+}
+
+/// The norm of the difference, taken as one vector.
+TensorId dist(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const DType dtype = floating_result(c, node, {"self", "other"});
+  const TensorId difference =
+      elementwise(c, {c.operand(node, "self", dtype), c.operand(node, "other", dtype)}, Op::kSub);
+  const TensorId flat = n.add_reshape(difference, {product(n.type(difference).shape)});
+  return norm_along(c, flat, node.number("p", 2.0), 0, false);
+}
+
+/// Each row against all later ones, as two lists of rows.
+TensorId pdist(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const TensorId x = floating_operand(c, node, "self");
+  const int64_t rows = n.type(x).shape[0].constant();
+  std::vector<int64_t> first, second;
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = i + 1; j < rows; ++j) {
+      first.push_back(i);
+      second.push_back(j);
+    }
+  }
+  const Shape pairs = {Expr(static_cast<int64_t>(first.size()))};
+  const TensorId left = n.add_gather(x, int64_table(c, first, pairs), 0);
+  const TensorId right = n.add_gather(x, int64_table(c, second, pairs), 0);
+  return norm_along(c, n.add_elementwise(left, right, Op::kSub), node.number("p", 2.0), 1, false);
+}
+
+Support some_elements(const SupportContext& c, const Node& node) {
+  const DType dtype = result_type(c.graph, node, {"self", "other"});
+  return is_floating_point(dtype) && node.number("p", 2.0) >= 0
+             ? Support::yes()
+             : Support::no("it is no norm of floating point numbers with p >= 0");
+}
+
+Support pdist_support(const SupportContext& c, const Node& node) {
+  const Shape& shape = c.meta(node, "self").shape;
+  if (!shape[0].is_constant() || shape[0].constant() < 2 || shape[0].constant() > 1024) {
+    return Support::no("its number of rows is " + shape[0].str());
+  }
+  return all_of({floating_point_argument(c, node, "self"),
+                 node.number("p", 2.0) >= 0 ? Support::yes() : Support::no("its p is negative")});
 }
 
 /// A negative order has no kernel.
@@ -94,6 +141,9 @@ void register_distance(ConverterRegistry& r) {
   r.add("aten.cosine_similarity.default", single(cosine_similarity));
   r.add("aten.cdist.default", single(cdist, positive_order));
   r.add("aten._cdist_forward.default", single(cdist, positive_order));
+  r.add("aten.dist.default", single(dist, some_elements));
+  r.add("aten.pdist.default", single(pdist, pdist_support));
+  r.add("aten._pdist_forward.default", single(pdist, pdist_support));
   r.add("aten.pairwise_distance.default", single(pairwise_distance, positive_order));
 }
 

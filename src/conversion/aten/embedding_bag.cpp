@@ -2,7 +2,7 @@
 //
 // embedding_bag: rows of a table, summed or averaged over bags that offsets cut from a list of
 // places. Each place is added to its bag's row.
-#include "conversion/aten/common.h"
+#include "conversion/aten/checks.h"
 
 namespace stator::aten {
 namespace {
@@ -20,6 +20,18 @@ TensorId bag_numbers(Conversion& c, TensorId offsets, const Expr& places) {
   return n.add_elementwise(count, whole(c, 1, DType::kInt64), Op::kSub);
 }
 
+/// The offsets, of which PyTorch asks that they begin at 0 and that none is past the end.
+TensorId checked_offsets(Conversion& c, TensorId offsets, const Expr& places) {
+  Network& n = c.network();
+  const TensorId zero = whole(c, 0, DType::kInt64);
+  const TensorId number = n.add_iota(n.type(offsets).shape[0], 0, 1, DType::kInt64);
+  const TensorId is_first = n.add_elementwise(number, zero, Op::kEqual);
+  const TensorId is_set = n.add_elementwise(offsets, zero, Op::kNotEqual);
+  const TensorId wrong = n.add_elementwise(is_first, is_set, Op::kAnd);
+  return checked_places(c, check_none(c, offsets, wrong, DataError::kBagOffset), places + 1,
+                        DataError::kBagOffset);
+}
+
 /// `rows` [places, width] added up by bag: [bags, width].
 TensorId add_by_bag(Conversion& c, TensorId bags, TensorId rows, const Expr& bag_count) {
   Network& n = c.network();
@@ -30,18 +42,36 @@ TensorId add_by_bag(Conversion& c, TensorId bags, TensorId rows, const Expr& bag
   return n.add_layer(ScatterElements{0, true}, {zeros, index, rows})[0];
 }
 
+/// Where PyTorch takes its fast path on the CPU, the last offset ends the last bag's sum; elsewhere
+/// the last bag runs to the end of the places, and its size always counts so.
+bool ends_at_last_offset(const Conversion& c, const Node& node) {
+  const TensorMeta& weight = c.meta(node, "weight");
+  const bool rows = weight.strides.empty() || weight.strides.back().is_constant(1);
+  const bool padded = !node.is_none("padding_idx") && node.integer("padding_idx") >= 0;
+  return node.boolean("include_last_offset") && !on_gpu(c.graph()) && rows && !padded &&
+         weight.dtype != DType::kFloat64;
+}
+
+/// What comes after the last offset falls into a bag more, which is cut off.
+TensorId add_until_last(Conversion& c, TensorId bags, TensorId rows, const Expr& bag_count) {
+  const TensorId sums = add_by_bag(c, bags, rows, bag_count + 1);
+  const Expr width = c.network().type(sums).shape[1];
+  return c.network().add_slice(sums, {Expr(0), Expr(0)}, {bag_count, width}, {1, 1});
+}
+
 TensorId embedding_bag(Conversion& c, const Node& node) {
   Network& n = c.network();
   const DType dtype = compute_dtype(c.meta(node, "weight").dtype);
   const TensorId places = c.operand(node, "indices", DType::kInt64);
   const Expr count = n.type(places).shape[0];
   const Expr bag_count = c.output_meta(node).shape[0];
-  TensorId offsets = c.operand(node, "offsets", DType::kInt64);
+  TensorId offsets = checked_offsets(c, c.operand(node, "offsets", DType::kInt64), count);
   if (node.boolean("include_last_offset")) {  // the last one is the end of the last bag
     offsets = n.add_slice(offsets, {Expr(0)}, {bag_count}, {1});
   }
   const TensorId bags = bag_numbers(c, offsets, count);
-  TensorId rows = n.add_gather(c.operand(node, "weight", dtype), places, 0);
+  TensorId rows =
+      n.add_gather(c.operand(node, "weight", dtype), places, 0, false, DataError::kElement);
 
   // A place that equals padding_idx is as if it were not there.
   TensorId counted = n.add_fill({count, Expr(1)}, dtype, scalar_of(Argument{1.0}, dtype));
@@ -56,7 +86,9 @@ TensorId embedding_bag(Conversion& c, const Node& node) {
     const TensorId weights = c.operand(node, "per_sample_weights", dtype);
     rows = elementwise(c, {rows, n.add_reshape(weights, {count, Expr(1)})}, Op::kMul);
   }
-  const TensorId sums = add_by_bag(c, bags, rows, bag_count);
+  const TensorId sums = ends_at_last_offset(c, node)
+                            ? add_until_last(c, bag_numbers(c, offsets, count), rows, bag_count)
+                            : add_by_bag(c, bags, rows, bag_count);
   if (node.integer("mode", kSum) == kSum) {
     return sums;
   }

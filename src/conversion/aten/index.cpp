@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "conversion/aten/checks.h"
+
 namespace stator::aten {
 
 Indexed indexed_axes(Conversion& c, const Node& node) {
@@ -36,6 +38,23 @@ Indexed indexed_axes(Conversion& c, const Node& node) {
   return result;
 }
 
+namespace {
+
+Support index_places(const SupportContext& c, const Node& node) {
+  const std::vector<ValueId> indices = node.tensors("indices");
+  const Shape& shape = c.meta(node, "self").shape;
+  for (size_t k = 0; k < indices.size(); ++k) {
+    if (indices[k] != kNoValue) {
+      if (Support support = constant_places(c, indices[k], shape[k], true); !support) {
+        return support;
+      }
+    }
+  }
+  return Support::yes();
+}
+
+}  // namespace
+
 Support integer_indices(const SupportContext& c, const Node& node) {
   bool some = false;
   for (const ValueId id : node.tensors("indices")) {
@@ -48,33 +67,45 @@ Support integer_indices(const SupportContext& c, const Node& node) {
       return Support::no("the index is a boolean mask, so the result's size depends on data");
     }
   }
-  return some ? Support::yes() : Support::no("it has no index tensor");
+  return some ? index_places(c, node) : Support::no("it has no index tensor");
 }
 
 TensorId at_least_one_axis(Conversion& c, TensorId x) {
   return c.network().type(x).rank() > 0 ? x : c.network().add_reshape(x, {Expr(1)});
 }
 
-TensorId wrapped(Conversion& c, TensorId index, const Expr& size) {
-  Network& n = c.network();
-  const TensorId negative =
-      n.add_elementwise(index, whole(c, 0, DType::kInt64), ElementwiseOp::kLess);
-  const TensorId extent =
-      size.is_constant() ? whole(c, size.constant(), DType::kInt64) : n.add_size_value(size);
-  return n.add_select(negative, n.add_elementwise(index, extent, ElementwiseOp::kAdd), index);
+TensorId size_tensor(Conversion& c, const Expr& size) {
+  return size.is_constant() ? whole(c, size.constant(), DType::kInt64)
+                            : c.network().add_size_value(size);
+}
+
+Support places_along_dim(const SupportContext& c, const Node& node) {
+  const Shape& shape = c.meta(node, "self").shape;
+  const auto rank = static_cast<int64_t>(shape.size());
+  const int64_t axis = normalize_dim(node.integer("dim"), rank);
+  const bool wraps = node.target.starts_with("aten.index_fill");
+  return constant_places(c, node.tensor("index"),
+                         rank == 0 ? Expr(1) : shape[static_cast<size_t>(axis)], wraps);
 }
 
 namespace {
 
 TensorId embedding(Conversion& c, const Node& node) {
-  return c.network().add_gather(c.tensor(node, "weight"), c.tensor(node, "indices"), 0);
+  return c.network().add_gather(c.tensor(node, "weight"), c.tensor(node, "indices"), 0, false,
+                                DataError::kRow);
+}
+
+Support embedding_support(const SupportContext& c, const Node& node) {
+  return constant_places(c, node.tensor("indices"), c.meta(node, "weight").shape[0], false);
 }
 
 TensorId index_select(Conversion& c, const Node& node) {
   const TensorId x = at_least_one_axis(c, c.tensor(node, "self"));
   const int64_t axis = normalize_dim(node.integer("dim"), c.network().type(x).rank());
   const TensorId index = at_least_one_axis(c, c.tensor(node, "index"));
-  const TensorId y = c.network().add_gather(x, index, axis);
+  // PyTorch's CPU kernel for the second axis is another one, and so is its error.
+  const DataError error = axis == 1 ? DataError::kElement : DataError::kRow;
+  const TensorId y = c.network().add_gather(x, index, axis, false, error);
   return c.network().add_reshape(y, c.output_meta(node).shape);
 }
 
@@ -82,19 +113,22 @@ TensorId gather(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorId x = at_least_one_axis(c, c.tensor(node, "self"));
   const TensorId index = at_least_one_axis(c, c.tensor(node, "index"));
+  if (n.type(index).rank() != n.type(x).rank()) {  // allowed where the index has no elements
+    return n.add_expand(whole(c, 0, n.type(x).dtype), c.output_meta(node).shape);
+  }
   const int64_t axis = normalize_dim(node.integer("dim"), n.type(x).rank());
   const TensorId y = n.add_layer(GatherElements{axis}, {x, index})[0];
   return n.add_reshape(y, c.output_meta(node).shape);
 }
 
-/// Both operands broadcast over the other axes first.
+/// Both operands broadcast over the other axes first. Places along a dim are taken modulo its size,
+/// whichever they are; those of the flattened tensor are not.
 TensorId take_along_dim(Conversion& c, const Node& node) {
   Network& n = c.network();
   TensorId x = c.tensor(node, "self"), index = c.tensor(node, "indices");
   if (node.is_none("dim")) {
     x = n.add_reshape(x, {product(n.type(x).shape)});
     index = n.add_reshape(index, {product(n.type(index).shape)});
-    index = wrapped(c, c.cast(index, DType::kInt64), n.type(x).shape[0]);
     return n.add_layer(GatherElements{0}, {x, index})[0];
   }
   const int64_t axis = normalize_dim(node.integer("dim"), n.type(x).rank());
@@ -102,7 +136,8 @@ TensorId take_along_dim(Conversion& c, const Node& node) {
   const Expr size = n.type(x).shape[static_cast<size_t>(axis)];
   Shape source = result;
   source[static_cast<size_t>(axis)] = size;
-  const TensorId places = wrapped(c, c.cast(n.add_expand(index, result), DType::kInt64), size);
+  index = n.add_expand(c.cast(index, DType::kInt64), result);
+  const TensorId places = n.add_elementwise(index, size_tensor(c, size), ElementwiseOp::kMod);
   return n.add_layer(GatherElements{axis}, {n.add_expand(x, source), places})[0];
 }
 
@@ -111,7 +146,11 @@ TensorId take(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorId x = c.tensor(node, "self");
   return n.add_gather(n.add_reshape(x, {product(n.type(x).shape)}), c.tensor(node, "index"), 0,
-                      true);
+                      true, DataError::kPlace);
+}
+
+Support take_support(const SupportContext& c, const Node& node) {
+  return constant_places(c, node.tensor("index"), product(c.meta(node, "self").shape), true);
 }
 
 /// One index along one axis is a plain gather, whose negative places count from the end.
@@ -132,11 +171,11 @@ namespace stator {
 
 void register_index(ConverterRegistry& r) {
   using namespace aten;
-  r.add("aten.embedding.default", single(embedding));
-  r.add("aten.index_select.default", single(index_select));
-  r.add("aten.gather.default", single(gather));
+  r.add("aten.embedding.default", single(embedding, embedding_support));
+  r.add("aten.index_select.default", single(index_select, places_along_dim));
+  r.add("aten.gather.default", single(gather, places_along_dim));
   r.add("aten.take_along_dim.default", single(take_along_dim));
-  r.add("aten.take.default", single(take));
+  r.add("aten.take.default", single(take, take_support));
   r.add("aten.index.Tensor", single(aten::index, integer_indices));
   r.add("aten._unsafe_index.Tensor", single(aten::index, integer_indices));
 }

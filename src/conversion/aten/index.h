@@ -19,8 +19,11 @@ Indexed indexed_axes(Conversion& c, const Node& node);
 /// Refuses boolean masks, whose result has as many elements as the mask has ones.
 Support integer_indices(const SupportContext& c, const Node& node);
 
-/// index + size where index is negative.
-TensorId wrapped(Conversion& c, TensorId index, const Expr& size);
+/// Refuses a constant `index` that is out of range along `dim`.
+Support places_along_dim(const SupportContext& c, const Node& node);
+
+/// A size as a 0-d int64.
+TensorId size_tensor(Conversion& c, const Expr& size);
 
 /// A 0-d tensor as one of one element.
 TensorId at_least_one_axis(Conversion& c, TensorId x);

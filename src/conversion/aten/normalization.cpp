@@ -172,6 +172,50 @@ std::vector<TensorId> batch_norm_of_batch(Conversion& c, const Node& node) {
           c.used(node, 2) ? n.add_reshape(root, channels) : -1};
 }
 
+/// (1 - momentum) * running + momentum * statistic
+TensorId moved_towards(Conversion& c, const Node& node, const char* running, TensorId statistic) {
+  Network& n = c.network();
+  const DType dtype = n.type(statistic).dtype;
+  const double momentum = node.number("momentum");
+  const TensorId kept =
+      elementwise(c, {c.operand(node, running, dtype), real(c, 1 - momentum, dtype)}, Op::kMul);
+  const TensorId added = n.add_elementwise(statistic, real(c, momentum, dtype), Op::kMul);
+  return n.add_elementwise(kept, added, Op::kAdd);
+}
+
+/// The running mean and variance after the batch, whose variance counts one element less.
+std::vector<TensorId> running_statistics(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const TensorId x = floating_operand(c, node, "input");
+  const TensorType type = n.type(x);
+  std::vector<int64_t> axes = {0};
+  for (int64_t axis = 2; axis < type.rank(); ++axis) axes.push_back(axis);
+  Expr count = 1;
+  for (const int64_t axis : axes) count = count * type.shape[static_cast<size_t>(axis)];
+  const Shape channels = {type.shape[1]};
+  const TensorId mean = mean_over(c, x, axes);
+  const TensorId distance = n.add_elementwise(x, mean, Op::kSub);
+  const TensorId squares = n.add_elementwise(distance, distance, Op::kMul);
+  const TensorId sum = n.add_reduce(squares, ReduceOp::kSum, axes, false);
+  const TensorId rest = c.cast(n.add_size_value(count - 1), type.dtype);
+  return {moved_towards(c, node, "running_mean", n.add_reshape(mean, channels)),
+          moved_towards(c, node, "running_var", n.add_elementwise(sum, rest, Op::kDiv))};
+}
+
+/// Batch normalization in training with the new running statistics as results, not written: the
+/// last two outputs. The form "with_update" has an empty one before them.
+std::vector<TensorId> functional_batch_norm(Conversion& c, const Node& node) {
+  std::vector<TensorId> results = batch_norm_of_batch(c, node);
+  for (size_t i = results.size(); i + 2 < node.outputs.size(); ++i) {
+    const TensorMeta& meta = c.output_meta(node, static_cast<int>(i));
+    results.push_back(c.network().add_fill(meta.shape, meta.dtype, Scalar::of(int64_t{0})));
+  }
+  for (const TensorId id : running_statistics(c, node)) {
+    results.push_back(id);
+  }
+  return results;
+}
+
 /// v * (g / |v|), the length over all axes but `dim`; and that length.
 std::vector<TensorId> weight_norm(Conversion& c, const Node& node) {
   Network& n = c.network();
@@ -214,6 +258,16 @@ Support floats(const SupportContext& c, const Node& node) {
   return floating_point_argument(c, node, "input");
 }
 
+Support functional_support(const SupportContext& c, const Node& node) {
+  if (node.find("training") != nullptr && !node.boolean("training")) {
+    return Support::no("it is in evaluation mode");
+  }
+  if (!has_tensor(node, "running_mean") || !has_tensor(node, "running_var")) {
+    return Support::no("it has no running statistics");
+  }
+  return all_of({floats(c, node), at_least_axes(c, node, "input", 2)});
+}
+
 }  // namespace
 }  // namespace stator::aten
 
@@ -230,6 +284,10 @@ void register_normalization(ConverterRegistry& r) {
   r.add("aten._native_batch_norm_legit.no_stats", several(batch_norm_of_batch, channels));
   r.add("aten._weight_norm.default", several(weight_norm, weight_norm_support));
   r.add("aten._weight_norm_interface.default", several(weight_norm, weight_norm_support));
+  for (const char* name : {"_native_batch_norm_legit_functional.default",
+                           "_batch_norm_with_update_functional.default"}) {
+    r.add(std::string("aten.") + name, several(functional_batch_norm, functional_support));
+  }
   r.add("aten.instance_norm.default", single(instance_norm, instance_norm_support));
 }
 

@@ -17,6 +17,12 @@ Compute scan(ScanOp op) {
   };
 }
 
+/// Whether equal elements stand as they stood: asked for, or on a GPU; PyTorch's CPU kernels have
+/// an order of their own, which the layers know.
+bool stable(const Conversion& c, const Node& node) {
+  return node.boolean("stable") || on_gpu(c.graph());
+}
+
 /// Of values that have an order in every backend: bool as uint8, half precision as float32.
 TensorId ordered(Conversion& c, const Node& node) {
   const DType dtype = c.meta(node, "self").dtype;
@@ -37,14 +43,15 @@ std::vector<TensorId> as_recorded(Conversion& c, const Node& node, std::vector<T
 std::vector<TensorId> topk(Conversion& c, const Node& node) {
   const TensorId x = ordered(c, node);
   const int64_t axis = normalize_dim(node.integer("dim", -1), c.network().type(x).rank());
-  const TopK layer{axis, node.sym_int("k"), node.boolean("largest", true)};
+  const TopK layer{axis, node.sym_int("k"), node.boolean("largest", true), stable(c, node),
+                   node.boolean("sorted", true)};
   return as_recorded(c, node, c.network().add_layer(layer, {x}));
 }
 
 std::vector<TensorId> sorted(Conversion& c, const Node& node) {
   const TensorId x = ordered(c, node);
   const int64_t axis = normalize_dim(node.integer("dim", -1), c.network().type(x).rank());
-  return c.network().add_layer(Sort{axis, node.boolean("descending")}, {x});
+  return c.network().add_layer(Sort{axis, node.boolean("descending"), stable(c, node)}, {x});
 }
 
 std::vector<TensorId> sort(Conversion& c, const Node& node) {
@@ -78,11 +85,30 @@ TensorId median(Conversion& c, const Node& node) {
   return n.add_reshape(n.add_select(missing, last, middle), {});
 }
 
+/// Where there may be fewer than k, PyTorch raises one of two errors.
+Support enough_elements(const SupportContext& c, const Node& node) {
+  const TensorMeta& meta = c.meta(node, "self");
+  const auto axis = static_cast<size_t>(normalize_dim(node.integer("dim", -1), meta.rank()));
+  const Expr size = meta.rank() == 0 ? Expr(1) : meta.shape[axis];
+  return c.graph.bounds.proves_less_equal(node.sym_int("k"), size)
+             ? Support::yes()
+             : Support::no("there may be fewer than k elements, for which PyTorch raises an error");
+}
+
 /// Of nothing PyTorch gives NaN.
 Support some_elements(const SupportContext& c, const Node& node) {
   const Expr count = product(c.meta(node, "self").shape);
   return c.graph.bounds.proves_less_equal(1, count) ? Support::yes()
                                                     : Support::no("it may be of no elements");
+}
+
+Support value_alone(const SupportContext& c, const Node& node) {
+  return only_outputs_before(c, node, 1);
+}
+
+Support some_value_alone(const SupportContext& c, const Node& node) {
+  const Support enough = enough_elements(c, node);
+  return enough ? value_alone(c, node) : enough;
 }
 
 TensorId argsort(Conversion& c, const Node& node) {
@@ -107,7 +133,8 @@ void register_order(ConverterRegistry& r) {
   r.add("aten.topk.default", several(topk));
   r.add("aten.sort.default", several(sort));
   r.add("aten.sort.stable", several(sort));
-  r.add("aten.kthvalue.default", several(kthvalue));
+  // Which of equal elements PyTorch's own selection finds has no simpler rule than its steps.
+  r.add("aten.kthvalue.default", several(kthvalue, some_value_alone));
   r.add("aten.median.default", single(median, some_elements));
   r.add("aten.argsort.default", single(argsort));
   r.add("aten.argsort.stable", single(argsort));

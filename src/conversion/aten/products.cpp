@@ -127,6 +127,60 @@ Support tensordot_support(const SupportContext& c, const Node& node) {
   return numbers(c, node);
 }
 
+/// sum over i, j of input1[.., i] weight[o, i, j] input2[.., j], and the bias: a product over i for
+/// every o and j, then a sum over j.
+TensorId bilinear(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const DType dtype = compute_dtype(c.output_meta(node).dtype);
+  const auto rows = [&](const char* arg) {
+    const TensorId x = c.operand(node, arg, dtype);
+    const Shape& shape = n.type(x).shape;
+    return n.add_reshape(x, {product({shape.begin(), shape.end() - 1}), shape.back()});
+  };
+  const TensorId left = rows("input1"), right = rows("input2");
+  const TensorId weight = c.operand(node, "weight", dtype);
+  const Shape w = n.type(weight).shape;
+  const TensorId by_left = n.add_reshape(n.add_transpose(weight, {1, 0, 2}), {w[1], w[0] * w[2]});
+  const Expr count = n.type(left).shape[0];
+  const TensorId products =
+      n.add_reshape(n.add_matrix_multiply(left, false, by_left, false), {count, w[0], w[2]});
+  const TensorId scaled =
+      n.add_elementwise(products, n.add_reshape(right, {count, Expr(1), w[2]}), Op::kMul);
+  TensorId sum = n.add_reduce(scaled, ReduceOp::kSum, {2}, false);
+  if (has_tensor(node, "bias")) {
+    sum = n.add_elementwise(sum, c.operand(node, "bias", dtype), Op::kAdd);
+  }
+  return n.add_reshape(sum, c.output_meta(node).shape);
+}
+
+Support bilinear_support(const SupportContext& c, const Node& node) {
+  return floating_point_argument(c, node, "input1");
+}
+
+/// By squares: as many products as the exponent has bits, and ones.
+TensorId matrix_power(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  TensorId square = c.operand(node, "self", compute_dtype(c.meta(node, "self").dtype));
+  TensorId result = -1;
+  for (int64_t rest = node.integer("n"); rest > 0; rest /= 2) {
+    if (rest % 2 == 1) {
+      result = result < 0 ? square : n.add_matrix_multiply(result, false, square, false);
+    }
+    if (rest > 1) {
+      square = n.add_matrix_multiply(square, false, square, false);
+    }
+  }
+  return result;
+}
+
+Support matrix_power_support(const SupportContext& c, const Node& node) {
+  if (Support constant = constant_arguments(node, {"n"}); !constant) {
+    return constant;
+  }
+  return node.integer("n") >= 1 ? floating_point_argument(c, node, "self")
+                                : Support::no("its exponent is below 1");
+}
+
 }  // namespace
 }  // namespace stator::aten
 
@@ -138,6 +192,9 @@ void register_products(ConverterRegistry& r) {
   r.add("aten.inner.default", single(inner, numbers));
   r.add("aten.linalg_vecdot.default", single(vecdot, numbers));
   r.add("aten.linalg_cross.default", single(cross, numbers));
+  r.add("aten.bilinear.default", single(bilinear, bilinear_support));
+  r.add("aten.matrix_power.default", single(matrix_power, matrix_power_support));
+  r.add("aten.linalg_matrix_power.default", single(matrix_power, matrix_power_support));
   r.add("aten.kron.default", single(kron));
 }
 

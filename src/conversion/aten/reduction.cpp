@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "conversion/aten/common.h"
+#include "conversion/aten/checks.h"
 
 namespace stator::aten {
 namespace {
@@ -66,13 +66,26 @@ TensorId truth(Conversion& c, const Node& node, ReduceOp op) {
 TensorId any(Conversion& c, const Node& node) { return truth(c, node, ReduceOp::kAny); }
 TensorId all(Conversion& c, const Node& node) { return truth(c, node, ReduceOp::kAll); }
 
+/// `y`, reduced over what must have elements: nothing has no extreme.
+TensorId of_some(Conversion& c, const Node& node, TensorId y, DataError of_all, DataError of_dim) {
+  const Shape& shape = c.meta(node, "self").shape;
+  if (ints_of(node, "dim").empty()) {
+    return check_not_empty(c, y, product(shape), of_all);
+  }
+  for (const int64_t axis : axes_of(node, "dim", static_cast<int64_t>(shape.size()))) {
+    y = check_not_empty(c, y, shape[static_cast<size_t>(axis)], of_dim, axis);
+  }
+  return y;
+}
+
 /// Of bool, the greatest is any and the least is all.
 TensorId extreme_of(Conversion& c, const Node& node, ReduceOp op) {
   const TensorId x = c.tensor(node, "self");
-  if (c.network().type(x).dtype == DType::kBool) {
-    return truth(c, node, op == ReduceOp::kMax ? ReduceOp::kAny : ReduceOp::kAll);
-  }
-  return reduce(c, node, c.cast(x, compute_dtype(c.network().type(x).dtype)), op);
+  const DType dtype = c.network().type(x).dtype;
+  const TensorId y = dtype == DType::kBool
+                         ? truth(c, node, op == ReduceOp::kMax ? ReduceOp::kAny : ReduceOp::kAll)
+                         : reduce(c, node, c.cast(x, compute_dtype(dtype)), op);
+  return of_some(c, node, y, DataError::kEmpty, DataError::kEmptyDim);
 }
 
 Compute extreme(ReduceOp op) {
@@ -89,9 +102,12 @@ TensorId place_of(Conversion& c, const Node& node, ReduceOp op, int output) {
   const TensorType type = n.type(x);
   if (node.is_none("dim") || type.rank() == 0) {
     const TensorId flat = n.add_reshape(x, {product(type.shape)});
-    return n.add_reshape(n.add_reduce(flat, op, {0}, false), result);
+    const TensorId place = n.add_reshape(n.add_reduce(flat, op, {0}, false), result);
+    return check_not_empty(c, place, product(type.shape), DataError::kEmptyPlace);
   }
-  return n.add_reduce(x, op, {normalize_dim(node.integer("dim"), type.rank())}, keep_dims(node));
+  const int64_t axis = normalize_dim(node.integer("dim"), type.rank());
+  return check_not_empty(c, n.add_reduce(x, op, {axis}, keep_dims(node)),
+                         type.shape[static_cast<size_t>(axis)], DataError::kEmptyDim, axis);
 }
 
 Compute place(ReduceOp op) {
@@ -149,7 +165,8 @@ TensorId norm_of(Conversion& c, const Node& node, TensorId x, double p) {
     return sum(magnitude);
   }
   if (std::isinf(p)) {
-    return reduce(c, node, magnitude, p > 0 ? ReduceOp::kMax : ReduceOp::kMin);
+    const TensorId y = reduce(c, node, magnitude, p > 0 ? ReduceOp::kMax : ReduceOp::kMin);
+    return of_some(c, node, y, DataError::kEmptyNorm, DataError::kEmptyNorm);
   }
   const TensorId powers = n.add_elementwise(magnitude, real(c, p, dtype), Op::kPow);
   return elementwise(c, {sum(powers), real(c, 1.0 / p, dtype)}, Op::kPow);

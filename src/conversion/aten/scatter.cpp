@@ -3,6 +3,7 @@
 // Writing by index: scatter and its relatives, index_put, slices replaced.
 #include <algorithm>
 
+#include "conversion/aten/checks.h"
 #include "conversion/aten/index.h"
 #include "conversion/aten/slicing.h"
 
@@ -13,7 +14,7 @@ using Op = ElementwiseOp;
 
 /// `updates` put (or added) at `indices`; updates larger than the index are cut, as in PyTorch.
 TensorId put(Conversion& c, TensorId x, TensorId indices, TensorId updates, int64_t axis,
-             bool accumulate) {
+             bool accumulate, DataError error = DataError::kElement) {
   Network& n = c.network();
   const Shape shape = n.type(indices).shape;
   const Shape whole = n.type(updates).shape;
@@ -22,7 +23,7 @@ TensorId put(Conversion& c, TensorId x, TensorId indices, TensorId updates, int6
       updates = slice_axis(c, updates, static_cast<int64_t>(k), 0, shape[k]);
     }
   }
-  return n.add_layer(ScatterElements{axis, accumulate}, {x, indices, updates})[0];
+  return n.add_layer(ScatterElements{axis, accumulate, error}, {x, indices, updates})[0];
 }
 
 struct Operands {
@@ -48,6 +49,9 @@ TensorId restored(Conversion& c, const Node& node, TensorId x) {
 Compute scatter(const char* source, bool accumulate) {
   return [source, accumulate](Conversion& c, const Node& node) {
     const Operands o = operands(c, node, accumulate);
+    if (c.network().type(o.index).rank() != c.network().type(o.x).rank()) {
+      return c.tensor(node, "self");  // allowed where the index has no elements
+    }
     TensorId updates = c.operand(node, source, o.dtype);
     const bool is_number = !has_tensor(node, source);
     updates = is_number ? c.network().add_expand(updates, c.network().type(o.index).shape)
@@ -59,7 +63,7 @@ Compute scatter(const char* source, bool accumulate) {
 /// Truth values are put, not added up.
 Support numbers(const SupportContext& c, const Node& node) {
   return c.meta(node, "self").dtype == DType::kBool ? Support::no("sums of bool are not supported")
-                                                    : Support::yes();
+                                                    : places_along_dim(c, node);
 }
 
 Support adds(const SupportContext& c, const Node& node) {
@@ -72,13 +76,27 @@ Support adds(const SupportContext& c, const Node& node) {
              : Support::no("include_self is False, which depends on which elements are written");
 }
 
-/// A vector of places along dim, for every row: index_add, index_copy, index_fill.
-Compute by_rows(const char* source, bool accumulate) {
-  return [source, accumulate](Conversion& c, const Node& node) {
+/// What eager raises for a place that is not there. Sums along the first and the last of several
+/// dims take another way in PyTorch's CPU kernels.
+DataError error_by_rows(Conversion& c, bool accumulate, const Operands& o) {
+  if (!accumulate) {
+    return DataError::kIndex;
+  }
+  const int64_t last = c.network().type(o.x).rank() - 1;
+  return last > 0 && (o.axis == 0 || o.axis == last) ? DataError::kElement : DataError::kRow;
+}
+
+/// A vector of places along dim, for every row: index_add, index_copy, index_fill. The last counts
+/// negative places from the end.
+Compute by_rows(const char* source, bool accumulate, bool wrap = false) {
+  return [source, accumulate, wrap](Conversion& c, const Node& node) {
     Network& n = c.network();
-    const Operands o = operands(c, node, accumulate);
+    Operands o = operands(c, node, accumulate);
     const auto k = static_cast<size_t>(o.axis);
     Shape rows = n.type(o.x).shape;
+    if (wrap) {
+      o.index = checked_places(c, o.index, rows[k], DataError::kIndex, o.axis, true);
+    }
     rows[k] = n.type(o.index).shape[0];
     Shape column(rows.size(), Expr(1));
     column[k] = rows[k];
@@ -90,7 +108,8 @@ Compute by_rows(const char* source, bool accumulate) {
     if (const auto alpha = constant_number(node, "alpha"); accumulate && alpha != 1.0) {
       updates = n.add_elementwise(updates, c.operand(node, "alpha", o.dtype), Op::kMul);
     }
-    return restored(c, node, put(c, o.x, index, updates, o.axis, accumulate));
+    return restored(
+        c, node, put(c, o.x, index, updates, o.axis, accumulate, error_by_rows(c, accumulate, o)));
   };
 }
 
@@ -100,13 +119,14 @@ TensorId flat_index(Conversion& c, const Indexed& indexed, const Shape& shape) {
   TensorId flat = -1;
   for (size_t i = 0; i < indexed.indices.size(); ++i) {
     const Expr size = shape[static_cast<size_t>(indexed.first_axis) + i];
-    const TensorId index = wrapped(c, indexed.indices[i], size);
+    // Each by itself: what is too much for one axis would be an element of another row.
+    const TensorId index = checked_places(c, indexed.indices[i], size, DataError::kIndex,
+                                          static_cast<int64_t>(i), true);
     if (flat < 0) {
       flat = index;
       continue;
     }
-    const TensorId extent =
-        size.is_constant() ? whole(c, size.constant(), DType::kInt64) : n.add_size_value(size);
+    const TensorId extent = size_tensor(c, size);
     flat = n.add_elementwise(n.add_elementwise(flat, extent, Op::kMul), index, Op::kAdd);
   }
   return flat;
@@ -194,16 +214,16 @@ namespace stator {
 
 void register_scatter(ConverterRegistry& r) {
   using namespace aten;
-  r.add("aten.scatter.src", single(scatter("src", false)));
-  r.add("aten.scatter.value", single(scatter("value", false)));
+  r.add("aten.scatter.src", single(scatter("src", false), places_along_dim));
+  r.add("aten.scatter.value", single(scatter("value", false), places_along_dim));
   r.add("aten.scatter_add.default", single(scatter("src", true), numbers));
   r.add("aten.scatter.reduce", single(scatter("src", true), adds));
   r.add("aten.scatter.value_reduce", single(scatter("value", true), adds));
   r.add("aten.scatter_reduce.two", single(scatter("src", true), adds));
   r.add("aten.index_add.default", single(by_rows("source", true), numbers));
-  r.add("aten.index_copy.default", single(by_rows("source", false)));
-  r.add("aten.index_fill.int_Scalar", single(by_rows("value", false)));
-  r.add("aten.index_fill.int_Tensor", single(by_rows("value", false)));
+  r.add("aten.index_copy.default", single(by_rows("source", false), places_along_dim));
+  r.add("aten.index_fill.int_Scalar", single(by_rows("value", false, true), places_along_dim));
+  r.add("aten.index_fill.int_Tensor", single(by_rows("value", false, true), places_along_dim));
   for (const char* name : {"index_put", "_unsafe_index_put"}) {
     r.add(std::string("aten.") + name + ".default", single(index_put, integer_indices));
   }

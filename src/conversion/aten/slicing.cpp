@@ -194,15 +194,19 @@ TensorId diff(Conversion& c, const Node& node) {
   const DType dtype = compute_dtype(stored);
   TensorId x = c.operand(node, "self", dtype);
   const int64_t axis = normalize_dim(node.integer("dim", -1), n.type(x).rank());
+  const Shape& result = c.output_meta(node).shape;
+  if (result[static_cast<size_t>(axis)].is_constant(0)) {  // more steps than elements
+    return n.add_expand(whole(c, 0, dtype), result);
+  }
   std::vector<TensorId> parts;
   if (has_tensor(node, "prepend")) parts.push_back(c.operand(node, "prepend", dtype));
   parts.push_back(x);
   if (has_tensor(node, "append")) parts.push_back(c.operand(node, "append", dtype));
   x = n.add_concatenation(parts, axis);
   const ElementwiseOp op = dtype == DType::kBool ? ElementwiseOp::kXor : ElementwiseOp::kSub;
-  for (int64_t i = 0; i < node.integer("n", 1); ++i) {
-    const Expr& whole = n.type(x).shape[static_cast<size_t>(axis)];
-    const Expr size = simplify(max(whole - 1, 0), c.graph().bounds);
+  const Expr elements = n.type(x).shape[static_cast<size_t>(axis)];
+  for (int64_t i = 1; i <= node.integer("n", 1); ++i) {
+    const Expr size = simplify(max(elements - i, 0), c.graph().bounds);
     const TensorId after = slice_axis(c, x, axis, 1, size);
     x = n.add_elementwise(after, slice_axis(c, x, axis, 0, size), op);
     if (is_floating_point(stored)) x = c.cast(c.cast(x, stored), dtype);  // rounded at each step

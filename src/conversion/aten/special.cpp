@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Less usual elementwise functions of two operands, and losses.
+// Less usual elementwise functions of two operands.
 #include <limits>
 
 #include "conversion/aten/common.h"
@@ -11,7 +11,12 @@ namespace {
 using Op = ElementwiseOp;
 
 DType floating_result(const Conversion& c, const Node& node) {
-  return compute_dtype(floating_dtype(result_type(c.graph(), node, {"self", "other"})));
+  return floating_dtype(result_type(c.graph(), node, {"self", "other"}));
+}
+
+Pair operands(Conversion& c, const Node& node) {
+  const DType dtype = floating_result(c, node);
+  return {promoted_operand(c, node, "self", dtype), promoted_operand(c, node, "other", dtype)};
 }
 
 /// 0 below zero, 1 above, `values` at zero; NaN stays NaN.
@@ -35,9 +40,8 @@ Support heaviside_support(const SupportContext& c, const Node& node) {
 Compute logaddexp(bool base_two) {
   return [base_two](Conversion& c, const Node& node) {
     Network& n = c.network();
-    const DType dtype = floating_result(c, node);
-    const TensorId a = c.operand(node, "self", dtype);
-    const TensorId b = c.operand(node, "other", dtype);
+    const auto [a, b] = operands(c, node);
+    const DType dtype = n.type(a).dtype;
     const TensorId most = n.add_elementwise(a, b, Op::kMax);
     const TensorId gap =
         n.add_unary(n.add_unary(n.add_elementwise(a, b, Op::kSub), UnaryOp::kAbs), UnaryOp::kNeg);
@@ -62,9 +66,8 @@ TensorId float_power(Conversion& c, const Node& node) {
 /// x log1p(y), 0 for x = 0 (NaN for y NaN).
 TensorId xlog1py(Conversion& c, const Node& node) {
   Network& n = c.network();
-  const DType dtype = floating_result(c, node);
-  const TensorId x = c.operand(node, "self", dtype);
-  const TensorId y = c.operand(node, "other", dtype);
+  const auto [x, y] = operands(c, node);
+  const DType dtype = n.type(x).dtype;
   const TensorId product = n.add_elementwise(x, n.add_unary(y, UnaryOp::kLog1p), Op::kMul);
   const TensorId zero = real(c, 0.0, dtype);
   const TensorId guarded = n.add_select(n.add_elementwise(x, zero, Op::kEqual), zero, product);
@@ -85,35 +88,6 @@ TensorId entr(Conversion& c, const Node& node) {
   return n.add_select(n.add_unary(x, UnaryOp::kIsNan), x, result);
 }
 
-/// reduction: 0 none, 1 mean, 2 sum.
-TensorId reduced(Conversion& c, const Node& node, TensorId x) {
-  const int64_t reduction = node.integer("reduction", 1);
-  if (reduction == 0) {
-    return x;
-  }
-  const ReduceOp op = reduction == 1 ? ReduceOp::kMean : ReduceOp::kSum;
-  const int64_t rank = c.network().type(x).rank();
-  std::vector<int64_t> axes;
-  for (int64_t axis = 0; axis < rank; ++axis) axes.push_back(axis);
-  return axes.empty() ? x : c.network().add_reduce(x, op, axes, false);
-}
-
-Compute difference_loss(bool squared) {
-  return [squared](Conversion& c, const Node& node) {
-    Network& n = c.network();
-    const DType dtype = compute_dtype(result_type(c.graph(), node, {"self", "target"}));
-    const TensorId d = elementwise(
-        c, {c.operand(node, "self", dtype), c.operand(node, "target", dtype)}, Op::kSub);
-    const TensorId loss =
-        squared ? n.add_elementwise(d, d, Op::kMul) : n.add_unary(d, UnaryOp::kAbs);
-    return reduced(c, node, loss);
-  };
-}
-
-Support floats(const SupportContext& c, const Node& node) {
-  return floating_point_argument(c, node, "self");
-}
-
 }  // namespace
 }  // namespace stator::aten
 
@@ -131,8 +105,6 @@ void register_special(ConverterRegistry& r) {
     r.add(std::string("aten.special_xlog1py.") + overload, single(xlog1py));
   }
   r.add("aten.special_entr.default", single(entr));
-  r.add("aten.mse_loss.default", single(difference_loss(true), floats));
-  r.add("aten.l1_loss.default", single(difference_loss(false), floats));
 }
 
 }  // namespace stator

@@ -20,6 +20,9 @@ TensorId unfold(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorId x = c.tensor(node, "self");
   const int64_t rank = n.type(x).rank();
+  if (rank == 0) {
+    return n.add_reshape(x, c.output_meta(node).shape);  // one window of one element
+  }
   const int64_t axis = normalize_dim(node.integer("dimension"), rank);
   const Expr windows = c.output_meta(node).shape[static_cast<size_t>(axis)];
   const TensorId index = places(c, windows, node.integer("step"), node.sym_int("size"), 1);
@@ -33,7 +36,8 @@ TensorId unfold(Conversion& c, const Node& node) {
 }
 
 Support unfold_support(const SupportContext& c, const Node& node) {
-  return all_of({constant_arguments(node, {"step"}), at_least_axes(c, node, "self", 1)});
+  const bool one = c.meta(node, "self").rank() > 0 || node.sym_int("size").is_constant(1);
+  return one ? constant_arguments(node, {"step"}) : Support::no("its window has no elements");
 }
 
 /// How many windows fit along one axis.

@@ -95,8 +95,9 @@ TEST(Registry, RefusesSymbolicFloatsAndBools) {
   scale.kind = ValueKind::kSymBool;
   EXPECT_EQ(reason(graph), "argument other is a symbolic bool, which only PyTorch computes");
   scale.kind = ValueKind::kOpaque;
-  EXPECT_EQ(reason(graph),
-            "argument other is no dense tensor (sparse, quantized, or a Python object)");
+  EXPECT_EQ(reason(graph), "argument other is a Python object, which only PyTorch computes");
+  scale.what = "a sparse_coo tensor";
+  EXPECT_EQ(reason(graph), "argument other is a sparse_coo tensor, which only PyTorch computes");
 }
 
 TEST(Registry, RefusesSparseLayouts) {

@@ -112,6 +112,46 @@ TEST(Graph, ReplacesUsesAndRemovesDeadNodes) {
   EXPECT_EQ(graph.inputs.size(), 1u);   // the constant has no user any more
 }
 
+// What Python alone understands still says what it reads of the graph.
+constexpr const char* kOpaque = R"text(graph g(
+    %x: f32[s0],
+    %s: Opaque("a sparse_coo tensor", [s0, 4]),
+):
+  %y: f32[s0] = aten.relu.default(self=%x)
+  %z: f32[s0] = mylib.call.default(opaque(0, "(y, s0)", tensors[%y], [s0]), %s)
+  return %z
+)text";
+
+TEST(Graph, ObjectsUseWhatTheyReferTo) {
+  Result<Graph> graph = parse_graph(kOpaque);
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  EXPECT_TRUE(verify_graph(*graph).ok());
+  EXPECT_EQ(print_graph(*graph), kOpaque);
+  graph->remove_dead_nodes();
+  EXPECT_EQ(graph->order().size(), 2u);
+  graph->replace_uses(*graph->find_value("y"), *graph->find_value("x"));
+  EXPECT_NE(print_graph(*graph).find("tensors[%x], [s0]"), std::string::npos);
+}
+
+TEST(Graph, KeepsWhoMakesASizeThatIsUsed) {
+  const auto count = [](const std::string& result) {
+    Result<Graph> graph = parse_graph(
+        "graph g(%x: i64[3]):\n"
+        "  %a: i64[] = aten.sum.default(%x)\n"
+        "  %n: SymInt(u0) = aten._local_scalar_dense.default(%a)\n"
+        "  %c: SymBool = _operator.ge(u0, 0)\n"
+        "  %f: f32[u0] = aten.zeros.default([u0])\n"
+        "  return " +
+        result + "\n");
+    EXPECT_TRUE(graph.ok());
+    graph->remove_dead_nodes();
+    return graph->order().size();
+  };
+  EXPECT_EQ(count("%x"), 0u);    // the comparison of an assertion that is gone, too
+  EXPECT_EQ(count("2*u0"), 2u);  // the number itself
+  EXPECT_EQ(count("%f"), 3u);    // a size of a tensor
+}
+
 TEST(Graph, MakesNamesUnique) {
   Graph graph;
   const ValueId a = graph.add_input(InputKind::kUserInput, "x", TensorMeta{});

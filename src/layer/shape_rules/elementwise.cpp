@@ -22,8 +22,7 @@ Result<Types> infer(const Elementwise& layer, const Inputs& in) {
 
 Result<Types> infer(const Unary& layer, const Inputs& in) {
   STATOR_RETURN_IF_ERROR(expect_inputs(in, 1, 1));
-  const bool to_bool = layer.op == UnaryOp::kIsNan || layer.op == UnaryOp::kIsInf;
-  return Types{{to_bool ? DType::kBool : in[0].dtype, in[0].shape}};
+  return Types{{gives_truth(layer.op) ? DType::kBool : in[0].dtype, in[0].shape}};
 }
 
 Result<Types> infer(const Cast& layer, const Inputs& in) {

@@ -13,6 +13,19 @@ Status expect_indices(const TensorType& indices) {
 
 }  // namespace
 
+Result<Types> infer(const Check&, const Inputs& in) {
+  STATOR_RETURN_IF_ERROR(expect_inputs(in, 1, 2));
+  if (in[in.size() - 1].dtype != DType::kInt64) {
+    return refuse("what is checked must be i64");
+  }
+  STATOR_TRY(const std::vector<Expr> shape,
+             broadcast(in[0].shape, in[in.size() - 1].shape, in.bounds));
+  if (shape.size() != in[0].shape.size()) {
+    return refuse("what is checked must broadcast to the input");
+  }
+  return Types{in[0]};
+}
+
 Result<Types> infer(const Gather& layer, const Inputs& in) {
   STATOR_RETURN_IF_ERROR(expect_inputs(in, 2, 2));
   STATOR_RETURN_IF_ERROR(expect_axis(layer.axis, in[0].rank()));

@@ -48,6 +48,7 @@ Result<Types> infer(const Reduce& layer, const Inputs& in);
 Result<Types> infer(const Softmax& layer, const Inputs& in);
 Result<Types> infer(const Normalization& layer, const Inputs& in);
 Result<Types> infer(const Attention& layer, const Inputs& in);
+Result<Types> infer(const Check& layer, const Inputs& in);
 Result<Types> infer(const Gather& layer, const Inputs& in);
 Result<Types> infer(const GatherElements& layer, const Inputs& in);
 Result<Types> infer(const IndexTensors& layer, const Inputs& in);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <set>
 
 #include "graph/operator_set.h"
 #include "graph/schema.h"
 #include "graph/strides.h"
+#include "graph/uses.h"
 #include "lowering/passes/passes.h"
 
 namespace stator {
@@ -27,36 +29,22 @@ int64_t fixed_bytes(const Value& value) {
 }
 
 bool has_symbols(const Argument& argument) {
-  if (const auto* e = std::get_if<Expr>(&argument)) {
-    return !e->is_constant();
-  }
-  if (const auto* list = std::get_if<std::vector<Expr>>(&argument)) {
-    return std::any_of(list->begin(), list->end(), [](const Expr& e) { return !e.is_constant(); });
-  }
-  return false;
+  std::set<std::string> names;
+  collect_symbols(argument, names);
+  return !names.empty();
 }
 
 /// Bytes of the constants that a node reads; -1 when it reads anything else.
 int64_t constant_input_bytes(const Graph& graph, const Node& node) {
   int64_t total = 0;
   for (const NamedArgument& arg : node.args) {
-    std::vector<ValueUse> uses;
-    if (const auto* use = std::get_if<ValueUse>(&arg.value)) {
-      uses.push_back(*use);
-    } else if (const auto* list = std::get_if<std::vector<ValueUse>>(&arg.value)) {
-      uses = *list;
-    }
-    for (const ValueUse use : uses) {
-      if (use.id == kNoValue) {
-        continue;
-      }
-      const GraphInput* constant = graph.constant(use.id);
-      if (constant == nullptr || constant->data.data == nullptr) {
-        return -1;
-      }
-      total += constant->data.size_bytes;
-    }
-    if (has_symbols(arg.value)) {
+    bool readable = true;
+    for_each_use(arg.value, [&](ValueId id) {
+      const GraphInput* constant = graph.constant(id);
+      readable = readable && constant != nullptr && constant->data.data != nullptr;
+      total += readable ? constant->data.size_bytes : 0;
+    });
+    if (!readable || has_symbols(arg.value)) {
       return -1;
     }
   }
@@ -129,6 +117,9 @@ int fold_constants(Graph& graph, const LoweringOptions& options) {
     }
     const std::vector<ValueId> outputs = node.outputs;
     for (size_t i = 0; i < outputs.size(); ++i) {
+      if ((*results)[i].data == nullptr) {
+        continue;  // nobody uses it
+      }
       const Value value = graph.value(outputs[i]);
       TensorMeta meta = value.tensor;
       meta.strides.clear();

@@ -8,6 +8,7 @@
 #include "graph/operator_set.h"
 #include "graph/schema.h"
 #include "graph/strides.h"
+#include "graph/uses.h"
 #include "lowering/passes/passes.h"
 
 namespace stator {
@@ -108,13 +109,7 @@ class Functionalizer {
 
   static void replace(Node& node, ValueId from, ValueId to) {
     for (NamedArgument& arg : node.args) {
-      if (auto* use = std::get_if<ValueUse>(&arg.value)) {
-        use->id = use->id == from ? to : use->id;
-      } else if (auto* uses = std::get_if<std::vector<ValueUse>>(&arg.value)) {
-        for (ValueUse& u : *uses) {
-          u.id = u.id == from ? to : u.id;
-        }
-      }
+      for_each_use(arg.value, [&](ValueId& id) { id = id == from ? to : id; });
     }
   }
 

@@ -16,7 +16,7 @@ namespace stator {
 int functionalize(Graph& graph, const LoweringOptions& options);
 
 /// Removes what changes nothing: dropout outside training, alias, detach, contiguous, clone, casts
-/// to the same type, expands and views to the same shape, assertions.
+/// to the same type, expands and views to the same shape, assertions that do not depend on data.
 ///   %b = aten.dropout.default(%a, 0.1, False)     every use of %b becomes %a
 ///   %b = aten.contiguous.default(%a)              every use of %b becomes %a as contiguous_format
 /// Requires: nobody can tell a copy from its argument by writing to one of them; what leaves the

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <map>
 #include <set>
 
 #include "graph/operator_set.h"
 #include "graph/schema.h"
 #include "graph/strides.h"
+#include "lowering/passes/assertions.h"
 #include "lowering/passes/passes.h"
 
 namespace stator {
@@ -29,19 +29,11 @@ const std::set<std::string, std::less<>> kWhenSameType = {
     "aten.squeeze.dims",      "aten.slice.Tensor",
     "aten.float.default",
 };
-const std::set<std::string, std::less<>> kAssertions = {
-    "aten._assert_async.msg",
-    "aten._assert_scalar.default",
-    "aten._assert_tensor_metadata.default",
-    "aten.sym_constrain_range.default",
-    "aten.sym_constrain_range_for_size.default",
-    "aten._functional_sym_constrain_range.default",
-};
-
 bool same_type(const Graph& graph, ValueId a, ValueId b) {
   const TensorMeta& x = graph.value(a).tensor;
   const TensorMeta& y = graph.value(b).tensor;
-  return x.dtype == y.dtype && x.device == y.device && x.shape == y.shape;
+  return graph.value(a).kind == graph.value(b).kind && x.dtype == y.dtype && x.device == y.device &&
+         x.shape == y.shape;
 }
 
 bool is_no_op(const Graph& graph, const Node& node) {
@@ -109,13 +101,14 @@ bool remove_no_op(Graph& graph, Memory& memory, const Node& node) {
 int remove_no_ops(Graph& graph, const LoweringOptions& options) {
   int fired = 0;
   Memory memory(graph);
+  const Assertions assertions(graph);
   const std::vector<NodeId> order = graph.order();
   for (const NodeId id : order) {
     const Node& node = graph.node(id);
     if (contains_operator(options.torch_executed_ops, node)) {
       continue;
     }
-    if (kAssertions.contains(node.target)) {
+    if (assertions.is_settled(node)) {
       graph.remove_node(id);
       ++fired;
     } else if (is_no_op(graph, node) && remove_no_op(graph, memory, node)) {

@@ -64,6 +64,16 @@ TEST(Functionalize, KnowsThatADropoutOutsideTrainingIsItsArgument) {
 )").starts_with("fires 0"));
 }
 
+TEST(RemoveNoOps, KeepsAssertionsOnData) {
+  const char* text = R"(graph g(%x: f32[s0]) where s0 in [1, 8]:
+  %c: bool[s0] = aten.gt.Scalar(%x, 0)
+  %a: bool[] = aten.all.default(%c)
+  aten._assert_async.msg(%a, "all must be positive")
+  return %x
+)";
+  EXPECT_TRUE(after(remove_no_ops, text).starts_with("fires 0")) << after(remove_no_ops, text);
+}
+
 TEST(RemoveNoOps, TakesOutWhatChangesNothing) {
   EXPECT_EQ(after(remove_no_ops, R"(graph g(%x: f32[2, 3]):
   %d: f32[2, 3] = aten.dropout.default(%x, 0.5, False)

@@ -14,7 +14,7 @@ constexpr const char* kText = R"(network main where s0 in [1, 64], s1 in [0, inf
   %m: f32[s0, 4] = matrix_multiply(%x, %w) {transpose_a = false, transpose_b = true}
   %g: f32[s0, 4] = unary(%m) {op = gelu}
   %r: f32[2*s0, 2] = reshape(%g) {shape = [2*s0, 2]}
-  %v: f32[2*s0, 1], %k: i64[2*s0, 1] = top_k(%r) {axis = 1, k = 1, largest = true}
+  %v: f32[2*s0, 1], %k: i64[2*s0, 1] = top_k(%r) {axis = 1, k = 1, largest = true, stable = true, sorted = true}
   return %v, %k
 )";
 

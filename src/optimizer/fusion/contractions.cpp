@@ -107,6 +107,40 @@ MatmulDims matmul_dims(const FusionContext& c, const NetworkLayer& layer) {
   return dims;
 }
 
+/// A product's result over the dims of its loop.
+struct ResultSpace {
+  std::vector<Expr> batch;
+  Expr m, n;
+  Index index;  // of the result's element
+};
+
+ResultSpace result_space(const FusionContext& c, const NetworkLayer& layer, const MatmulDims& dims,
+                         LoopBuilder& loop) {
+  const std::vector<Expr>& out = c.network.type(layer.outputs[0]).shape;
+  ResultSpace space;
+  for (const Expr& extent : dims.batch) {
+    space.batch.push_back(loop.add_dim(extent, false));
+  }
+  space.m = loop.add_dim(dims.m, false);
+  space.n = loop.add_dim(out.back(), false);
+  if (dims.flat_rows) {
+    space.index = unflatten(space.m, {out.begin(), out.end() - 1}, loop.bounds());
+  } else {
+    space.index = space.batch;
+    space.index.push_back(space.m);
+  }
+  space.index.push_back(space.n);
+  return space;
+}
+
+Index convolution_index(const FusionContext& c, const NetworkLayer& layer, LoopBuilder& loop) {
+  Index index;
+  for (const Expr& size : c.network.type(layer.outputs[0]).shape) {
+    index.push_back(loop.add_dim(size, false));
+  }
+  return index;
+}
+
 /// Rows of halves along k, of which no four neighbours hold more than two that are not zero.
 bool is_two_four(const NetworkTensor& weights, const MatmulContraction& matmul) {
   const bool halves = matmul.dtype == DType::kFloat16 || matmul.dtype == DType::kBFloat16;
@@ -127,6 +161,18 @@ bool is_two_four(const NetworkTensor& weights, const MatmulContraction& matmul) 
 
 }  // namespace
 
+bool epilogue_fits(FusionContext& c, const NetworkLayer& layer) {
+  const TensorId end = c.plan.epilogue_end(layer.outputs[0]);
+  if (end == layer.outputs[0]) {
+    return true;
+  }
+  LoopBuilder loop(c.network, c.plan);
+  const Index index = std::holds_alternative<MatrixMultiply>(layer.attributes)
+                          ? result_space(c, layer, matmul_dims(c, layer), loop).index
+                          : convolution_index(c, layer, loop);
+  return write_epilogue(c, loop, layer, index, end);
+}
+
 void add_matmul_region(FusionContext& c, const NetworkLayer& layer) {
   const auto& attributes = std::get<MatrixMultiply>(layer.attributes);
   const TensorId a = layer.inputs[0], b = layer.inputs[1];
@@ -140,12 +186,9 @@ void add_matmul_region(FusionContext& c, const NetworkLayer& layer) {
   matmul.m = dims.m;
   matmul.n = out.back();
   matmul.k = attributes.transpose_a ? a_shape[a_shape.size() - 2] : a_shape.back();
-  std::vector<Expr> batch;
-  for (const Expr& extent : dims.batch) {
-    batch.push_back(loop.add_dim(extent, false));
-  }
-  const Expr m = loop.add_dim(matmul.m, false);
-  const Expr n = loop.add_dim(matmul.n, false);
+  const ResultSpace result = result_space(c, layer, dims, loop);
+  const std::vector<Expr>& batch = result.batch;
+  const Expr &m = result.m, &n = result.n;
   // k is no dim of the epilogue; its symbol exists for the operands' index maps alone.
   LoopBuilder operands = loop;
   const Expr k = operands.add_dim(matmul.k, false);
@@ -182,17 +225,9 @@ void add_matmul_region(FusionContext& c, const NetworkLayer& layer) {
       matmul.b_constant && c.plan.traits().sparse_products &&
       is_two_four(c.network.tensor(loop.inputs()[static_cast<size_t>(matmul.b.buffer)]), matmul);
 
-  Index index;
-  if (dims.flat_rows) {
-    index = unflatten(m, {out.begin(), out.end() - 1}, loop.bounds());
-  } else {
-    index = batch;
-    index.push_back(m);
-  }
-  index.push_back(n);
   const TensorId end = c.plan.epilogue_end(layer.outputs[0]);
   STATOR_CHECK(
-      write_epilogue(c, loop, layer, index, end),
+      write_epilogue(c, loop, layer, result.index, end),
       "the epilogue of " + c.network.tensor(end).name + " reads elsewhere: " + loop.problem());
   loop.finish(false);
   matmul.epilogue = std::move(loop.program());
@@ -211,10 +246,7 @@ void add_convolution_region(FusionContext& c, const NetworkLayer& layer) {
   conv.y_shape = c.network.type(layer.outputs[0]).shape;
   conv.x = loop.input(layer.inputs[0]);
   conv.w = loop.input(layer.inputs[1]);
-  Index index;
-  for (const Expr& size : conv.y_shape) {
-    index.push_back(loop.add_dim(size, false));
-  }
+  const Index index = convolution_index(c, layer, loop);
   const TensorId end = c.plan.epilogue_end(layer.outputs[0]);
   STATOR_CHECK(
       write_epilogue(c, loop, layer, index, end),

@@ -8,6 +8,7 @@ namespace stator {
 namespace {
 
 constexpr int kMostOps = 40;       // of an expression that is computed where it is read
+constexpr int kMostShared = 600;   // of one loop whose values are shared within it
 constexpr size_t kMostJoined = 4;  // parts of a concat that a loop reads under guards
 constexpr int64_t kMostRank = 8;
 
@@ -44,6 +45,7 @@ FusionPlan::FusionPlan(const Network& network, const BackendTraits& traits)
   }
   count_uses();
   demand_operands();
+  find_meetings();
   demand_shared();
   grow_epilogues();
 }
@@ -78,7 +80,7 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
   }
   if (std::holds_alternative<Cast>(a) || std::holds_alternative<Select>(a) ||
       std::holds_alternative<Fill>(a) || std::holds_alternative<Iota>(a) ||
-      std::holds_alternative<SizeValue>(a)) {
+      std::holds_alternative<SizeValue>(a) || std::holds_alternative<Check>(a)) {
     return LayerRole::kPointwise;
   }
   if (std::holds_alternative<Gather>(a)) {
@@ -220,17 +222,47 @@ bool FusionPlan::is_trivial(TensorId id) const {
          (in_memory(layer.inputs[0]) || is_trivial(layer.inputs[0]));
 }
 
-int FusionPlan::cost(TensorId id) const {
-  if (in_memory(id)) {
+int FusionPlan::cost(TensorId id, int limit) const {
+  if (in_memory(id) || limit < 0) {
     return 1;
   }
   const NetworkLayer& layer = network_.layers[static_cast<size_t>(network_.tensor(id).producer)];
   const bool free = is_view(layer.attributes) || std::holds_alternative<Cast>(layer.attributes);
   int total = free ? 0 : 2;
   for (const TensorId input : layer.inputs) {
-    total += cost(input);
+    total += cost(input, limit - total);
   }
   return total;
+}
+
+/// A formula reads its parts several times: they stay in registers where all of it is one loop.
+void FusionPlan::find_meetings() {
+  meetings_.resize(network_.tensors.size());
+  for (size_t i = 0; i < meetings_.size(); ++i) {
+    meetings_[i] = static_cast<TensorId>(i);
+  }
+  std::vector<int> members(network_.tensors.size(), 0);  // by meeting
+  for (size_t i = network_.layers.size(); i-- > 0;) {
+    if (roles_[i] != LayerRole::kPointwise) {
+      continue;
+    }
+    const TensorId out = network_.layers[i].outputs[0];
+    const auto k = static_cast<size_t>(out);
+    const auto meeting_of = [&](size_t reader) {
+      const NetworkLayer& r = network_.layers[reader];
+      const bool joins = roles_[reader] == LayerRole::kPointwise &&
+                         network_.type(r.outputs[0]).shape == network_.type(out).shape;
+      return joins ? meetings_[static_cast<size_t>(r.outputs[0])] : out;
+    };
+    const bool ends = in_memory(out) || readers_[k].empty();
+    TensorId meeting = ends ? out : meeting_of(readers_[k].front());
+    for (const size_t reader : readers_[k]) {
+      meeting = meeting_of(reader) == meeting ? meeting : out;
+    }
+    int& count = members[static_cast<size_t>(meeting)];
+    meetings_[k] = count < kMostShared ? meeting : out;
+    ++count;
+  }
 }
 
 /// Pointwise values with several readers, read by more points than they have, or too large to be
@@ -247,7 +279,7 @@ void FusionPlan::demand_shared() {
     if (in_memory(out) || is_trivial(out)) {
       continue;
     }
-    if (role == LayerRole::kView) {
+    if (role == LayerRole::kView || meetings_[static_cast<size_t>(out)] != out) {
       continue;
     }
     if (cost(out) > kMostOps) {

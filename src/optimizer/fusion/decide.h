@@ -52,17 +52,27 @@ class FusionPlan {
   /// For the result of a contraction or a reduction: the tensor that its epilogue makes (itself
   /// when there is none).
   TensorId epilogue_end(TensorId id) const { return ends_[static_cast<size_t>(id)]; }
+  /// Take the result's epilogue away: it has a buffer, and what follows is computed from that.
+  void remove_epilogue(TensorId id) {
+    ends_[static_cast<size_t>(id)] = id;
+    in_memory_[static_cast<size_t>(id)] = 1;
+  }
 
  private:
+  static constexpr int kCostLimit = 1000;
+
   LayerRole role_of(const NetworkLayer& layer) const;
   /// Whether the backend takes it as a product of integers.
   bool multiplies_bytes(const NetworkLayer& layer) const;
   void count_uses();
+  /// Finds where the readers of shared pointwise values meet again.
+  void find_meetings();
   void demand_operands();
   void demand_shared();
   void grow_epilogues();
   bool is_trivial(TensorId id) const;
-  int cost(TensorId id) const;
+  /// Operations to compute it where it is read; counted up to `limit` and a little.
+  int cost(TensorId id, int limit = kCostLimit) const;
   void demand_view_base(TensorId id);
 
   const Network& network_;
@@ -72,6 +82,9 @@ class FusionPlan {
   std::vector<int> outputs_;
   std::vector<std::vector<size_t>> readers_;
   std::vector<TensorId> ends_;
+  /// By tensor: the one tensor in whose loop all its readers are computed; itself where there is
+  /// none, so that a shared value needs memory.
+  std::vector<TensorId> meetings_;
 };
 
 }  // namespace stator

@@ -24,8 +24,9 @@ class Fuser {
       : network_(network), plan_(network, traits), regions_(network) {}
 
   Result<RegionGraph> run() {
-    mark_epilogues();
     FusionContext c{network_, plan_, regions_};
+    remove_unproved_epilogues(c);
+    mark_epilogues();
     for (size_t i = 0; i < network_.layers.size(); ++i) {
       add_layer(c, i);
     }
@@ -33,6 +34,15 @@ class Fuser {
   }
 
  private:
+  void remove_unproved_epilogues(FusionContext& c) {
+    for (size_t i = 0; i < network_.layers.size(); ++i) {
+      const NetworkLayer& layer = network_.layers[i];
+      if (plan_.role(i) == LayerRole::kContraction && !epilogue_fits(c, layer)) {
+        plan_.remove_epilogue(layer.outputs[0]);
+      }
+    }
+  }
+
   /// The region of a contraction or a reduction stands where its epilogue ends.
   void mark_epilogues() {
     source_of_.assign(network_.tensors.size(), -1);

@@ -78,7 +78,7 @@ OpId LoopBuilder::constant(Scalar value, DType dtype) {
 OpId LoopBuilder::unary(UnaryOp unary, OpId a) {
   LoopOp op;
   op.kind = LoopOpKind::kUnary;
-  op.dtype = unary == UnaryOp::kIsNan || unary == UnaryOp::kIsInf ? DType::kBool : dtype(a);
+  op.dtype = gives_truth(unary) ? DType::kBool : dtype(a);
   op.unary = unary;
   op.a = a;
   return add(op);
@@ -171,6 +171,7 @@ Index LoopBuilder::broadcast(TensorId id, const Index& index) const {
 
 void LoopBuilder::define(TensorId id, Index index, OpId value) {
   defined_[id] = {std::move(index), value};
+  computed_.clear();
 }
 
 OpId LoopBuilder::get(TensorId id, const Index& index, OpId guard) {
@@ -203,7 +204,14 @@ OpId LoopBuilder::read(TensorId id, const Index& index, OpId guard) {
 OpId LoopBuilder::compute(TensorId id, const Index& index, OpId guard) {
   const int32_t producer = network_.tensor(id).producer;
   STATOR_CHECK(producer >= 0, "tensor " + network_.tensor(id).name + " has no producer");
-  return compute_layer(network_.layers[static_cast<size_t>(producer)], index, guard);
+  for (const Computed& known : computed_[id]) {
+    if (known.guard == guard && known.index == index) {
+      return known.value;
+    }
+  }
+  const OpId value = compute_layer(network_.layers[static_cast<size_t>(producer)], index, guard);
+  computed_[id].push_back({index, guard, value});
+  return value;
 }
 
 OpId LoopBuilder::power(OpId x, float exponent) {
@@ -236,7 +244,7 @@ OpId LoopBuilder::compute_layer(const NetworkLayer& layer, const Index& index, O
       return power(operand(0), *exponent);
     }
     const OpId x = operand(0);
-    return elementwise(e->op, x, operand(1));
+    return elementwise(e->op, x, divisor(e->op, operand(1), guard));
   }
   if (const auto* c = std::get_if<Cast>(&a)) {
     return cast(operand(0), c->to);
@@ -258,6 +266,12 @@ OpId LoopBuilder::compute_layer(const NetworkLayer& layer, const Index& index, O
   if (const auto* s = std::get_if<SizeValue>(&a)) {
     return this->index(s->value);
   }
+  if (const auto* c = std::get_if<Check>(&a)) {
+    const OpId x = operand(0);
+    const FaultSite site{c->error, c->dim, c->wrap};
+    return layer.inputs.size() == 1 ? check(x, kNoOp, c->limit, site, guard)
+                                    : check(operand(1), x, c->limit, site, guard);
+  }
   if (std::holds_alternative<Gather>(a)) {
     return gather(layer, index, guard);
   }
@@ -270,6 +284,36 @@ OpId LoopBuilder::compute_layer(const NetworkLayer& layer, const Index& index, O
   STATOR_CHECK(false, std::string(layer_kind_name(a)) + " is not computed in place");
 }
 
+/// Where a guard is false nothing is read, and what stands for it must not fail as a divisor.
+OpId LoopBuilder::divisor(ElementwiseOp op, OpId x, OpId guard) {
+  const bool divides = op == ElementwiseOp::kDiv || op == ElementwiseOp::kFloorDiv ||
+                       op == ElementwiseOp::kTruncDiv || op == ElementwiseOp::kMod ||
+                       op == ElementwiseOp::kFmod;
+  if (guard == kNoOp || !divides || is_floating_point(dtype(x))) {
+    return x;
+  }
+  return select(guard, x, constant(Scalar::of(int64_t{1}), dtype(x)));
+}
+
+/// `value`, or `result` where there is one, where 0 <= value < limit; negative ones wrap first.
+OpId LoopBuilder::check(OpId value, OpId result, const Expr& limit, const FaultSite& site,
+                        OpId guard) {
+  if (site.wrap) {
+    const OpId negative =
+        elementwise(ElementwiseOp::kLess, value, constant(Scalar::of(int64_t{0}), DType::kInt64));
+    value = select(negative, elementwise(ElementwiseOp::kAdd, value, index(limit)), value);
+  }
+  LoopOp op;
+  op.kind = LoopOpKind::kCheckIndex;
+  op.a = value;
+  op.b = result;
+  op.dtype = result == kNoOp ? DType::kInt64 : dtype(result);
+  op.index = limit;
+  op.site = site;
+  op.guard = guard;
+  return add(op);
+}
+
 OpId LoopBuilder::gather(const NetworkLayer& layer, const Index& index, OpId guard) {
   const auto& attributes = std::get<Gather>(layer.attributes);
   const TensorId table = layer.inputs[0], indices = layer.inputs[1];
@@ -277,19 +321,9 @@ OpId LoopBuilder::gather(const NetworkLayer& layer, const Index& index, OpId gua
   const size_t rank = network_.type(indices).shape.size();
   const Index position(index.begin() + static_cast<int64_t>(axis),
                        index.begin() + static_cast<int64_t>(axis + rank));
-  OpId value = cast(get(indices, position, guard), DType::kInt64);
   const std::vector<Expr>& shape = network_.type(table).shape;
-  if (attributes.wrap) {
-    const OpId negative =
-        elementwise(ElementwiseOp::kLess, value, constant(Scalar::of(int64_t{0}), DType::kInt64));
-    value =
-        select(negative, elementwise(ElementwiseOp::kAdd, value, this->index(shape[axis])), value);
-  }
-  LoopOp check;
-  check.kind = LoopOpKind::kCheckIndex;
-  check.dtype = DType::kInt64;
-  check.a = value;
-  check.index = shape[axis];
+  const OpId place = check(cast(get(indices, position, guard), DType::kInt64), kNoOp, shape[axis],
+                           {attributes.error, 0, attributes.wrap}, guard);
   Index rest;
   for (size_t k = 0; k < shape.size(); ++k) {
     rest.push_back(k < axis ? index[k] : k == axis ? Expr(0) : index[k - 1 + rank]);
@@ -298,7 +332,7 @@ OpId LoopBuilder::gather(const NetworkLayer& layer, const Index& index, OpId gua
   load.kind = LoopOpKind::kLoad;
   load.dtype = network_.type(table).dtype;
   load.index = flat_index(shape, rest, bounds_);
-  load.indirect.push_back({add(check), contiguous_strides(shape)[axis]});
+  load.indirect.push_back({place, contiguous_strides(shape)[axis]});
   load.guard = guard;
   load.buffer = input(table);
   return add(load);

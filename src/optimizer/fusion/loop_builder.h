@@ -56,6 +56,8 @@ class LoopBuilder {
  private:
   OpId read(TensorId id, const Index& index, OpId guard);
   OpId compute_layer(const NetworkLayer& layer, const Index& index, OpId guard);
+  OpId divisor(ElementwiseOp op, OpId x, OpId guard);
+  OpId check(OpId value, OpId result, const Expr& limit, const FaultSite& site, OpId guard);
   OpId gather(const NetworkLayer& layer, const Index& index, OpId guard);
   OpId concat(const NetworkLayer& layer, const Index& index, OpId guard);
   OpId pad(const NetworkLayer& layer, const Index& index, OpId guard);
@@ -69,6 +71,12 @@ class LoopBuilder {
   std::vector<TensorId> inputs_;
   std::map<std::string, OpId> shared_;  // equal ops are one
   std::map<TensorId, std::pair<Index, OpId>> defined_;
+  /// What compute() gave, so that a value that a formula reads several times is followed once.
+  struct Computed {
+    Index index;
+    OpId guard, value;
+  };
+  std::map<TensorId, std::vector<Computed>> computed_;
   std::string problem_;
 };
 

@@ -17,6 +17,9 @@ struct FusionContext {
 /// The loop that writes a tensor computed by pointwise layers and views.
 void add_pointwise_region(FusionContext& c, TensorId id);
 void add_reduction_region(FusionContext& c, const NetworkLayer& layer);
+/// Whether the epilogue that the plan gives a contraction reads its result where the contraction
+/// makes it: with symbolic sizes, views between them may be more than the bounds can prove.
+bool epilogue_fits(FusionContext& c, const NetworkLayer& layer);
 /// With the epilogue that the plan gives it; the region writes the epilogue's end.
 void add_matmul_region(FusionContext& c, const NetworkLayer& layer);
 void add_convolution_region(FusionContext& c, const NetworkLayer& layer);

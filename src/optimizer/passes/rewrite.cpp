@@ -8,6 +8,7 @@ namespace stator {
 Rewriter::Rewriter(const Network& source) : source_(source), map_(source.tensors.size(), -1) {
   result_.name = source.name;
   result_.bounds = source.bounds;
+  result_.guards = source.guards;
   result_.scalar_inputs = source.scalar_inputs;
   for (const TensorId id : source.inputs) {
     bind(id, result_.add_input(source.tensor(id).name, source.type(id)));

@@ -77,6 +77,18 @@ TEST(Fusion, TwoReadersKeepAResultInMemory) {
             "matmul/2 loop/1 loop/1");
 }
 
+TEST(Fusion, AnEpilogueEndsWhereItsIndicesCannotBeProved) {
+  EXPECT_EQ(kinds(R"(network n where s0 in [0, 64], s1 in [0, 64]:
+  input %x: f32[s0, 4]
+  input %w: f32[4, s0*s1]
+  %m: f32[s0, s0*s1] = matrix_multiply(%x, %w) {transpose_a = false, transpose_b = false}
+  %v: f32[s0, s1, s0] = reshape(%m) {shape = [s0, s1, s0]}
+  %y: f32[s0, s1, s0] = unary(%v) {op = relu}
+  return %y
+)"),
+            "matmul/2 loop/1");
+}
+
 TEST(Fusion, AttentionReadsHeadsWhereTheyLie) {
   EXPECT_EQ(kinds(R"(network n where s0 in [1, 64], s1 in [1, 128]:
   input %q: f32[s0, s1, 32]

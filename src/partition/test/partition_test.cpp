@@ -75,6 +75,19 @@ TEST(Partition, DropsSmallBlocks) {
   EXPECT_EQ(names(cut(kMixed, options)), "_run_on_gpu_0:4");
 }
 
+TEST(Partition, ChoosesTheLeastBlockByWhetherTheGraphIsWhole) {
+  const Partitions mixed = cut(kMixed, {});
+  EXPECT_EQ(names(mixed), "_run_on_acc_0:2 _run_on_gpu_1:2");
+  EXPECT_EQ(mixed.min_block_size, kLeastBlockOfMixedGraph);
+  const Partitions whole = cut(R"(graph g(%x: f32[3, 3]):
+  %a: f32[3, 3] = aten.relu.default(%x)
+  return %a
+)",
+                               {});
+  EXPECT_EQ(names(whole), "_run_on_acc_0:1");
+  EXPECT_EQ(whole.min_block_size, 1);
+}
+
 TEST(Partition, KeepsWhatTheUserWantsInPyTorch) {
   PartitionOptions options;
   options.min_block_size = 1;
@@ -94,6 +107,13 @@ TEST(Partition, FullCompilationNamesNodeAndLine) {
   EXPECT_EQ(partitions.error().code, ErrorCode::kUnsupported);
   EXPECT_NE(partitions.error().message.find("aten.inverse.default"), std::string::npos);
   EXPECT_NE(partitions.error().message.find("m.py:7"), std::string::npos);
+  const std::string in_pytorch = "require_full_compilation=False";
+  EXPECT_NE(partitions.error().message.find(in_pytorch), std::string::npos);
+  options.without_pytorch = true;  // the program: it must not recommend what it cannot do
+  partitions = partition(*graph, query, options);
+  ASSERT_FALSE(partitions.ok());
+  EXPECT_EQ(partitions.error().message.find(in_pytorch), std::string::npos);
+  EXPECT_NE(partitions.error().message.find("compile in Python"), std::string::npos);
 }
 
 TEST(Report, IsTheDocumentsText) {
@@ -103,7 +123,7 @@ TEST(Report, IsTheDocumentsText) {
   options.min_block_size = 2;
   Result<Partitions> partitions = partition(*graph, query, options);
   ASSERT_TRUE(partitions.ok());
-  const std::string report = dry_run_report(*graph, *partitions, options, "CompilationSettings()");
+  const std::string report = dry_run_report(*graph, *partitions, "CompilationSettings()");
   EXPECT_EQ(report.substr(0, report.find("The following nodes")),
             R"(++++++++++++++++++++++++++ Dry-Run Results for Graph ++++++++++++++++++++++++++
 

@@ -12,6 +12,7 @@
 #include <random>
 
 #include "plan/digest.h"
+#include "plan/test/contracts.h"
 
 namespace stator {
 namespace {
@@ -49,15 +50,16 @@ Plan sample_plan() {
                    {8, 8},
                    {"copy", ""},
                    bytes_of(std::string(256, 'w'))}};
-  plan.kernels = {{"reference", "first", "payload one"}, {"cpu", "second", "64"}};
+  plan.kernels = {{"reference", "first", "payload one", {}}, {"cpu", "second", "64", {}}};
   plan.code = {{"cpu", "x86-64 avx2", {"avx2", "fma"}, bytes_of(std::string(300, '\xc3'))}};
   Provenance from;
   from.node = "addmm";
   from.target = "aten.addmm.default";
-  plan.steps = {{0, {0, 1, 2}, {s0}, one, zero, "step \"one\"", {from}},
-                {1, {3, 4}, {s0, eight}, s0, zero, "two", {}}};
+  plan.steps = {{0, {0, 1, 2}, {s0}, one, zero, "step \"one\"", {from}, -1, 0, {}},
+                {1, {3, 4}, {s0, eight}, s0, zero, "two", {}, -1, 0, {}}};
   plan.inputs = {0};
   plan.outputs = {4};
+  make_contracts(&plan);
   return plan;
 }
 
@@ -121,7 +123,7 @@ TEST_F(EngineFile, RoundTrip) {
   EXPECT_EQ(read->code[0].features, plan.code[0].features);
   EXPECT_EQ(read->steps[0].provenance[0].target, "aten.addmm.default");
   EXPECT_EQ(read->steps[0].name, "step \"one\"");
-  EXPECT_TRUE(check_engine_file(path("a.engine")).ok());
+  EXPECT_TRUE(read_engine_file(path("a.engine")).ok());
   // The bytes depend on the plan alone.
   EXPECT_EQ(engine_of(*read), engine_of(plan));
 }
@@ -174,8 +176,8 @@ TEST_F(EngineFile, DamagedWeightsAreFoundWhenAsked) {
   ASSERT_NE(weight, std::string::npos);
   engine[weight + 100] = 'x';
   std::ofstream(path("b.engine"), std::ios::binary) << engine;
-  EXPECT_TRUE(read_engine_file(path("b.engine")).ok()) << "loading touches no weight";
-  const Status checked = check_engine_file(path("b.engine"));
+  EXPECT_TRUE(read_engine_file(path("b.engine"), /*verify_weights=*/false).ok());
+  const Result<Plan> checked = read_engine_file(path("b.engine"));
   ASSERT_FALSE(checked.ok());
   EXPECT_NE(checked.error().message.find("weights[0] \"w\" does not match its digest"),
             std::string::npos)
@@ -216,6 +218,10 @@ const Forgery kForgeries[] = {
     {"buffers[3].alias_of", [](Plan& p) { p.buffers[3].last_step = 0; }},
     {"buffers[3].alias_of", [](Plan& p) { p.buffers[3].alias_of = 0; }},
     {"buffers[3].alias_of: buffer 5 of 5", [](Plan& p) { p.buffers[3].alias_of = 5; }},
+    {"buffers[0].order", [](Plan& p) { p.buffers[0].order = {0, 0}; }},
+    {"buffers[0].order", [](Plan& p) { p.buffers[0].order = {1}; }},
+    {"buffers[4].order", [](Plan& p) { p.buffers[4].order = {2, 1}; }},
+    {"buffers[2].order", [](Plan& p) { p.buffers[2].order = {1, 0}; }},
     {"inputs[0]", [](Plan& p) { p.inputs[0] = 2; }},
     {"inputs[0]: buffer -1", [](Plan& p) { p.inputs[0] = -1; }},
     {"inputs[1]", [](Plan& p) { p.inputs.push_back(0); }},
@@ -236,6 +242,55 @@ const Forgery kForgeries[] = {
     {"symbols[0].scalar", [](Plan& p) { p.symbols[0].input = -1; }},
     {"symbols[0]", [](Plan& p) { p.symbols[0].greatest = -1; }},
     {"symbols[0]", [](Plan& p) { p.symbols[0].symbol = "s1"; }},
+    {"does not fit its kernel \"second\": the number of buffers is 3, the kernel takes 2",
+     [](Plan& p) { p.steps[0].kernel = 1; }},
+    {"does not fit its kernel \"first\": the number of sizes is 0, the kernel takes 1",
+     [](Plan& p) { p.steps[0].sizes.clear(); }},
+    {"buffer 0 is i32, the kernel takes f32", [](Plan& p) { p.buffers[0].dtype = DType::kInt32; }},
+    {"buffer 1 has the rank 1, the kernel takes 2", [](Plan& p) { p.buffers[1].shape.pop_back(); }},
+    {"buffer 2 is written and is input",
+     [](Plan& p) {
+       p.steps[0].buffers = {0, 1, 0};
+     }},
+    {"buffer 1 is no constant",
+     [](Plan& p) {
+       p.steps[0].buffers = {0, 0, 2};
+     }},
+    {"buffer 1 is packed as \"nk 16\", the kernel takes \"\"",
+     [](Plan& p) {
+       p.weights[0].recipe = {"pack", "nk 16"};
+     }},
+    {"steps[0].buffers[0]: buffer 2 is read before a step has written it",
+     [](Plan& p) {
+       p.steps[0].buffers = {2, 1, 2};
+     }},
+    {"outputs[0]: no step writes it",
+     [](Plan& p) {
+       p.steps.pop_back();
+       p.buffers[2].last_step = p.buffers[3].last_step = 0;
+     }},
+    {"kernels[0].contract.payload", [](Plan& p) { p.kernels[0].payload = "payload on"; }},
+    {"kernels[0].contract.operands[1].shape[0]: size slot 77",
+     [](Plan& p) { p.kernels[0].contract.operands[1].shape[0] = 77; }},
+    {"kernels[0].contract.outputs: 4 of 3", [](Plan& p) { p.kernels[0].contract.outputs = 4; }},
+    {"weights[0]: \"w\" has 256 bytes, its shape takes 128",
+     [](Plan& p) { p.weights[0].shape[0] = 4; }},
+    {"weights[0].shape: -8 is out of range", [](Plan& p) { p.weights[0].shape[0] = -8; }},
+    {"settings: is no JSON", [](Plan& p) { p.settings = "{"; }},
+    {"metadata: is nested more than 200 levels deep",
+     [](Plan& p) { p.metadata = std::string(100000, '['); }},
+    {"sizes: a size expression overflows 64 bits",
+     [](Plan& p) {
+       p.sizes.instructions[1].a = INT64_MAX;
+       p.sizes.instructions[2] = {SizeOp::kMul, 1, 1};
+     }},
+    {"a size expression that is too long",
+     [](Plan& p) {
+       for (int i = 0; i < 40; ++i) {
+         const auto last = static_cast<int64_t>(p.sizes.instructions.size()) - 1;
+         p.sizes.instructions.push_back({SizeOp::kFloorDiv, last, last});
+       }
+     }},
 };
 
 TEST_F(EngineFile, ForgedPlansAreInvalid) {
@@ -259,11 +314,49 @@ TEST_F(EngineFile, ForgedPlansAreInvalid) {
 TEST_F(EngineFile, ForgedHeadersAreInvalid) {
   const std::string engine = engine_of(sample_plan());
   ASSERT_TRUE(read_back(with_header(engine, "\"sample\"", "\"renamed\"")).ok());
-  for (const char* broken : {"{", "[]", "17", "null", "-1", "1e300", "{\"a\":[]}"}) {
+  const std::string deep = std::string(100000, '[') + std::string(100000, ']');
+  for (const char* broken : {"{", "[]", "17", "null", "-1", "1e300", "{\"a\":[]}", deep.c_str()}) {
     Result<Plan> read = read_back(with_header(engine, "\"sample\"", broken));
     ASSERT_FALSE(read.ok()) << broken;
     EXPECT_EQ(read.error().code, ErrorCode::kInvalidFile) << broken;
   }
+}
+
+TEST_F(EngineFile, ABlobIsTheOneThatItsUserNames) {
+  Plan plan = sample_plan();
+  plan.weights.push_back(plan.weights[0]);
+  plan.weights.back().name = "v";
+  plan.weights.back().data = bytes_of(std::string(256, 'v'));
+  const std::string engine = engine_of(plan);
+  for (const char* kind : {"\"blob\":0", "\"blob\":1", "\"blob\":2"}) {
+    const std::string other = kind == std::string("\"blob\":0") ? "\"blob\":1" : "\"blob\":0";
+    Result<Plan> read = read_back(with_header(engine, kind, other));
+    ASSERT_FALSE(read.ok()) << kind;
+    EXPECT_NE(read.error().message.find("another one by its digest"), std::string::npos)
+        << read.error().message;
+  }
+}
+
+TEST_F(EngineFile, TheKeyIsTheFilesAlone) {
+  const Plan plan = sample_plan();
+  Result<Plan> read = read_back(engine_bytes(plan, "abc").value());
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_EQ(read->key, "abc");
+  EXPECT_EQ(engine_of(*read), engine_of(plan));
+}
+
+TEST(Digests, OfLargeBlobsAreThoseOfTheirPieces) {
+  std::vector<TensorData> blobs;
+  for (const int64_t size : {int64_t{0}, int64_t{100}, kDigestPiece, 9 * kDigestPiece + 1}) {
+    blobs.push_back(bytes_of(std::string(static_cast<size_t>(size), 'x')));
+  }
+  const std::vector<uint64_t> digests = digest_blobs(blobs);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(digests[i], digest64(blobs[i].data, blobs[i].size_bytes));
+  }
+  std::vector<uint64_t> pieces(9, digests[2]);
+  pieces.push_back(digest64("x", 1));
+  EXPECT_EQ(digests[3], digest64(pieces.data(), 80));
 }
 
 TEST_F(EngineFile, RandomDamageNeverCrashes) {

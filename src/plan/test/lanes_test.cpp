@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "plan/engine_file.h"
+#include "plan/test/contracts.h"
 
 namespace stator {
 namespace {
@@ -22,9 +23,10 @@ Plan two_lanes() {
   buffer("c", BufferRole::kArena, 3);
   buffer("y", BufferRole::kOutput, 0);
   plan.buffers[0].io_index = plan.buffers[4].io_index = 0;
-  plan.kernels = {{"reference", "f", ""}};
+  plan.kernels = {{"reference", "f", "", {}}, {"reference", "g", "", {}}};
   const auto step = [&](std::vector<BufferId> buffers, int32_t group, int32_t lane) {
-    plan.steps.push_back({0, std::move(buffers), {}, one, none, "step", {}, group, lane});
+    const int32_t kernel = buffers.size() == 2 ? 0 : 1;
+    plan.steps.push_back({kernel, std::move(buffers), {}, one, none, "step", {}, group, lane, {}});
   };
   step({0, 1}, 0, 0);
   step({0, 3}, 0, 1);
@@ -32,6 +34,7 @@ Plan two_lanes() {
   step({2, 3, 4}, -1, 0);
   plan.inputs = {0};
   plan.outputs = {4};
+  make_contracts(&plan);
   return plan;
 }
 

@@ -26,6 +26,25 @@ TEST(LoopProgram, PrintsWhatItParsed) {
   EXPECT_TRUE(verify_loop_program(*program, 2).ok());
 }
 
+TEST(LoopProgram, PrintsChecks) {
+  constexpr const char* kText = R"(dims $0 < s0
+%0 = load i64 b0[$0]
+%1 = constant bool 1
+%2 = load f32 b1[$0] if %1
+%3 = check i64 %0 < 2*s0 else index 1 wrapped if %1
+%4 = check f32 %3 < 7 else probability 0 of %2
+%5 = check i64 %0 < s0 else row 0
+store b2[$0] = %4
+)";
+  Result<LoopProgram> program = parse_loop_program(kText);
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  EXPECT_EQ(print_loop_program(*program), kText);
+  EXPECT_TRUE(verify_loop_program(*program, 3).ok());
+  EXPECT_EQ(program->ops[3].site.dim, 1);
+  EXPECT_TRUE(program->ops[3].site.wrap);
+  EXPECT_EQ(program->ops[4].b, 2);
+}
+
 TEST(LoopProgram, KnowsInnerValuesAndPasses) {
   Result<LoopProgram> program = parse_loop_program(kLayerNorm);
   ASSERT_TRUE(program.ok());

@@ -198,7 +198,7 @@ TEST(ExecutionContext, FaultsAreReportedOnceWithTheirPlace) {
   ExecutionContext context(engine_of(R"(network faults:
   input %x: f32[4]
   input %i: i64[2]
-  %y: f32[2] = gather(%x, %i) {axis = 0, wrap = false}
+  %y: f32[2] = gather(%x, %i) {axis = 0, wrap = false, error = index}
   return %y
 )"));
   const float x[] = {1, 2, 3, 4};
@@ -207,9 +207,10 @@ TEST(ExecutionContext, FaultsAreReportedOnceWithTheirPlace) {
   ASSERT_TRUE(context.set_input(1, indices).ok());
   const Status failed = context.run();
   ASSERT_FALSE(failed.ok());
-  EXPECT_EQ(failed.error().code, ErrorCode::kInvalidArgument);
-  EXPECT_NE(failed.error().message.find("met an index out of range"), std::string::npos);
-  EXPECT_EQ(failed.error().message.find("step 0 \""), 0u) << failed.error().message;
+  EXPECT_EQ(failed.error().code, ErrorCode::kOutOfRange);
+  EXPECT_TRUE(failed.error().message.starts_with(
+      "index 4 is out of bounds for dimension 0 with size 4\nin step 0 \""))
+      << failed.error().message;
   indices[1] = 0;
   EXPECT_EQ(message_of(context.run()), "no error");
   const auto* y = static_cast<const float*>(context.output(0).data);
@@ -268,6 +269,63 @@ TEST(Engine, NamesTheBackendItLacks) {
   EXPECT_EQ(engine.error().message,
             "this engine needs the backend \"abacus\", which this build of Stator lacks (it has: "
             "reference)");
+}
+
+TEST(Engine, StepsAreProvedAtEachShape) {
+  struct Forgery {
+    const char* what;
+    void (*change)(Plan&);
+  };
+  const Forgery forgeries[] = {
+      {"the number of tasks is 5, the kernel takes 1",
+       [](Plan& p) {
+         p.steps[0].task_count = p.buffers[static_cast<size_t>(p.inputs[0])].shape[0];
+       }},
+      {"has in dimension 0 3, the kernel takes 5",
+       [](Plan& p) {
+         PlanBuffer& x = p.buffers[static_cast<size_t>(p.steps[0].buffers.back())];
+         std::swap(x.shape[0], x.shape[1]);
+       }},
+      {"is 5, the kernel was made for 0..4",
+       [](Plan& p) {
+         for (PlanKernel& kernel : p.kernels) {
+           for (auto& range : kernel.contract.ranges) range = {0, 4};
+         }
+       }},
+      {"bytes by its shape, the engine counts",
+       [](Plan& p) {
+         PlanBuffer& y = p.buffers[static_cast<size_t>(p.outputs[0])];
+         y.size_bytes = p.sizes.add(Expr(4096));
+       }},
+  };
+  for (const Forgery& forgery : forgeries) {
+    Plan plan = plan_of(kDynamic);
+    forgery.change(plan);
+    Result<std::shared_ptr<const Engine>> engine = Engine::from_plan(std::move(plan));
+    ASSERT_TRUE(engine.ok()) << engine.error().message;
+    ExecutionContext context(*engine);
+    const Status status = context.set_shapes({{5, 3}, {3}});
+    ASSERT_FALSE(status.ok()) << forgery.what;
+    EXPECT_EQ(status.error().code, ErrorCode::kInvalidFile);
+    EXPECT_NE(status.error().message.find(forgery.what), std::string::npos)
+        << status.error().message;
+  }
+}
+
+TEST(Engine, FixedSizesAreProvedWhenItIsLoaded) {
+  Plan plan = plan_of(R"(network fixed:
+  input %x: f32[4, 8]
+  %y: f32[4, 8] = unary(%x) {op = relu}
+  return %y
+)");
+  ASSERT_TRUE(Engine::from_plan(plan).ok());
+  plan.steps[0].task_count = plan.sizes.add(Expr(7));
+  const Result<std::shared_ptr<const Engine>> engine = Engine::from_plan(std::move(plan));
+  ASSERT_FALSE(engine.ok());
+  EXPECT_EQ(engine.error().code, ErrorCode::kInvalidFile);
+  EXPECT_NE(engine.error().message.find("the number of tasks is 7, the kernel takes 1"),
+            std::string::npos)
+      << engine.error().message;
 }
 
 TEST(Engine, IsSharedByThreads) {

@@ -51,7 +51,7 @@ TEST(Expr, ParsesBothForms) {
   EXPECT_EQ(parse_expr("$0*4 + s0 % 3").value(), 4 * i + mod(s, 3));
   for (const char* bad :
        {"", "s0 +", "(s0", "1.5", "s0 // 0", "Foo(s0)", "s0 s1", "99999999999999999999",
-        "9223372036854775807 * 2", "s0 ** s1", "Symbol(", "FloorDiv(1, 0)"}) {
+        "9223372036854775807 * 2", "Symbol(", "FloorDiv(1, 0)"}) {
     EXPECT_FALSE(parse_expr(bad).ok()) << bad;
   }
   EXPECT_FALSE(parse_expr(std::string(5000, '(')).ok());
@@ -129,7 +129,22 @@ Expr random_expr(std::mt19937& random, int depth) {
   const Expr a = random_expr(random, depth - 1);
   const Expr b = random_expr(random, depth - 1);
   const Expr divisors[] = {Expr(1 + pick(6)), s, t, s * 2, t * 5};
-  switch (pick(7)) {
+  switch (pick(13)) {
+    case 7:
+      return Expr::call(SizeFunction::kTruncToInt,
+                        {Expr::real(1.7) * Expr::call(SizeFunction::kToFloat, {a})});
+    case 8:
+      return Expr::call(SizeFunction::kRoundToInt, {Expr::call(SizeFunction::kIntTrueDiv, {a, 4})});
+    case 9:
+      return Expr::call(
+          SizeFunction::kCeilToInt,
+          {Expr::call(SizeFunction::kFloatTrueDiv, {a, Expr::real(0.5)}) + Expr::real(0.25)});
+    case 10:
+      return Expr::call(SizeFunction::kBitAnd, {a, b});
+    case 11:
+      return Expr::less(a, b) * b;
+    case 12:
+      return Expr::any(Expr::equal(a, b), Expr::none(Expr::less_equal(a, 3))) + a;
     case 0:
       return a + b;
     case 1:
@@ -182,6 +197,74 @@ TEST(Simplify, KeepsTheValueOfRandomExpressions) {
       EXPECT_TRUE(!greatest || *greatest >= *expected) << e.str();
     }
   }
+}
+
+// What torch.export writes of sizes and of the conditions on them, at one size each.
+TEST(Parse, ReadsWhatPyTorchWrites) {
+  const std::map<std::string, int64_t> values{{"s0", 8}, {"s1", 3}};
+  const auto value = [&](const std::string& text) -> int64_t {
+    const Result<Expr> e = parse_expr(text);
+    if (!e.ok()) {
+      ADD_FAILURE() << e.error().message;
+      return -1;
+    }
+    EXPECT_EQ(parse_expr(e.value().str()).value(), e.value()) << text;
+    return e.value().evaluate(values).value_or(-2);
+  };
+  EXPECT_EQ(value("TruncToInt(1.7*ToFloat(s0))"), 13);
+  EXPECT_EQ(value("CeilToInt(FloatTrueDiv(ToFloat(s0), 0.5))"), 16);
+  EXPECT_EQ(value("CeilToInt(IntTrueDiv(s0, 3))"), 3);
+  EXPECT_EQ(value("RoundToInt(IntTrueDiv(s0 + 2, 4))"), 2);  // 2.5, to even
+  EXPECT_EQ(value("RoundToInt(IntTrueDiv(s0 + 6, 4))"), 4);  // 3.5
+  EXPECT_EQ(value("PowByNatural(2, s0)"), 256);
+  EXPECT_EQ(value("Pow(Symbol('s0', positive=True, integer=True), Integer(2))"), 64);
+  EXPECT_EQ(value("Abs(s0 - 9) + (PythonMod(s0 - 12, 5))"), 2);
+  EXPECT_EQ(value("s0 + (((-s0)//3))"), 5);
+  EXPECT_EQ(value("BitwiseFn_bitwise_and(s0 + 1, 3)*BitwiseFn_bitwise_or(s0, 1)"), 9);
+  EXPECT_EQ(value("TruncToInt(OpaqueUnaryFn_sqrt(ToFloat(s0 + 1)))"), 3);
+  EXPECT_EQ(value("TruncToInt(FloatPow(ToFloat(s0 + 1), 0.5))"), 3);
+  EXPECT_EQ(value("TruncToInt(Float('1.5', precision=53)*ToFloat(s0))"), 12);
+  EXPECT_EQ(value("Where(s0 > 5, s0, s1)"), 8);
+  EXPECT_EQ(value("math.trunc(1.5*torch.sym_float(s0)) == 12"), 1);
+  EXPECT_EQ(value("math.ceil(s0 / 3) >= 2"), 1);
+  EXPECT_EQ(value("round(s0 / 3) != 3"), 0);
+  EXPECT_EQ(value("1.5*torch.sym_float(s0) > 12.5"), 0);
+  EXPECT_EQ(value("2 <= s1 < s0 <= 8"), 1);
+  EXPECT_EQ(value("2 <= s1 < s0 <= 7"), 0);
+  EXPECT_EQ(value("not (s0 == 5 or s0 == 7) and s1 != 2"), 1);
+  EXPECT_EQ(value("(s0 < 5) | (s1 > 3)"), 0);
+  EXPECT_EQ(value("(s0 > 5) & ~(s1 > 3)"), 1);
+  EXPECT_EQ(value("Eq(Mod(s0, 2), 0)"), 1);
+  EXPECT_EQ(value("StrictGreaterThan(Symbol('s0', integer=True), Integer(8))"), 0);
+  EXPECT_EQ(value("1 << s1 >> 1"), 4);
+  EXPECT_FALSE(parse_expr("gamma(s0)").ok());
+  EXPECT_FALSE(parse_expr("L['x'].size()[0]").ok());  // no inputs here
+  EXPECT_FALSE(parse_expr("s0 // 0").ok());
+}
+
+TEST(Parse, AsksForInputs) {
+  const auto value = [](const InputProperty& p) -> Result<Expr> {
+    EXPECT_EQ(p.kind, InputProperty::kSize);
+    EXPECT_EQ(p.keys.size(), 3U);
+    EXPECT_EQ(p.keys[1], "A b");
+    return Expr(p.dim);
+  };
+  EXPECT_EQ(parse_expr("L['x']['A b'][0].size()[4] + 1", value).value(), Expr(5));
+}
+
+TEST(Bounds, NamesFunctions) {
+  Bounds bounds;
+  bounds.set("s0", 8, 64);
+  const Expr e = parse_expr("3*TruncToInt(1.7*ToFloat(s0)) + s0").value();
+  const Expr named = bounds.name_functions(e);
+  EXPECT_EQ(named.str(), "s0 + 3*size0");
+  EXPECT_EQ(bounds.name_functions(e), named);
+  EXPECT_EQ(bounds.expand(named), e);
+  EXPECT_EQ(bounds.least(named), 8 + 3 * 13);
+  EXPECT_EQ(bounds.greatest(named), 64 + 3 * 108);
+  std::set<std::string> symbols{"size0"};
+  bounds.expand(&symbols);
+  EXPECT_EQ(symbols, std::set<std::string>{"s0"});
 }
 
 }  // namespace

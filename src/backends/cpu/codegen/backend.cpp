@@ -156,7 +156,6 @@ class KernelFrame {
     llvm::Value* args = function->getArg(0);
     llvm::Value* buffers = field(args, 0);
     llvm::Value* sizes = field(args, 8);
-    llvm::Value* fault = field(args, 16);
     const size_t count = request_.region->inputs.size() + request_.region->outputs.size();
     for (size_t i = 0; i < count; ++i) {
       addresses_.push_back(field(buffers, static_cast<int64_t>(8 * i)));
@@ -174,8 +173,8 @@ class KernelFrame {
                     [this](int32_t k) { return addresses_[static_cast<size_t>(k)]; },
                     [&table](const Expr& e) { return table.get(e); },
                     {}};
-    host.epilogue = [&](const EpiloguePoint& point) { emit_epilogue(host, point, fault); };
-    emit_body(host, fault);
+    host.epilogue = [&, args](const EpiloguePoint& point) { emit_epilogue(host, point, args); };
+    emit_body(host, args);
     builder_.CreateRetVoid();
   }
 
@@ -186,9 +185,9 @@ class KernelFrame {
     return builder_.CreateLoad(builder_.getPtrTy(), address);
   }
 
-  void emit_epilogue(KernelHost& host, const EpiloguePoint& at, llvm::Value* fault) {
+  void emit_epilogue(KernelHost& host, const EpiloguePoint& at, llvm::Value* args) {
     const LoopProgram& program = *epilogue_;
-    OpEmitter ops(builder_, program, host.buffer, host.size, fault);
+    OpEmitter ops(builder_, program, host.buffer, host.size, args);
     Point point{at.index, at.lanes > 0 ? static_cast<int>(program.dims.size()) - 1 : -1, at.lanes,
                 at.mask};
     for (size_t i = 0; i < program.ops.size(); ++i) {
@@ -201,11 +200,11 @@ class KernelFrame {
     }
   }
 
-  void emit_body(KernelHost& host, llvm::Value* fault) {
+  void emit_body(KernelHost& host, llvm::Value* args) {
     const RegionBody& body = request_.region->body;
     const std::string& tactic = request_.tactic.name;
     if (const auto* loop = std::get_if<LoopProgram>(&body)) {
-      emit_loop(host, *loop, dtypes_, fault);
+      emit_loop(host, *loop, dtypes_, args);
       return;
     }
     const auto prepared = prepare_contraction(*request_.region, tactic);
@@ -382,12 +381,14 @@ Result<CompiledCode> CpuBackend::compile(const std::vector<KernelRequest>& reque
                                 static_cast<int64_t>(request.region->outputs.size()),
                                 call->attributes};
       code.kernels.push_back(
-          {"reference", layer_kind_name(call->attributes), print_call_payload(payload)});
+          {"reference", layer_kind_name(call->attributes), print_call_payload(payload), {}});
       continue;
     }
     code.kernels.push_back(
-        {"cpu", region_kind_name(request.region->body) + std::string(" ") + request.tactic.name,
-         std::to_string(image.entries.at(request.symbol))});
+        {"cpu",
+         region_kind_name(request.region->body) + std::string(" ") + request.tactic.name,
+         std::to_string(image.entries.at(request.symbol)),
+         {}});
   }
   return code;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/codegen/gemm_host.h"
 
+#include <llvm/IR/MDBuilder.h>
+
 #include <numeric>
 
 namespace stator::cpu {
@@ -22,11 +24,13 @@ void Emit::loop(Value* begin, Value* end, int64_t step, const std::function<void
   builder.SetInsertPoint(after);
 }
 
-void Emit::when(Value* condition, const std::function<void()>& body) {
+void Emit::when(Value* condition, const std::function<void()>& body, bool unlikely) {
   llvm::Function* function = builder.GetInsertBlock()->getParent();
   auto* then = llvm::BasicBlock::Create(builder.getContext(), "then", function);
   auto* after = llvm::BasicBlock::Create(builder.getContext(), "after");
-  builder.CreateCondBr(condition, then, after);
+  llvm::MDNode* weights =
+      unlikely ? llvm::MDBuilder(builder.getContext()).createUnlikelyBranchWeights() : nullptr;
+  builder.CreateCondBr(condition, then, after, weights);
   builder.SetInsertPoint(then);
   body();
   builder.CreateBr(after);

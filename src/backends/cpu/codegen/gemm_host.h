@@ -76,7 +76,7 @@ class Emit {
   /// for (i = begin; i < end; i += step) body(i)
   void loop(Value* begin, Value* end, int64_t step, const std::function<void(Value*)>& body);
   /// if (condition) body()
-  void when(Value* condition, const std::function<void()>& body);
+  void when(Value* condition, const std::function<void()>& body, bool unlikely = false);
   /// <lanes x i1>: lane k is set when k < count.
   Value* lane_mask(int lanes, Value* count);
   llvm::FixedVectorType* floats(int lanes);

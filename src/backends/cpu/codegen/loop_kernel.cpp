@@ -45,12 +45,12 @@ struct Cut {
 class LoopEmitter : Emit {
  public:
   LoopEmitter(KernelHost& host, const LoopProgram& program, const std::vector<DType>& dtypes,
-              Value* fault)
+              Value* args)
       : Emit(host.builder),
         host_(host),
         p_(program),
         dtypes_(dtypes),
-        fault_(fault),
+        args_(args),
         inner_(program.inner_values()),
         pass_(program.passes()),
         outer_(program.outer_rank()),
@@ -113,7 +113,7 @@ class LoopEmitter : Emit {
     return index;
   }
 
-  OpEmitter emitter() { return OpEmitter(builder, p_, host_.buffer, host_.size, fault_); }
+  OpEmitter emitter() { return OpEmitter(builder, p_, host_.buffer, host_.size, args_); }
 
   void emit_row(Value* row, Value* column_begin, Value* column_end) {
     const std::vector<Value*> index = outer_indices(row);
@@ -401,7 +401,7 @@ class LoopEmitter : Emit {
   KernelHost& host_;
   const LoopProgram& p_;
   const std::vector<DType>& dtypes_;
-  Value* fault_;
+  Value* args_;
   std::vector<bool> inner_;
   std::vector<int> pass_;
   int outer_;
@@ -445,8 +445,8 @@ KernelLaunch loop_launch(const LoopProgram& program) {
 }
 
 void emit_loop(KernelHost& host, const LoopProgram& program, const std::vector<DType>& dtypes,
-               llvm::Value* fault) {
-  LoopEmitter(host, program, dtypes, fault).emit();
+               llvm::Value* args) {
+  LoopEmitter(host, program, dtypes, args).emit();
 }
 
 }  // namespace stator::cpu

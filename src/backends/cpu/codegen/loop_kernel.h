@@ -15,8 +15,8 @@ namespace stator::cpu {
 /// Why the program cannot be generated, or yes.
 Support loop_supports(const LoopProgram& program);
 KernelLaunch loop_launch(const LoopProgram& program);
-/// `dtypes`: element types of the region's buffers. `fault`: address of the fault word.
+/// `dtypes`: element types of the region's buffers. `args`: address of the KernelArgs.
 void emit_loop(KernelHost& host, const LoopProgram& program, const std::vector<DType>& dtypes,
-               llvm::Value* fault);
+               llvm::Value* args);
 
 }  // namespace stator::cpu

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/codegen/op_emitter.h"
 
+#include <cmath>
+#include <cstddef>
 #include <numeric>
 #include <set>
 
+#include "backend/executor.h"
 #include "backends/cpu/codegen/vector_math.h"
 #include "base/check.h"
 
@@ -39,12 +42,12 @@ llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
 
 OpEmitter::OpEmitter(llvm::IRBuilder<>& builder, const LoopProgram& program,
                      std::function<Value*(int32_t)> buffer, std::function<Value*(const Expr&)> size,
-                     Value* fault)
+                     Value* args)
     : b_(builder),
       program_(program),
       buffer_(std::move(buffer)),
       size_(std::move(size)),
-      fault_(fault) {}
+      args_(args) {}
 
 Value* OpEmitter::get(OpId op, const Point& point) {
   const auto found = values_.find(op);
@@ -317,21 +320,57 @@ Value* OpEmitter::emit(const LoopOp& op, const Point& point) {
 
 Value* OpEmitter::check_index(const LoopOp& op, const Point& point) {
   Value* position = get(op.a, point);
+  Value* result = op.b == kNoOp ? position : get(op.b, point);
+  Value* guard = op.guard == kNoOp ? nullptr : get(op.guard, point);
+  bool vector = false;
+  for (const Value* value : {position, result, guard}) {
+    vector = vector || (value != nullptr && value->getType()->isVectorTy());
+  }
   Value* limit = index_value(op.index, point, false);
-  const bool vector = position->getType()->isVectorTy();
+  Value* end = limit;
   if (vector) {
-    limit = spread(limit, point);
+    position = spread(position, point);
+    result = spread(result, point);
+    end = spread(limit, point);
+    guard = guard == nullptr ? nullptr : spread(guard, point);
   }
-  Value* inside = b_.CreateICmpULT(position, limit);
+  Value* inside = b_.CreateICmpULT(position, end);
   Value* wrong = b_.CreateNot(inside);
-  if (vector && point.mask != nullptr) {
-    wrong = b_.CreateAnd(wrong, point.mask);
+  for (Value* present : {guard, vector ? point.mask : nullptr}) {
+    wrong = present == nullptr ? wrong : b_.CreateAnd(wrong, present);
   }
-  Value* any = vector ? b_.CreateOrReduce(wrong) : wrong;
-  // A guarded store without a branch: the word keeps what it holds.
-  Value* old = b_.CreateLoad(b_.getInt64Ty(), fault_);
-  b_.CreateStore(b_.CreateSelect(any, b_.getInt64(1), old), fault_);
-  return b_.CreateSelect(inside, position, llvm::Constant::getNullValue(position->getType()));
+  report_where(wrong, position, limit, op.site);
+  return b_.CreateSelect(inside, result, llvm::Constant::getNullValue(result->getType()));
+}
+
+/// Claims the run's fault record where any lane is wrong, which a branch makes free where none is.
+void OpEmitter::report_where(Value* wrong, Value* position, Value* limit, const FaultSite& site) {
+  Emit emit(b_);
+  llvm::Type* word = b_.getInt64Ty();
+  const bool vector = wrong->getType()->isVectorTy();
+  const auto report = [&] {
+    if (vector) {
+      const unsigned lanes = llvm::cast<llvm::FixedVectorType>(wrong->getType())->getNumElements();
+      Value* bits = b_.CreateZExt(b_.CreateBitCast(wrong, b_.getIntNTy(lanes)), word);
+      Value* first = b_.CreateBinaryIntrinsic(llvm::Intrinsic::cttz, bits, b_.getTrue());
+      position = b_.CreateExtractElement(position, first);
+    }
+    const auto field = [&](Value* base, size_t offset) {
+      return emit.address(base, static_cast<int64_t>(offset));
+    };
+    Value* record = b_.CreateLoad(b_.getPtrTy(), field(args_, offsetof(KernelArgs, fault)));
+    Value* step = b_.CreateLoad(word, field(args_, offsetof(KernelArgs, step)));
+    Value* claimed = b_.CreateAtomicCmpXchg(
+        field(record, offsetof(FaultRecord, claimed)), emit.num(0), emit.num(1), llvm::Align(8),
+        llvm::AtomicOrdering::SequentiallyConsistent, llvm::AtomicOrdering::Monotonic);
+    emit.when(b_.CreateExtractValue(claimed, 1), [&] {
+      b_.CreateStore(position, field(record, offsetof(FaultRecord, value)));
+      b_.CreateStore(limit, field(record, offsetof(FaultRecord, limit)));
+      Value* code = b_.CreateOr(b_.CreateShl(step, kFaultStepShift), emit.num(site.code()));
+      b_.CreateStore(code, field(record, offsetof(FaultRecord, code)));
+    });
+  };
+  emit.when(vector ? b_.CreateOrReduce(wrong) : wrong, report, true);
 }
 
 Value* OpEmitter::cast(DType from, DType to, Value* x) {
@@ -355,14 +394,17 @@ Value* OpEmitter::cast(DType from, DType to, Value* x) {
     return from_unsigned ? b_.CreateUIToFP(x, type) : b_.CreateSIToFP(x, type);
   }
   if (from_real) {
-    // Through 64 bits, as the machine's conversion does it, so that smaller types wrap.
-    llvm::Type* wide = type->getWithNewBitWidth(64);
-    Value* fits = b_.CreateAnd(
-        b_.CreateFCmpOGE(x, llvm::ConstantFP::get(x->getType(), -9223372036854775808.0)),
-        b_.CreateFCmpOLT(x, llvm::ConstantFP::get(x->getType(), 9223372036854775808.0)));
+    // Through 64 bits, or 32 for smaller types, which then wrap: so the machine's own conversions
+    // do it, and with them eager PyTorch. What does not fit those is their least number.
+    const unsigned bits = to == DType::kInt64 ? 64 : 32;
+    llvm::Type* wide = type->getWithNewBitWidth(bits);
+    const double limit = std::ldexp(1.0, static_cast<int>(bits) - 1);
+    Value* fits = b_.CreateAnd(b_.CreateFCmpOGE(x, llvm::ConstantFP::get(x->getType(), -limit)),
+                               b_.CreateFCmpOLT(x, llvm::ConstantFP::get(x->getType(), limit)));
     Value* value = b_.CreateFPToSI(b_.CreateSelect(fits, x, zero), wide);
-    value = b_.CreateSelect(fits, value, llvm::ConstantInt::getSigned(wide, INT64_MIN));
-    return b_.CreateTrunc(value, type);
+    const int64_t least = to == DType::kInt64 ? INT64_MIN : INT32_MIN;
+    value = b_.CreateSelect(fits, value, llvm::ConstantInt::getSigned(wide, least));
+    return bits == type->getScalarSizeInBits() ? value : b_.CreateTrunc(value, type);
   }
   return from_unsigned ? b_.CreateZExtOrTrunc(x, type) : b_.CreateSExtOrTrunc(x, type);
 }

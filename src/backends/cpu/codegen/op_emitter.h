@@ -29,11 +29,11 @@ llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype);
 
 class OpEmitter {
  public:
-  /// `buffer`, `size`: as in KernelHost. `dtypes`: element types of the buffers. `fault`: address
-  /// of the word that an index out of range sets.
+  /// `buffer`, `size`: as in KernelHost. `dtypes`: element types of the buffers. `args`: address of
+  /// the KernelArgs, for the fault record.
   OpEmitter(llvm::IRBuilder<>& builder, const LoopProgram& program,
             std::function<llvm::Value*(int32_t)> buffer,
-            std::function<llvm::Value*(const Expr&)> size, llvm::Value* fault);
+            std::function<llvm::Value*(const Expr&)> size, llvm::Value* args);
 
   /// Known values: the reductions' results, the accumulator, outer values.
   void set(OpId op, llvm::Value* value) { values_[op] = value; }
@@ -60,6 +60,8 @@ class OpEmitter {
   llvm::Value* elementwise(const LoopOp& op, llvm::Value* a, llvm::Value* b);
   llvm::Value* cast(DType from, DType to, llvm::Value* x);
   llvm::Value* check_index(const LoopOp& op, const Point& point);
+  void report_where(llvm::Value* wrong, llvm::Value* position, llvm::Value* limit,
+                    const FaultSite& site);
   llvm::Value* constant(const Scalar& scalar, DType dtype);
   llvm::Value* lane_numbers(const Point& point);
 
@@ -67,7 +69,7 @@ class OpEmitter {
   const LoopProgram& program_;
   std::function<llvm::Value*(int32_t)> buffer_;
   std::function<llvm::Value*(const Expr&)> size_;
-  llvm::Value* fault_;
+  llvm::Value* args_;
   std::map<OpId, llvm::Value*> values_;
 };
 

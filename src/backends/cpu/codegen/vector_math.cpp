@@ -367,7 +367,7 @@ Value* emit_floating(Math& m, UnaryOp op, Value* x) {
     case UnaryOp::kSign: {
       Value* positive = b.CreateUIToFP(b.CreateFCmpOGT(x, m.num(0)), m.type);
       Value* negative = b.CreateUIToFP(b.CreateFCmpOLT(x, m.num(0)), m.type);
-      return m.keep_nan(x, b.CreateFSub(positive, negative));
+      return b.CreateFSub(positive, negative);  // 0 of NaN, as in PyTorch
     }
     case UnaryOp::kSqrt:
       return m.call(llvm::Intrinsic::sqrt, x);
@@ -387,6 +387,10 @@ Value* emit_floating(Math& m, UnaryOp op, Value* x) {
       return m.is_nan(x);
     case UnaryOp::kIsInf:
       return b.CreateFCmpOEQ(m.abs(x), m.num(INFINITY));
+    case UnaryOp::kSignBit: {
+      Value* bits = b.CreateBitCast(x, m.int_type(m.type->getScalarSizeInBits()));
+      return b.CreateICmpSLT(bits, llvm::Constant::getNullValue(bits->getType()));
+    }
     case UnaryOp::kNot:
       return b.CreateUIToFP(b.CreateFCmpOEQ(x, m.num(0)), m.type);
     case UnaryOp::kRelu:
@@ -411,6 +415,7 @@ bool is_simple(UnaryOp op) {
     case UnaryOp::kTrunc:
     case UnaryOp::kIsNan:
     case UnaryOp::kIsInf:
+    case UnaryOp::kSignBit:
     case UnaryOp::kNot:
     case UnaryOp::kRelu:
       return true;

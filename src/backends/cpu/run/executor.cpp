@@ -11,6 +11,7 @@
 
 #include "backends/cpu/run/features.h"
 #include "backends/cpu/run/register.h"
+#include "base/allocate.h"
 #include "base/thread_pool.h"
 
 namespace stator {
@@ -189,7 +190,7 @@ class CpuExecutor : public ExecutorBackend {
   }
 
   Result<TensorData> allocate(int64_t size_bytes, void** writable) const override {
-    return TensorData::allocate(size_bytes, writable);
+    return allocate_if_there_is(size_bytes, writable);
   }
   int thread_count() const override { return ThreadPool::global().thread_count(); }
 };

@@ -105,8 +105,8 @@ class OneRegion {
     }
     std::vector<int64_t> sizes;
     for (const Expr& size : launch.sizes) sizes.push_back(size.evaluate(symbols).value());
-    int64_t fault = 0;
-    KernelArgs args{addresses.data(), sizes.data(), &fault};
+    FaultRecord fault{};
+    KernelArgs args{addresses.data(), sizes.data(), &fault, 0};
     BoundStep step;
     step.kernel = kernel;
     step.args = &args;
@@ -117,7 +117,7 @@ class OneRegion {
     TensorData memory = TensorData::allocate(
         std::max<int64_t>(64, per_thread * backend.executor().thread_count()), &scratch);
     ASSERT_TRUE(loaded.run(&step, 1, RunOptions{scratch, per_thread}).ok());
-    EXPECT_EQ(fault, 0);
+    EXPECT_EQ(fault.code, 0);
   }
 };
 

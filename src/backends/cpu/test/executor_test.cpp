@@ -10,6 +10,7 @@
 
 #include "backends/cpu/run/features.h"
 #include "backends/cpu/run/register.h"
+#include "plan/test/contracts.h"
 #include "stator/runtime.h"
 
 namespace {
@@ -65,7 +66,7 @@ TensorData copy_image() {
 
 Result<std::unique_ptr<LoadedCode>> load(const std::string& payload,
                                          const std::vector<std::string>& features = {}) {
-  return cpu_executor().load({{"cpu", "copy", payload}},
+  return cpu_executor().load({{"cpu", "copy", payload, {}}},
                              {{"cpu", "x86-64 test", features, copy_image()}});
 }
 
@@ -80,11 +81,13 @@ Plan copy_plan() {
   plan.buffers = {{"x", BufferRole::kInput, DType::kInt64, {s0}, bytes, 0, -1, 0, 0, -1},
                   {"t", BufferRole::kArena, DType::kInt64, {s0}, bytes, -1, -1, 0, 1, -1},
                   {"y", BufferRole::kOutput, DType::kInt64, {s0}, bytes, 0, -1, 0, 0, -1}};
-  plan.kernels = {{"cpu", "copy", std::to_string(kEntry)}};
+  plan.kernels = {{"cpu", "copy", std::to_string(kEntry), {}}};
   plan.code = {{"cpu", "x86-64 test", {}, copy_image()}};
-  plan.steps = {{0, {0, 1}, {}, s0, zero, "one", {}}, {0, {1, 2}, {}, s0, zero, "two", {}}};
+  plan.steps = {{0, {0, 1}, {}, s0, zero, "one", {}, -1, 0, {}},
+                {0, {1, 2}, {}, s0, zero, "two", {}, -1, 0, {}}};
   plan.inputs = {0};
   plan.outputs = {2};
+  make_contracts(&plan);
   return plan;
 }
 
@@ -154,7 +157,7 @@ TEST(CpuExecutor, EntriesMustLieInsideTheImage) {
     EXPECT_EQ(loaded.error().code, ErrorCode::kInvalidFile);
     EXPECT_EQ(loaded.error().message, "kernel copy begins outside the machine code");
   }
-  EXPECT_FALSE(cpu_executor().load({{"cpu", "copy", "0"}}, {}).ok()) << "no image at all";
+  EXPECT_FALSE(cpu_executor().load({{"cpu", "copy", "0", {}}}, {}).ok()) << "no image at all";
 }
 
 TEST(CpuExecutor, NamesMissingInstructions) {
@@ -171,7 +174,7 @@ TEST(CpuExecutor, TakesTheBestVariantThatRuns) {
   // The better one of two that run; one that cannot run is passed over.
   TensorData broken = copy_image();
   const auto loaded = cpu_executor().load(
-      {{"cpu", "copy", "100"}},
+      {{"cpu", "copy", "100", {}}},
       {{"cpu", "small", {}, {broken.data, 64, broken.owner}},
        {"cpu", "large", {"sse2"}, broken},
        {"cpu", "other machine", {"sse2", "abacus"}, {broken.data, 64, broken.owner}}});

@@ -172,8 +172,8 @@ void run_kernel(const PreparedContraction& prepared, const VectorUnit& unit,
   // What a kernel reads of its scratch it must have written; what lies behind it stays.
   std::fill_n(static_cast<unsigned char*>(scratch), scratch_bytes + 64, 0xff);
   buffers.resize(kResult + 1);
-  int64_t fault = 0;
-  KernelArgs args{buffers.data(), sizes.data(), &fault};
+  FaultRecord fault{};
+  KernelArgs args{buffers.data(), sizes.data(), &fault, 0};
   kernel(&args, 0, tasks / 2, scratch);
   kernel(&args, tasks / 2, tasks, scratch);
   for (int64_t k = 0; k < 64; ++k)

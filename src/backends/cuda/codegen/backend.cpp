@@ -198,7 +198,8 @@ Result<CompiledCode> CudaBackend::compile(const std::vector<KernelRequest>& requ
     code.kernels.push_back(
         {"cuda",
          region_kind_name(requests[i].region->body) + std::string(" ") + requests[i].tactic.name,
-         print_payload(payloads[i])});
+         print_payload(payloads[i]),
+         {}});
   }
   return code;
 }

@@ -41,7 +41,7 @@ std::string kernel_head(const LoopRequest& request, const KernelScope& scope,
   if (maps > 0) s += "  TensorMap maps[" + std::to_string(maps) + "];\n";
   if (!request.buffer_types.empty()) s += "  void* b[" + num(request.buffer_types.size()) + "];\n";
   if (!request.symbols.empty()) s += "  i64 s[" + num(request.symbols.size()) + "];\n";
-  s += "  i64* fault;\n};\n";
+  s += "  i64* fault;\n  i64 step;\n};\n";
   s += "extern \"C\" __global__ void ";
   if (cluster > 1) s += "__cluster_dims__(" + std::to_string(cluster) + ", 1, 1) ";
   s += "__launch_bounds__(" + bounds + ") " + request.name + "(const __grid_constant__ " +
@@ -56,7 +56,7 @@ std::string kernel_head(const LoopRequest& request, const KernelScope& scope,
     s += "  const " + scope.index_type + " z" + num(i) + " = (" + scope.index_type + ")a.s[" +
          num(i) + "];\n";
   }
-  return s + "  i64* fault = a.fault;\n";
+  return s + "  const Fault fault{a.fault, a.step};\n";
 }
 
 GeneratedKernel finish_kernel(const LoopRequest& request, std::string source, int threads,

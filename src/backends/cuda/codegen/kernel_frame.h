@@ -11,7 +11,7 @@ namespace stator::cuda {
 /// The scope of a request's ops: sizes are z0 …, indices fit `index_type`.
 KernelScope make_scope(const LoopRequest& request);
 /// The arguments' struct, the function's head with `bounds` for __launch_bounds__, every buffer as
-/// b0 …, every size as z0 …, and the fault word. `maps`: tensor maps before the buffers;
+/// b0 …, every size as z0 …, the fault record and the step. `maps`: tensor maps before the buffers;
 /// a kernel with such calls begin_kernel() itself. `cluster`: blocks that share memory.
 std::string kernel_head(const LoopRequest& request, const KernelScope& scope,
                         const std::string& bounds, int maps = 0, int cluster = 1);

@@ -2,6 +2,7 @@
 #include "backends/cuda/codegen/source.h"
 
 #include "base/check.h"
+#include "layer/fault_site.h"
 
 namespace stator::cuda {
 
@@ -11,6 +12,7 @@ void SourceWriter::line(const std::string& text) {
   if (!text.empty() && text.back() == '{') ++depth_;
 }
 
+static_assert(kDivisionSite.code() == 8, "the prelude says so too");
 const char* const kPrelude = R"(typedef long long i64;
 typedef signed char i8;
 typedef unsigned char u8;
@@ -105,21 +107,45 @@ template <typename T> __device__ __forceinline__ T real_floor_div(T a, T b) {
   T f = floor(d);
   return d - f > T(0.5) ? f + T(1) : f;
 }
-template <typename T> __device__ __forceinline__ T whole_div(T a, T b, i64* fault) {
-  if (b == T(0)) { *fault = 1; return T(0); }
+constexpr i64 kDivision = 8;
+struct Fault { i64* record; i64 step; };
+__device__ __noinline__ void report(Fault at, i64 code, i64 value, i64 limit) {
+  if (atomicCAS((unsigned long long*)(at.record + 3), 0ull, 1ull) != 0) return;
+  volatile i64* record = at.record;
+  record[1] = value;
+  record[2] = limit;
+  __threadfence_system();
+  record[0] = code | at.step << 32;
+}
+template <typename T>
+__device__ __forceinline__ T checked(i64 x, i64 limit, T y, bool wanted, i64 code,
+                                     Fault fault) {
+  if ((unsigned long long)x < (unsigned long long)limit) return y;
+  if (wanted) report(fault, code, x, limit);
+  return T(0);
+}
+template <typename T> __device__ __forceinline__ T whole_div(T a, T b, Fault fault) {
+  if (b == T(0)) { report(fault, kDivision, 0, 0); return T(0); }
   return b == T(-1) ? T(0) - a : T(a / b);
 }
-template <typename T> __device__ __forceinline__ T whole_floor_div(T a, T b, i64* fault) {
+template <typename T> __device__ __forceinline__ T whole_floor_div(T a, T b, Fault fault) {
   T q = whole_div(a, b, fault);
   return b != T(0) && b != T(-1) && a % b != T(0) && (a < T(0)) != (b < T(0)) ? T(q - 1) : q;
 }
-template <typename T> __device__ __forceinline__ T whole_fmod(T a, T b, i64* fault) {
-  if (b == T(0)) { *fault = 1; return T(0); }
+template <typename T> __device__ __forceinline__ T whole_fmod(T a, T b, Fault fault) {
+  if (b == T(0)) { report(fault, kDivision, 0, 0); return T(0); }
   return b == T(-1) ? T(0) : T(a % b);
 }
-template <typename T> __device__ __forceinline__ T whole_mod(T a, T b, i64* fault) {
+template <typename T> __device__ __forceinline__ T whole_mod(T a, T b, Fault fault) {
   T m = whole_fmod(a, b, fault);
   return m != T(0) && (m < T(0)) != (b < T(0)) ? T(m + b) : m;
+}
+// By a number that is negative or not below the width, C++ leaves a shift undefined.
+template <typename T> __device__ __forceinline__ T shifted_left(T a, T b) {
+  return b < T(0) || b >= T(8 * sizeof(T)) ? T(0) : T((unsigned long long)a << b);
+}
+template <typename T> __device__ __forceinline__ T shifted_right(T a, T b) {
+  return b < T(0) || b >= T(8 * sizeof(T)) ? T(a < T(0) ? -1 : 0) : T(a >> b);
 }
 template <typename T> __device__ __forceinline__ T whole_pow(T a, T b) {
   if (b < T(0)) return a == T(1) ? T(1) : a == T(-1) ? T(b % 2 == 0 ? 1 : -1) : T(0);

@@ -86,10 +86,12 @@ class CudaCode : public LoadedCode {
     return {};
   }
 
-  Status check_step(int32_t kernel, int64_t buffers, int64_t sizes) const override {
-    const Counts& wanted = counts_[static_cast<size_t>(kernel)];
-    if (std::holds_alternative<HostPayload>(payloads_[static_cast<size_t>(kernel)])) {
-      return host_code_->check_step(kernel, buffers, sizes);
+  Status check_step(const Plan& plan, const PlanStep& step) const override {
+    const auto buffers = static_cast<int64_t>(step.buffers.size());
+    const auto sizes = static_cast<int64_t>(step.sizes.size());
+    const Counts& wanted = counts_[static_cast<size_t>(step.kernel)];
+    if (std::holds_alternative<HostPayload>(payloads_[static_cast<size_t>(step.kernel)])) {
+      return host_code_->check_step(plan, step);
     }
     if (buffers == wanted.buffers && sizes == wanted.sizes) {
       return {};
@@ -178,7 +180,7 @@ class CudaCode : public LoadedCode {
       return {};
     }
     const std::string& call = std::get<HostPayload>(payload).call;
-    host[i] = {"reference", "host call", call};
+    host[i] = {"reference", "host call", call, {}};
     STATOR_TRY(const CallPayload layer, parse_call_payload(call));
     counts = {layer.inputs + layer.outputs, layer.inputs};  // inputs, for the copies
     has_host_calls_ = true;

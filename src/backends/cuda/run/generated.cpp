@@ -70,6 +70,7 @@ Status launch_kernel(const LoadedKernel& kernel, const BoundStep& step, int step
     arguments[count++] = static_cast<uint64_t>(step.args->sizes[first_size + i]);
   }
   arguments[count++] = reinterpret_cast<uintptr_t>(step.args->fault);
+  arguments[count++] = static_cast<uint64_t>(step.args->step);
   void* parameters[] = {arguments};
   if (grid > INT32_MAX) {
     return Error{ErrorCode::kInvalidArgument,

@@ -32,7 +32,7 @@ class HostCall : public StepRunner {
       }
     }
     STATOR_RETURN_IF_ERROR(check_cuda(d.cuStreamSynchronize(stream), "running the steps so far"));
-    const KernelArgs args{addresses.data(), step.args->sizes, step.args->fault};
+    const KernelArgs args{addresses.data(), step.args->sizes, step.args->fault, step.args->step};
     BoundStep here = step;
     here.kernel = kernel_;
     here.args = &args;

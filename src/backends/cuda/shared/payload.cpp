@@ -5,6 +5,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
+
 namespace stator::cuda {
 namespace {
 
@@ -253,7 +255,9 @@ Result<std::vector<std::string_view>> split_cubins(std::string_view image) {
 
 Result<Payload> parse_payload(const std::string& text) {
   try {
-    const json j = json::parse(text);
+    Result<json> parsed = parse_json(text);
+    if (!parsed.ok()) return parsed.error().in("a CUDA kernel's description");
+    const json j = std::move(parsed).value();
     const std::string kind = j.at("kind");
     if (kind == "kernel") return Payload(kernel_of(j));
     if (kind == "gemm") return Payload(gemm_of(j));

@@ -27,8 +27,8 @@ struct TensorMapPayload {
 inline constexpr int kMapSizes = 8;  // offset, four extents, three strides, fastest first
 
 /// A generated kernel. Its one argument is a struct: the tensor maps, the buffers' addresses, the
-/// sizes, the fault word's address. The grid is the step's task count, in one dimension. The step
-/// has kMapSizes more sizes for each map, in elements.
+/// sizes, the fault record's address, the step. The grid is the step's task count, in one
+/// dimension. The step has kMapSizes more sizes for each map, in elements.
 struct KernelPayload {
   std::string function;
   int module = 0;  // which of the image's cubins holds it

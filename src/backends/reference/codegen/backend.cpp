@@ -50,7 +50,7 @@ class ReferenceBackend : public CompilerBackend {
                                 static_cast<int64_t>(request.region->outputs.size()),
                                 call.attributes};
       code.kernels.push_back(
-          {"reference", layer_kind_name(call.attributes), print_call_payload(payload)});
+          {"reference", layer_kind_name(call.attributes), print_call_payload(payload), {}});
     }
     return code;
   }

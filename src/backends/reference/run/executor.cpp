@@ -8,6 +8,7 @@
 
 #include "backends/reference/run/kernels.h"
 #include "backends/reference/run/register.h"
+#include "base/allocate.h"
 #include "base/check.h"
 #include "layer/call_payload.h"
 #include "layer/expr_fields.h"
@@ -21,8 +22,10 @@ class ReferenceCode : public LoadedCode {
  public:
   explicit ReferenceCode(Kernels kernels) : kernels_(std::move(kernels)) {}
 
-  Status check_step(int32_t kernel, int64_t buffers, int64_t sizes) const override {
-    const CallPayload& payload = *kernels_[static_cast<size_t>(kernel)];
+  Status check_step(const Plan&, const PlanStep& step) const override {
+    const auto buffers = static_cast<int64_t>(step.buffers.size());
+    const auto sizes = static_cast<int64_t>(step.sizes.size());
+    const CallPayload& payload = *kernels_[static_cast<size_t>(step.kernel)];
     const auto wanted = static_cast<int64_t>(expr_fields(payload.attributes).size());
     if (buffers == payload.inputs + payload.outputs && sizes == wanted) {
       return {};
@@ -40,8 +43,8 @@ class ReferenceCode : public LoadedCode {
       const auto begin = std::chrono::steady_clock::now();
       try {
         run_step(steps[i]);
-      } catch (const reference::IndexFault&) {
-        *steps[i].args->fault = 1;
+      } catch (const reference::Fault& fault) {
+        report_fault(*steps[i].args, fault.site.code(), fault.value, fault.limit);
       } catch (const InternalError& e) {
         return Error{ErrorCode::kInternal, e.what()};
       }
@@ -87,7 +90,7 @@ class ReferenceExecutor : public ExecutorBackend {
   }
 
   Result<TensorData> allocate(int64_t size_bytes, void** writable) const override {
-    return TensorData::allocate(size_bytes, writable);
+    return allocate_if_there_is(size_bytes, writable);
   }
   int thread_count() const override { return 1; }
 };

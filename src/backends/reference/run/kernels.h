@@ -34,6 +34,7 @@ void run(const Reduce& layer, const Tensors& in, Tensors& out);
 void run(const Softmax& layer, const Tensors& in, Tensors& out);
 void run(const Normalization& layer, const Tensors& in, Tensors& out);
 void run(const Attention& layer, const Tensors& in, Tensors& out);
+void run(const Check& layer, const Tensors& in, Tensors& out);
 void run(const Gather& layer, const Tensors& in, Tensors& out);
 void run(const GatherElements& layer, const Tensors& in, Tensors& out);
 void run(const IndexTensors& layer, const Tensors& in, Tensors& out);

@@ -98,9 +98,13 @@ void Tensor::put_real(int64_t i, double value) {
       return store(data, i, to_bfloat16(static_cast<float>(value)));
     case DType::kBool:
       return store(data, i, static_cast<uint8_t>(value != 0 ? 1 : 0));
-    default: {
+    case DType::kInt64: {
       const bool fits = value >= -9.2233720368547758e18 && value < 9.2233720368547758e18;
       return put_integer(i, fits ? static_cast<int64_t>(value) : INT64_MIN);
+    }
+    default: {  // smaller integers wrap, after a conversion to 32 bits
+      const bool fits = value >= -2147483648.0 && value < 2147483648.0;
+      return put_integer(i, fits ? static_cast<int64_t>(value) : INT32_MIN);
     }
   }
 }

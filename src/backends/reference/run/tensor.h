@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "layer/fault_site.h"
 #include "stator/dtype.h"
 
 namespace stator::reference {
@@ -56,7 +57,10 @@ int64_t offset_of(const std::vector<int64_t>& index, const std::vector<int64_t>&
 /// The offset in `tensor` of an index of the shape it is broadcast to.
 int64_t broadcast_offset(const std::vector<int64_t>& index, const Tensor& tensor);
 
-/// Raised by a kernel that meets an index out of range; the executor makes a fault of it.
-struct IndexFault {};
+/// Thrown by a kernel that meets wrong data; the executor reports it.
+struct Fault {
+  FaultSite site;
+  int64_t value, limit;
+};
 
 }  // namespace stator::reference

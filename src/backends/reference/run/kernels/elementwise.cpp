@@ -81,7 +81,7 @@ int64_t integer_result(ElementwiseOp op, int64_t a, int64_t b) {
                        op == ElementwiseOp::kTruncDiv || op == ElementwiseOp::kMod ||
                        op == ElementwiseOp::kFmod;
   if (divides && b == 0) {
-    throw IndexFault();
+    throw Fault{kDivisionSite, 0, 0};
   }
   if (divides && b == -1) {
     const bool rest = op == ElementwiseOp::kMod || op == ElementwiseOp::kFmod;
@@ -156,7 +156,7 @@ double real_unary(UnaryOp op, double x) {
     case UnaryOp::kAbs:
       return std::fabs(x);
     case UnaryOp::kSign:
-      return std::isnan(x) ? x : x > 0 ? 1 : x < 0 ? -1 : 0;
+      return x > 0 ? 1 : x < 0 ? -1 : 0;  // 0 of NaN, as in PyTorch
     case UnaryOp::kExp:
       return std::exp(x);
     case UnaryOp::kExp2:
@@ -237,6 +237,8 @@ double real_unary(UnaryOp op, double x) {
       return std::isnan(x) ? 1 : 0;
     case UnaryOp::kIsInf:
       return std::isinf(x) ? 1 : 0;
+    case UnaryOp::kSignBit:
+      return std::signbit(x) ? 1 : 0;
   }
   return 0;
 }
@@ -261,6 +263,8 @@ int64_t integer_unary(UnaryOp op, DType dtype, int64_t x) {
     case UnaryOp::kIsNan:
     case UnaryOp::kIsInf:
       return 0;
+    case UnaryOp::kSignBit:
+      return x < 0 ? 1 : 0;
     default:
       STATOR_CHECK(false, std::string(name_of(op)) + " has no integer form");
   }

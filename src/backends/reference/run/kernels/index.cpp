@@ -5,15 +5,31 @@ namespace stator::reference {
 namespace {
 
 /// The index, counted from the end where that is allowed; a fault when it is out of range.
-int64_t checked(int64_t index, int64_t size, bool wrap) {
-  index = wrap && index < 0 ? index + size : index;
+int64_t checked(int64_t index, int64_t size, const FaultSite& site) {
+  index = site.wrap && index < 0 ? index + size : index;
   if (index < 0 || index >= size) {
-    throw IndexFault();
+    throw Fault{site, index, size};
   }
   return index;
 }
 
 }  // namespace
+
+void run(const Check& layer, const Tensors& in, Tensors& out) {
+  const Tensor &x = in.front(), &value = in.back();
+  const FaultSite site{layer.error, layer.dim, layer.wrap};
+  const bool alone = in.size() == 1;
+  // All values, also where the result has no elements.
+  for (int64_t i = 0; i < value.count(); ++i) {
+    const int64_t place = checked(value.integer(i), layer.limit.constant(), site);
+    if (alone) {
+      out[0].put_integer(i, place);
+    }
+  }
+  for (int64_t i = 0; !alone && i < x.count(); ++i) {
+    out[0].copy(i, x, i);
+  }
+}
 
 void run(const Gather& layer, const Tensors& in, Tensors& out) {
   const Tensor &x = in[0], &indices = in[1];
@@ -21,13 +37,14 @@ void run(const Gather& layer, const Tensors& in, Tensors& out) {
   const std::vector<int64_t> strides = strides_of(x.shape);
   const std::vector<int64_t> index_strides = strides_of(indices.shape);
   const size_t rank = indices.shape.size();
+  const FaultSite site{layer.error, 0, layer.wrap};
   int64_t i = 0;
   for_each_index(out[0].shape, [&](const std::vector<int64_t>& at) {
     int64_t position = 0;
     for (size_t k = 0; k < rank; ++k) {
       position += at[axis + k] * index_strides[k];
     }
-    int64_t from = checked(indices.integer(position), x.shape[axis], layer.wrap) * strides[axis];
+    int64_t from = checked(indices.integer(position), x.shape[axis], site) * strides[axis];
     for (size_t k = 0; k < x.shape.size(); ++k) {
       from += k < axis ? at[k] * strides[k] : k > axis ? at[k - 1 + rank] * strides[k] : 0;
     }
@@ -38,9 +55,10 @@ void run(const Gather& layer, const Tensors& in, Tensors& out) {
 void run(const GatherElements& layer, const Tensors& in, Tensors& out) {
   const auto axis = static_cast<size_t>(layer.axis);
   const std::vector<int64_t> strides = strides_of(in[0].shape);
+  const FaultSite site{layer.error, layer.axis, false};
   int64_t i = 0;
   for_each_index(out[0].shape, [&](const std::vector<int64_t>& at) {
-    const int64_t index = checked(in[1].integer(i), in[0].shape[axis], false);
+    const int64_t index = checked(in[1].integer(i), in[0].shape[axis], site);
     out[0].copy(i++, in[0], offset_of(at, strides) + (index - at[axis]) * strides[axis]);
   });
 }
@@ -64,7 +82,8 @@ void run(const IndexTensors& layer, const Tensors& in, Tensors& out) {
         index = at[k - count + index_rank];
       } else {
         const Tensor& indices = in[1 + k - first];
-        index = checked(indices.integer(broadcast_offset(position, indices)), x.shape[k], true);
+        const FaultSite site{DataError::kIndex, static_cast<int64_t>(k - first), true};
+        index = checked(indices.integer(broadcast_offset(position, indices)), x.shape[k], site);
       }
       from += index * strides[k];
     }
@@ -77,9 +96,10 @@ void run(const ScatterElements& layer, const Tensors& in, Tensors& out) {
   const auto axis = static_cast<size_t>(layer.axis);
   const std::vector<int64_t> strides = strides_of(in[0].shape);
   const std::vector<int64_t> update_strides = strides_of(in[2].shape);
+  const FaultSite site{layer.error, layer.axis, false};
   int64_t i = 0;
   for_each_index(in[1].shape, [&](const std::vector<int64_t>& at) {
-    const int64_t index = checked(in[1].integer(i++), in[0].shape[axis], false);
+    const int64_t index = checked(in[1].integer(i++), in[0].shape[axis], site);
     const int64_t to = offset_of(at, strides) + (index - at[axis]) * strides[axis];
     const int64_t from = offset_of(at, update_strides);
     if (!layer.accumulate) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -133,18 +134,25 @@ bool before(const Tensor& x, int64_t a, int64_t b, bool descending) {
   return descending ? greater : less;
 }
 
-/// Writes the first `count` of a stable sort along `axis`.
-void sort_rows(const Tensor& x, size_t axis, bool descending, int64_t count, Tensors& out) {
+/// Puts places of a row in order, by what stands before what.
+using Less = std::function<bool(int64_t, int64_t)>;
+using Ordering = std::function<void(std::vector<int64_t>&, const Less&)>;
+
+/// Writes the first `count` of the rows along `axis`, ordered.
+void sort_rows(const Tensor& x, size_t axis, bool descending, int64_t count,
+               const Ordering& ordering, Tensors& out) {
   std::vector<Row> targets;
   for_each_row(out[0].shape, axis, [&](Row row) { targets.push_back(row); });
   size_t next = 0;
   for_each_row(x.shape, axis, [&](Row row) {
+    if (count > row.size) {
+      throw Fault{{DataError::kRank, 0, false}, count, row.size};
+    }
     std::vector<int64_t> order(static_cast<size_t>(row.size));
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-      return before(x, row.at(a), row.at(b), descending);
-    });
     if (count > 0) {
+      ordering(order,
+               [&](int64_t a, int64_t b) { return before(x, row.at(a), row.at(b), descending); });
       const Row& to = targets[next++];
       for (int64_t i = 0; i < count; ++i) {
         out[0].copy(to.at(i), x, row.at(order[static_cast<size_t>(i)]));
@@ -152,6 +160,25 @@ void sort_rows(const Tensor& x, size_t axis, bool descending, int64_t count, Ten
       }
     }
   });
+}
+
+void sort_stably(std::vector<int64_t>& places, const Less& less) {
+  std::stable_sort(places.begin(), places.end(), less);
+}
+
+/// The order of PyTorch's CPU kernel, equals included: the library's algorithms by the same steps.
+Ordering first_places(int64_t count, bool sorted) {
+  return [=](std::vector<int64_t>& places, const Less& less) {
+    const auto begin = places.begin(), last = begin + (count - 1);
+    if (count * 64 <= static_cast<int64_t>(places.size())) {
+      std::partial_sort(begin, begin + count, places.end(), less);
+      return;
+    }
+    std::nth_element(begin, last, places.end(), less);
+    if (sorted) {
+      std::sort(begin, last, less);
+    }
+  };
 }
 
 }  // namespace
@@ -222,12 +249,18 @@ void run(const Normalization& layer, const Tensors& in, Tensors& out) {
 }
 
 void run(const TopK& layer, const Tensors& in, Tensors& out) {
-  sort_rows(in[0], static_cast<size_t>(layer.axis), layer.largest, layer.k.constant(), out);
+  const int64_t k = layer.k.constant();
+  sort_rows(in[0], static_cast<size_t>(layer.axis), layer.largest, k,
+            layer.stable ? Ordering(sort_stably) : first_places(k, layer.sorted), out);
 }
 
 void run(const Sort& layer, const Tensors& in, Tensors& out) {
   const auto axis = static_cast<size_t>(layer.axis);
-  sort_rows(in[0], axis, layer.descending, in[0].shape[axis], out);
+  const auto sort_plainly = [](std::vector<int64_t>& places, const Less& less) {
+    std::sort(places.begin(), places.end(), less);
+  };
+  sort_rows(in[0], axis, layer.descending, in[0].shape[axis],
+            layer.stable ? Ordering(sort_stably) : Ordering(sort_plainly), out);
 }
 
 void run(const Scan& layer, const Tensors& in, Tensors& out) {

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What scripts/sweep_operators.py found, one form of each kind."""
+
+import pytest
+import torch
+from stator import compile as compile_program
+from stator.lowering.passes import TORCH_TRT_DECOMPOSITIONS
+from torch import nn
+from torch.export import Dim, export
+from torch.nn import functional as F
+
+from tests.ops.check import Call, assert_same, check
+
+EMPTY = torch.empty((2, 0), dtype=torch.int64)
+
+
+def check_dynamic(function, device, *calls):
+    """Every size above 1 of the first call's tensors may vary."""
+    place = "cuda" if device == "cuda" else "cpu"
+    calls = [[t.to(place) for t in tensors] for tensors in calls]
+    sizes = tuple({k: Dim.AUTO for k, s in enumerate(t.shape) if s > 1} for t in calls[0])
+    module: nn.Module = Call(function).eval()
+    program = export(module, tuple(calls[0]), dynamic_shapes={"args": sizes}, strict=False)
+    compiled = compile_program(
+        program, device=device, min_block_size=1, optimization_level=0, timing_cache_path="",
+        pass_through_build_failures=True, disable_tf32=True,
+    )  # fmt: skip
+    for tensors in calls:
+        assert_same(compiled(*tensors), module(*tensors))
+    return compiled
+
+
+@pytest.mark.parametrize("x", [torch.randn(5), torch.arange(6).reshape(1, 2, 3)])
+def test_gather_by_an_empty_index_of_another_rank(device, x):
+    check(lambda x, i: torch.gather(x, 0, i), x, EMPTY, device=device)
+
+
+@pytest.mark.parametrize("adds", [False, True])
+def test_scatter_by_an_empty_index_of_another_rank(device, adds):
+    def scatter(x, i, s):
+        return torch.scatter_add(x, 0, i, s) if adds else torch.scatter(x, 0, i, s)
+
+    check(scatter, torch.randn(5), EMPTY, torch.randn(2, 0), device=device)
+
+
+@pytest.mark.parametrize("steps", [2, 17])
+def test_more_differences_than_elements_of_a_symbolic_size(device, steps):
+    def calls(n):
+        return [torch.randn(n, n) for _ in range(3)]
+
+    check_dynamic(lambda x, y, z: torch.diff(x, steps, -1, y, z), device, calls(3), calls(4))
+
+
+def test_a_product_is_split_along_symbolic_axes(device):
+    """The views between a product and what follows it are more than the bounds can prove."""
+
+    def split(x, w):
+        return (x @ w.flatten(1)).view(-1, *w.shape[1:]).transpose(1, 2).relu() * 2
+
+    def flat(x, w):
+        return (x @ w.flatten(1)).view(-1, *w.shape[1:]).relu() * 2
+
+    for function in (split, flat):
+        check_dynamic(
+            function, device, [torch.randn(3, 4), torch.randn(4, 5, 6)],
+            [torch.randn(7, 2), torch.randn(2, 3, 9)],
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x, y, z: F.margin_ranking_loss(x * 2, y, z, reduction="none"),
+        lambda x, y, z: F.hinge_embedding_loss(x + y, z, reduction="none"),
+    ],
+)
+def test_a_composite_operator_that_pytorch_cannot_decompose(device, loss):
+    calls = [[torch.randn(n), torch.randn(n), torch.ones(n)] for n in (5, 7)]
+    check_dynamic(loss, device, *calls)
+
+
+def test_decomposing_keeps_sizes_open(device):
+    def function(x, i):
+        return F.max_unpool1d(x, i, 3) * 2
+
+    calls = [[torch.randn(1, c, 1), torch.ones(1, c, 1, dtype=torch.int64)] for c in (2, 4)]
+    check_dynamic(function, device, *calls)
+
+
+@torch.library.custom_op("stator_test::fraction", mutates_args=())
+def fraction(x: torch.Tensor) -> torch.Tensor:
+    return torch.frac(x)
+
+
+@fraction.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+def test_a_decomposition_that_asks_for_a_size_is_not_taken(device):
+    """The answer would hold for the traced size alone."""
+
+    def by_size(x):
+        return torch.frac(x) if x.shape[0] == 4 else x - torch.trunc(x)
+
+    operator = torch.ops.stator_test.fraction.default
+    TORCH_TRT_DECOMPOSITIONS[operator] = by_size
+    try:
+        calls = [[torch.randn(n) * 3] for n in (4, 5)]
+        check_dynamic(lambda x: fraction(x) * 2, device, *calls)
+    finally:
+        del TORCH_TRT_DECOMPOSITIONS[operator]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32])
+def test_distances_of_integers_wrap_around(device, dtype):
+    x, y = torch.randint(0, 100, (2, 5, 4)).to(dtype)
+    check(F.pairwise_distance, x, y, device=device)
+    check(lambda a, b, c: F.triplet_margin_loss(a, b, c), x, y, x + y, device=device)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_the_sign_of_nan_is_zero(device, dtype):
+    x = torch.tensor([float("nan"), -float("inf"), -0.0, 0.0, 2.5], dtype=dtype)
+    check(lambda x: (torch.sign(x), torch.sgn(x) * 2), x, device=device)
