@@ -104,7 +104,7 @@ Status InputCheck::check(const std::vector<Given>& inputs) const {
     if (in.checked && inputs[i].is_tensor != in.is_tensor) return {};
     if (in.checked && inputs[i].sizes.size() != in.sizes.size()) {
       return wrong("argument '" + in.name + "' has " + std::to_string(inputs[i].sizes.size()) +
-                   " dimensions, expected " + std::to_string(in.sizes.size()));
+                   " dimensions, the model was compiled for " + std::to_string(in.sizes.size()));
     }
   }
   std::vector<int64_t> values;

@@ -69,9 +69,11 @@ Status check_pointwise(const Graph& graph, const Node& node, const Value& result
   return {};
 }
 
-/// Views of the same bytes as numbers of another type.
+/// Views of the same bytes as numbers of another type, and conversions, which give their argument
+/// itself where there is nothing to convert.
 bool changes_dtype(const std::string& target) {
-  return target.starts_with("aten.view_as_") || target == "aten.view.dtype" ||
+  return target.starts_with("aten.to.") || target.starts_with("aten.type_as.") ||
+         target.starts_with("aten.view_as_") || target == "aten.view.dtype" ||
          target.starts_with("aten.real") || target.starts_with("aten.imag") ||
          target.starts_with("aten._view_as");
 }

@@ -301,7 +301,7 @@ X = torch.randn(3, 8)
 
 def compiled(cache, seed=0):
     torch.manual_seed(seed)
-    module = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8)).eval()
+    module = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 4)).eval()
     with torch.no_grad():
         return module, stator.compile(
             module, inputs=[X], cache_built_engines=True, reuse_cached_engines=True,

@@ -43,9 +43,9 @@ class Arguments:
             constants: of each flat value whether it is a part of the compiled model.
         """
         self.in_spec = in_spec
-        args, kwargs = pytree.tree_unflatten([None] * in_spec.num_leaves, in_spec)
-        self.count = len(args)
-        self.keywords = list(kwargs)
+        positional, by_name = in_spec.children()
+        self.count = len(positional.children())
+        self.keywords = list(by_name.context)
         self.names = names
         self.positional_only = {
             p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY
@@ -68,9 +68,15 @@ class Arguments:
 
     def _tensors(self, constants: list[bool]) -> set[str]:
         """Arguments that were compiled with a value of every call's own: None is none for them."""
-        tree = pytree.tree_unflatten(constants, self.in_spec)
-        labelled = [*zip(self._labels(), tree[0], strict=True), *tree[1].items()]
-        return {name for name, leaves in labelled if not all(pytree.tree_leaves(leaves))}
+        positional, by_name = self.in_spec.children()
+        specs = [*positional.children(), *by_name.children()]
+        names = [*self._labels(), *self.keywords]
+        tensors, begin = set(), 0
+        for name, spec in zip(names, specs, strict=True):
+            if not all(constants[begin : begin + spec.num_leaves]):
+                tensors.add(name)
+            begin += spec.num_leaves
+        return tensors
 
     @classmethod
     def of(cls, program: ExportedProgram, module: nn.Module | None = None) -> Arguments:
@@ -178,8 +184,11 @@ class Arguments:
 
     def name_of_leaf(self, position: int) -> str:
         """The argument that a flat value belongs to: "scale", "batch[0]['ids']"."""
-        tree = pytree.tree_unflatten(list(range(self.in_spec.num_leaves)), self.in_spec)
-        paths = {leaf: path for path, leaf in pytree.tree_flatten_with_path(tree)[0]}
+        try:
+            tree = pytree.tree_unflatten(list(range(self.in_spec.num_leaves)), self.in_spec)
+            paths = {leaf: path for path, leaf in pytree.tree_flatten_with_path(tree)[0]}
+        except Exception:  # a class that numbers are no parts for
+            return f"value {position} of the arguments"
         kind, argument, *rest = paths[position]
         name = self._labels()[argument.idx] if kind.idx == 0 else str(argument.key)
         return name + pytree.keystr(tuple(rest))

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from stator._log import logger
 from stator.engines.engine import Engine
@@ -281,9 +282,20 @@ def _export(
         args, kwargs = module.examples_of_two(args, kwargs)
     logger.debug("tracing the compiled module to save it")
     with torch.no_grad():
-        return torch.export.export(
+        program = torch.export.export(
             _Exportable(module), args, kwargs, dynamic_shapes=dynamic_shapes, strict=False
         )
+    leaves, spec = torch.utils._pytree.tree_flatten((args, kwargs))
+    if not _is_plain(spec) or any(is_traceable_wrapper_subclass(leaf) for leaf in leaves):
+        program._example_inputs = None  # loading reads no objects but tensors and Python's nests
+    return program
+
+
+def _is_plain(spec: torch.utils._pytree.TreeSpec) -> bool:
+    """Whether a nest is of tuples, lists and dicts alone."""
+    return (spec.is_leaf() or spec.type in (tuple, list, dict)) and all(
+        _is_plain(child) for child in spec.children()
+    )
 
 
 def load(file_path: str | PathLike[str]) -> ExportedProgram:

@@ -65,11 +65,10 @@ TensorId embedding_bag(Conversion& c, const Node& node) {
   const TensorId places = c.operand(node, "indices", DType::kInt64);
   const Expr count = n.type(places).shape[0];
   const Expr bag_count = c.output_meta(node).shape[0];
-  TensorId offsets = checked_offsets(c, c.operand(node, "offsets", DType::kInt64), count);
-  if (node.boolean("include_last_offset")) {  // the last one is the end of the last bag
-    offsets = n.add_slice(offsets, {Expr(0)}, {bag_count}, {1});
-  }
-  const TensorId bags = bag_numbers(c, offsets, count);
+  const TensorId offsets = checked_offsets(c, c.operand(node, "offsets", DType::kInt64), count);
+  // With include_last_offset the last one begins no bag.
+  const TensorId begins = n.add_slice(offsets, {Expr(0)}, {bag_count}, {1});
+  const TensorId bags = bag_numbers(c, begins, count);
   TensorId rows =
       n.add_gather(c.operand(node, "weight", dtype), places, 0, false, DataError::kElement);
 

@@ -2,6 +2,7 @@
 #include "optimizer/fusion/regions.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/check.h"
 
@@ -10,9 +11,13 @@ namespace stator {
 std::vector<Provenance> provenance_of(const FusionContext& c, TensorId id) {
   std::vector<Provenance> list;
   std::vector<TensorId> todo = {id};
+  std::set<TensorId> seen;  // a value that is read several times is followed once
   while (!todo.empty()) {
     const TensorId at = todo.back();
     todo.pop_back();
+    if (!seen.insert(at).second) {
+      continue;
+    }
     const int32_t producer = c.network.tensor(at).producer;
     if (producer < 0) {
       continue;

@@ -140,7 +140,7 @@ def suppression_of_boxes_in_a_loop():
     return f, [torch.randn(7, 4), torch.randn(7)]
 
 
-@form(left="tensor_split")
+@form(left="item")
 def pieces_that_a_tensor_names():
     def f(x, at):
         a, b, c = torch.tensor_split(x, at)
