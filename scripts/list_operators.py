@@ -28,7 +28,8 @@ Values are eager PyTorch's on the same device, also where two answers would do:
   keeps scalars in sums too.
 - Equal elements: `sort` and `argsort` with `stable=True` keep their order; without it, and in
   `topk`, PyTorch's CPU kernels leave them as the C++ library's `sort`, `partial_sort` and
-  `nth_element` do, and so does an engine. On a GPU the order is the stable one. `kthvalue` with its place, `mode` and
+  `nth_element` do, and so does an engine. On a GPU the order is the stable one. `kthvalue` with its
+  place, `mode` and
   `median` along a dimension run in PyTorch. Extremes with a place give the first of equals. NaN is
   the greatest.
 - Special functions (`lgamma`, `polygamma`, `erfc`, Bessel's, Chebyshev's …) are formulas in
