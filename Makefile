@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Each target does all set-up itself: make demo, make test on a fresh machine.
-.PHONY: setup demo test test-cpp test-python sanitize bench format lint clean
+.PHONY: setup demo test test-cpp test-python test-operators test-others sanitize bench format lint clean
 PYTHON := .venv/bin/python
 
 setup: ; scripts/setup.sh
@@ -17,8 +17,15 @@ test-cpp:
 	cmake --build build/release
 	ctest --test-dir build/release --output-on-failure -j2
 
+# Two processes at a time: operators, and all else.
 test-python:
-	$(PYTHON) -m pytest tests python/tests
+	$(MAKE) -j2 --output-sync=target test-operators test-others
+
+test-operators:
+	$(PYTHON) -m pytest tests/ops tests/cuda
+
+test-others:
+	$(PYTHON) -m pytest tests python/tests --ignore tests/ops --ignore tests/cuda
 
 # The C++ tests again under AddressSanitizer and UndefinedBehaviorSanitizer, then ThreadSanitizer.
 # LLVM's libraries are not instrumented: what they allocate by new and free by free is not ours.

@@ -27,13 +27,14 @@ Values are eager PyTorch's on the same device, also where two answers would do:
   sums, remainders, powers and comparisons, and keeps them in float32 as factors and divisors; a GPU
   keeps scalars in sums too.
 - Equal elements: `sort` and `argsort` with `stable=True` keep their order; without it, and in
-  `topk`, PyTorch's CPU kernels leave them as the C++ library's `sort`, `partial_sort` and `nth_element` do,
-  and so does an engine. On a GPU the order is the stable one. `kthvalue` with its place, `mode` and
+  `topk`, PyTorch's CPU kernels leave them as the C++ library's `sort`, `partial_sort` and
+  `nth_element` do, and so does an engine. On a GPU the order is the stable one. `kthvalue` with its
+  place, `mode` and
   `median` along a dimension run in PyTorch. Extremes with a place give the first of equals. NaN is
   the greatest.
 - Special functions (`lgamma`, `polygamma`, `erfc`, Bessel's, Chebyshev's …) are formulas in
-  float64, rounded once to float32: within a unit in the last place of the true value, away from zeros of the
-  function, where it is 1e-7 of its size nearby. Of float64 itself they run in PyTorch.
+  float64, rounded once to float32: within a unit in the last place of the true value, away from
+  zeros of the function, where it is 1e-7 of its size nearby. Of float64 itself they run in PyTorch.
 
 """
 

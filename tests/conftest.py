@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.fx.experimental._config
 
 torch.manual_seed(0)  # for what test modules make when they are imported
 
@@ -11,6 +12,8 @@ torch.manual_seed(0)  # for what test modules make when they are imported
 def _fixed_seed():
     torch.manual_seed(0)
     torch._dynamo.reset()
+    # On since the first mark_dynamic of a size of one (stator.backend), for the whole process.
+    torch.fx.experimental._config.backed_size_oblivious = False
 
 
 def pytest_addoption(parser):

@@ -101,7 +101,7 @@ def _compile_graph(
     tensors = [v for v in example_inputs if isinstance(v, torch.Tensor)]
     lies = "cuda" if any(v.device.type == "cuda" for v in tensors) else "cpu"
     settings.warn_of_settings_without_effect(settings.backend(lies))
-    _native.Compilation.check(settings.native())
+    _native.Compilation.check(settings.native(lies))
     if reason := _trains(gm, example_inputs):
         call = compile_call()
         if not call.warned and not call.compiled:

@@ -191,7 +191,8 @@ def compile(
     trains = isinstance(module, nn.Module) and module.training
     advice = ". The model is in training mode; call .eval() before it is compiled" if trains else ""
     with debugging(chosen.debug):
-        _native.Compilation.check(chosen.native())
+        if chosen.device is not None:  # else where the model's tensors are
+            _native.Compilation.check(chosen.native())
         try:
             return _compile_program(program, arguments, leaves, chosen, advice)
         except Exception as error:

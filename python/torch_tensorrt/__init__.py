@@ -8,7 +8,7 @@ from stator import __all__ as _names
 from stator import load, save  # noqa: F401
 
 from torch_tensorrt import _tensorrt, dynamo, logging, runtime
-from torch_tensorrt._compile import compile
+from torch_tensorrt._compile import compile  # noqa: F401
 from torch_tensorrt._features import ENABLED_FEATURES
 
 _tensorrt.install()

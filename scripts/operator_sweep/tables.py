@@ -66,7 +66,10 @@ def summary(entries: Iterable[dict[str, Any]], dtypes: Iterable[str]) -> str:
     rows = _rows(entries, dtypes)
     widths = [max(len(r[k]) for r in rows) for k in range(len(rows[0]))]
     return "\n".join(
-        "  ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in enumerate(zip(r, widths, strict=False)))
+        "  ".join(
+            c.ljust(w) if k == 0 else c.rjust(w)
+            for k, (c, w) in enumerate(zip(r, widths, strict=False))
+        )
         for r in rows
     )
 

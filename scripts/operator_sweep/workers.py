@@ -90,7 +90,7 @@ class _Process:
     """One process as its driver sees it."""
 
     def __init__(self) -> None:
-        self.errors = tempfile.TemporaryFile()
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115, closed with the process
         script = Path(__file__).resolve().parent.parent / "sweep_operators.py"
         environment = dict(os.environ, OMP_NUM_THREADS="1", STATOR_NUM_THREADS="1")
         self.process = subprocess.Popen(

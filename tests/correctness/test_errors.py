@@ -97,7 +97,8 @@ LOSSES = {
                                (X, whole(1, 2, 0, 1, 3)), [(X, whole(1, 2, 0, 1, 4))]),
     "multi_margin_loss": (lambda x, t: F.multi_margin_loss(x, t) * 2, (X, whole(1, 2, 0, 1, 3)),
                           [(X, whole(1, 2, 0, 1, 4))]),
-    "binary_cross_entropy": (lambda p, t: F.binary_cross_entropy(p, t) * 2, (P, tensor([0, 1, 1.0])),
+    "binary_cross_entropy": (lambda p, t: F.binary_cross_entropy(p, t) * 2,
+                             (P, tensor([0, 1, 1.0])),
                              [(P + 0.5, tensor([0, 1, 1.0])), (P * torch.nan, P), (-P, P)]),
 }  # fmt: skip
 DIVISIONS = {

@@ -91,7 +91,9 @@ def test_wrong_dtype(compiled):
 
 
 def test_wrong_rank(compiled):
-    with pytest.raises(ValueError, match="has 1 dimensions, the (engine was built|model was compiled) for 2"):
+    with pytest.raises(
+        ValueError, match="has 1 dimensions, the (engine was built|model was compiled) for 2"
+    ):
         compiled(torch.randn(8))
 
 

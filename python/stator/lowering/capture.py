@@ -132,7 +132,9 @@ def _sizes_of_one_may_vary(leaves: Sequence[Any]) -> contextlib.AbstractContextM
     With it a branch like ``if x.shape[0] == 1`` would be decided in silence.
     """
     declared = [v for v in leaves if isinstance(v, Input)]
-    small = any(a <= 1 and a != b for v in declared for a, b in zip(v.min_shape, v.max_shape, strict=False))
+    small = any(
+        a <= 1 and a != b for v in declared for a, b in zip(v.min_shape, v.max_shape, strict=False)
+    )
     config = torch.fx.experimental._config
     if not small or not hasattr(config, "backed_size_oblivious"):
         return contextlib.nullcontext()

@@ -37,8 +37,7 @@ std::string with_checksums(std::string bytes) {
   const size_t end = bytes.rfind("PK\x05\x06");  // an entry may be an archive itself
   if (end == std::string::npos || end + 22 > bytes.size()) return bytes;
   for (size_t at = bytes.find("PK\x01\x02", get(end + 16, 4));
-       at != std::string::npos && at + 46 <= bytes.size();
-       at = bytes.find("PK\x01\x02", at + 4)) {
+       at != std::string::npos && at + 46 <= bytes.size(); at = bytes.find("PK\x01\x02", at + 4)) {
     const size_t size = get(at + 20, 4), local = get(at + 42, 4);
     if (local + 30 > bytes.size()) continue;
     const size_t data = local + 30 + get(local + 26, 2) + get(local + 28, 2);
