@@ -132,8 +132,8 @@ class ExecutionContext {
   Status set_shapes(const int64_t* sizes, int64_t size_count, const int64_t* scalars,
                     int64_t scalar_count);
   const std::vector<int64_t>& output_shape(int index) const;  // after set_shapes
-  /// Dense data of the input's dtype in its order, on the engine's device; must stay alive until run
-  /// returns (with a stream: until the stream has passed it).
+  /// Dense data of the input's dtype in its order, on the engine's device; must stay alive until
+  /// run returns (with a stream: until the stream has passed it).
   Status set_input(int index, const void* data);
   /// Where to write an output; null (the default): the context's own memory.
   Status set_output(int index, void* data);

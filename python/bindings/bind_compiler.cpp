@@ -345,8 +345,7 @@ void bind_compiler(nb::module_& m) {
             // An error is raised with the lock held again.
             Result<Compilation> result = [&] {
               const nb::gil_scoped_release release;
-              return Compilation::create(std::move(taken), std::move(s),
-                                         ResultLayout::kAsPyTorch);
+              return Compilation::create(std::move(taken), std::move(s), ResultLayout::kAsPyTorch);
             }();
             return value_or_raise(std::move(result));
           },
@@ -369,8 +368,9 @@ void bind_compiler(nb::module_& m) {
       .def("fallbacks", &fallback_list)
       .def("value", [](const Compilation& c, ValueId id) { return value_object(c.graph(), id); })
       .def("constant_bytes", &constant_bytes)
-      .def_prop_ro("sees_memory", [](const Compilation& c) { return sees_memory(c.graph()); },
-                   "Whether values depend on how the caller's tensors lie in memory.")
+      .def_prop_ro(
+          "sees_memory", [](const Compilation& c) { return sees_memory(c.graph()); },
+          "Whether values depend on how the caller's tensors lie in memory.")
       .def_prop_ro("device", [](const Compilation& c) { return c.graph().engine_device; })
       .def_prop_ro("supported_operators",
                    [](const Compilation& c) { return c.partitions().supported_operators; })

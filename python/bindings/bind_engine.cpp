@@ -96,6 +96,7 @@ class EngineCall {
     for (size_t i = 0; i < addresses_.size(); ++i) {
       const TensorInfo& info = engine_->inputs()[i];
       nb::handle object = args[i];
+      kept_[i].reset();  // of a call that ended in an error
       dlpack::Tensor view{};
       if (!exchange.borrow(object, &view)) {
         // A tensor that needs gradients, a subclass, a conjugate view: PyTorch makes a plain one of

@@ -90,8 +90,8 @@ class ConverterRegistry {
   std::map<std::string, std::vector<Converter>, std::less<>> converters_;
 };
 
-/// How the caller's tensors lie in memory: of each the axes from the slowest to the fastest, nothing
-/// for a row-major one.
+/// How the caller's tensors lie in memory: of each the axes from the slowest to the fastest,
+/// nothing for a row-major one.
 struct InterfaceOrders {
   std::vector<std::vector<int64_t>> inputs, outputs;
   std::string str() const;

@@ -340,8 +340,8 @@ class Parser {
 
   Result<MemoryFormat> memory_format() {
     const std::string_view name = word();
-    for (const MemoryFormat format : {MemoryFormat::kContiguous, MemoryFormat::kChannelsLast,
-                                      MemoryFormat::kChannelsLast3d}) {
+    for (const MemoryFormat format :
+         {MemoryFormat::kContiguous, MemoryFormat::kChannelsLast, MemoryFormat::kChannelsLast3d}) {
       if (name == memory_format_name(format)) return format;
     }
     return error("unknown memory format '" + std::string(name) + "'");

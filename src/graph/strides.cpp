@@ -59,9 +59,8 @@ bool is_viewable(const TensorMeta& from, const std::vector<Expr>& to, const Boun
     // The run goes on while the next axis that has a stride continues it.
     size_t before = k;
     while (before > 0 && from.shape[before - 1].is_constant(1)) --before;
-    const bool goes_on =
-        before > 0 && equal(strides[before - 1], simplify(strides[k] * from.shape[k], bounds),
-                            bounds);
+    const bool goes_on = before > 0 && equal(strides[before - 1],
+                                             simplify(strides[k] * from.shape[k], bounds), bounds);
     if (from.shape[k].is_constant(1) || goes_on) continue;
     Expr taken = 1;
     while (wanted >= 0 && !equal(taken, run, bounds)) {
@@ -78,11 +77,14 @@ bool is_viewable(const TensorMeta& from, const std::vector<Expr>& to, const Boun
 /// Operators whose schema calls the result a view, which they give where they need not copy.
 bool may_copy(const std::string& target) {
   static const auto& targets = *new std::set<std::string, std::less<>>{
-      "aten.reshape.default",   "aten.reshape_as.default",   "aten.flatten.using_ints",
-      "aten.contiguous.default", "aten.to.dtype",             "aten.to.dtype_layout",
-      "aten.to.device",         "aten.to.other",             "aten.to.prim_Device",
-      "aten.to.prim_dtype",     "aten.to.prim_other",        "aten.type_as.default",
-      "aten.ravel.default",     "aten.flatten.named_out_dim", "aten.float.default",
+      "aten.reshape.default",    "aten.reshape_as.default",
+      "aten.flatten.using_ints", "aten.contiguous.default",
+      "aten.to.dtype",           "aten.to.dtype_layout",
+      "aten.to.device",          "aten.to.other",
+      "aten.to.prim_Device",     "aten.to.prim_dtype",
+      "aten.to.prim_other",      "aten.type_as.default",
+      "aten.ravel.default",      "aten.flatten.named_out_dim",
+      "aten.float.default",
   };
   return targets.contains(target);
 }
@@ -166,8 +168,8 @@ ValueId aliased_argument(const Graph& graph, const Node& node) {
   const TensorMeta& to = graph.value(node.outputs.front()).tensor;
   if (from.dtype != to.dtype || from.device != to.device || node.boolean("copy")) return kNoValue;
   const bool reshapes = from.shape != to.shape;
-  const bool views = reshapes ? is_viewable(from, to.shape, graph.bounds)
-                              : same_strides(from, to, graph.bounds);
+  const bool views =
+      reshapes ? is_viewable(from, to.shape, graph.bounds) : same_strides(from, to, graph.bounds);
   return views ? self->id : kNoValue;
 }
 

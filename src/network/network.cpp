@@ -127,9 +127,9 @@ TensorId Network::add_size_value(Expr value) {
 }
 TensorId Network::add_transpose(TensorId x, std::vector<int64_t> permutation) {
   const int32_t producer = tensor(x).producer;
-  const auto* inner = producer < 0 ? nullptr
-                                   : std::get_if<Transpose>(
-                                         &layers[static_cast<size_t>(producer)].attributes);
+  const auto* inner =
+      producer < 0 ? nullptr
+                   : std::get_if<Transpose>(&layers[static_cast<size_t>(producer)].attributes);
   if (inner != nullptr && inner->permutation.size() == permutation.size()) {
     for (int64_t& axis : permutation) {
       axis = inner->permutation[static_cast<size_t>(axis)];

@@ -52,7 +52,7 @@ struct Fallback {
 struct Segment {
   bool engine = false;
   std::string name;  // "_run_on_acc_0", "_run_on_gpu_1": numbered together, in execution order
-  std::vector<NodeId> nodes;    // in execution order
+  std::vector<NodeId> nodes;  // in execution order
   /// Of a PyTorch segment: views that engines before it have too, made again before its nodes, so
   /// that they are views there.
   std::vector<NodeId> views;

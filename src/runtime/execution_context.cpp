@@ -78,10 +78,10 @@ void copy_in_order(const TensorView& view, const std::vector<int64_t>& to_order,
   const int64_t count = view.size_bytes() / static_cast<int64_t>(bytes);
   std::vector<int64_t> index(view.shape.size(), 0);
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t from = std::inner_product(index.begin(), index.end(), from_strides.begin(),
-                                            int64_t{0});
-    const int64_t at = std::inner_product(index.begin(), index.end(), to_strides.begin(),
-                                          int64_t{0});
+    const int64_t from =
+        std::inner_product(index.begin(), index.end(), from_strides.begin(), int64_t{0});
+    const int64_t at =
+        std::inner_product(index.begin(), index.end(), to_strides.begin(), int64_t{0});
     std::memcpy(static_cast<char*>(to) + static_cast<size_t>(at) * bytes,
                 static_cast<const char*>(view.data) + static_cast<size_t>(from) * bytes, bytes);
     for (size_t k = index.size(); k-- > 0 && ++index[k] == view.shape[k];) index[k] = 0;

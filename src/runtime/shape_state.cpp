@@ -61,8 +61,7 @@ class Shaper {
 
   std::string symbol_place(const SymbolBinding& symbol) const {
     if (symbol.input < 0) return "scalar input " + std::to_string(symbol.scalar);
-    return "dimension " + std::to_string(dim_of(symbol)) + " of " +
-           input_name(plan_, symbol.input);
+    return "dimension " + std::to_string(dim_of(symbol)) + " of " + input_name(plan_, symbol.input);
   }
 
   Status bind_symbols() {

@@ -266,7 +266,9 @@ def test_dynamic_views(door, device):
     examples = [torch.randn(n, 4, device=where) for n in (4, 6, 5)]
     if door == "compile":
         program = torch.export.export(
-            module, (examples[0],), dynamic_shapes={"args": ({0: torch.export.Dim("n", min=3, max=64)},)}
+            module,
+            (examples[0],),
+            dynamic_shapes={"args": ({0: torch.export.Dim("n", min=3, max=64)},)},
         )
         compiled = compile_by(door, program, [examples[0]], device)
     else:

@@ -60,8 +60,7 @@ bool aliases(const std::string& type, const std::string& node) {
 
 TEST(Alias, ReshapesWhereTheyNeedNotCopy) {
   EXPECT_TRUE(aliases("f32[3, 4]", "f32[12] = aten.reshape.default(%x, [12])"));
-  EXPECT_FALSE(
-      aliases("f32[3, 4] strides [1, 3]", "f32[12] = aten.reshape.default(%x, [12])"));
+  EXPECT_FALSE(aliases("f32[3, 4] strides [1, 3]", "f32[12] = aten.reshape.default(%x, [12])"));
   EXPECT_TRUE(aliases("f32[2, 3, 4] strides [24, 4, 1]",
                       "f32[2, 12] strides [24, 1] = aten.reshape.default(%x, [2, 12])"));
   EXPECT_FALSE(

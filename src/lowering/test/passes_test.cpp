@@ -61,7 +61,8 @@ TEST(Functionalize, KnowsThatADropoutOutsideTrainingIsItsArgument) {
   %d: f32[4] = aten.dropout.default(%a, 0.5, False)
   %r: f32[4] = aten.relu_.default(%d)
   return %a, %r
-)").starts_with("fires 0"));
+)")
+                  .starts_with("fires 0"));
 }
 
 TEST(RemoveNoOps, KeepsAssertionsOnData) {
@@ -110,8 +111,9 @@ TEST(RemoveNoOps, KeepsWhatACallerCanTellFromItsArgument) {
        }) {
     EXPECT_TRUE(after(remove_no_ops, text).starts_with("fires 0")) << text;
   }
-  const char* own = "graph g(%x: f32[3]):\n  %y: f32[3] = aten.relu.default(%x)\n"
-                    "  %c: f32[3] = aten.clone.default(%y)\n  return %c";
+  const char* own =
+      "graph g(%x: f32[3]):\n  %y: f32[3] = aten.relu.default(%x)\n"
+      "  %c: f32[3] = aten.clone.default(%y)\n  return %c";
   EXPECT_TRUE(after(remove_no_ops, own).starts_with("fires 1"));
 }
 

@@ -36,8 +36,8 @@ class ChannelsLast {
   Network run() {
     for (const NetworkLayer& layer : old_.layers) {
       rewriter_.network().current = layer.provenance;
-      if (!turned(layer) && !window(layer) && !pointwise(layer) && !reduction(layer) && !concat(layer) &&
-          !pad(layer)) {
+      if (!turned(layer) && !window(layer) && !pointwise(layer) && !reduction(layer) &&
+          !concat(layer) && !pad(layer)) {
         for (const TensorId id : layer.inputs) {
           (void)first(id);
         }
@@ -93,8 +93,8 @@ class ChannelsLast {
       last_[static_cast<size_t>(to)] = first(from);
       return true;
     }
-    const bool leaves = std::find(old_.outputs.begin(), old_.outputs.end(), to) !=
-                        old_.outputs.end();
+    const bool leaves =
+        std::find(old_.outputs.begin(), old_.outputs.end(), to) != old_.outputs.end();
     if (transpose->permutation == to_last(rank(from)) && leaves && known_last(from)) {
       rewriter_.bind(to, last(from));
       return true;

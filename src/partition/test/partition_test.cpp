@@ -55,15 +55,18 @@ TEST(Partition, MakesViewsAgainWhereAnEngineCannotGiveThem) {
   options.min_block_size = 1;
   const std::string head = "graph g(%x: f32[3, 6]):\n  %a: f32[3, 6] = aten.add.Tensor(%x, 1)\n";
   const std::string tail = "  return %i\n";
-  const Partitions gaps = cut(head + R"(  %b: f32[3, 3] strides [6, 1] = aten.slice.Tensor(%a, 1, 0, 3)
+  const Partitions gaps =
+      cut(head + R"(  %b: f32[3, 3] strides [6, 1] = aten.slice.Tensor(%a, 1, 0, 3)
   %i: f32[3, 3] = aten.inverse.default(%b)
-)" + tail, options);
+)" + tail,
+          options);
   EXPECT_EQ(names(gaps), "_run_on_acc_0:2 _run_on_gpu_1:1");
   EXPECT_EQ(gaps.segments[1].views.size(), 1u);
   EXPECT_EQ(gaps.segments[0].outputs, gaps.segments[1].inputs);
   const Partitions dense = cut(head + R"(  %b: f32[6, 3] strides [1, 6] = aten.t.default(%a)
   %i: f32[6, 3] = aten.inverse.default(%b)
-)" + tail, options);
+)" + tail,
+                               options);
   EXPECT_TRUE(dense.segments[1].views.empty());
 }
 

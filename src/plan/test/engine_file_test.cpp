@@ -218,10 +218,19 @@ const Forgery kForgeries[] = {
     {"buffers[3].alias_of", [](Plan& p) { p.buffers[3].last_step = 0; }},
     {"buffers[3].alias_of", [](Plan& p) { p.buffers[3].alias_of = 0; }},
     {"buffers[3].alias_of: buffer 5 of 5", [](Plan& p) { p.buffers[3].alias_of = 5; }},
-    {"buffers[0].order", [](Plan& p) { p.buffers[0].order = {0, 0}; }},
+    {"buffers[0].order",
+     [](Plan& p) {
+       p.buffers[0].order = {0, 0};
+     }},
     {"buffers[0].order", [](Plan& p) { p.buffers[0].order = {1}; }},
-    {"buffers[4].order", [](Plan& p) { p.buffers[4].order = {2, 1}; }},
-    {"buffers[2].order", [](Plan& p) { p.buffers[2].order = {1, 0}; }},
+    {"buffers[4].order",
+     [](Plan& p) {
+       p.buffers[4].order = {2, 1};
+     }},
+    {"buffers[2].order",
+     [](Plan& p) {
+       p.buffers[2].order = {1, 0};
+     }},
     {"inputs[0]", [](Plan& p) { p.inputs[0] = 2; }},
     {"inputs[0]: buffer -1", [](Plan& p) { p.inputs[0] = -1; }},
     {"inputs[1]", [](Plan& p) { p.inputs.push_back(0); }},
