@@ -379,16 +379,6 @@ void bind_compiler(nb::module_& m) {
       .def_prop_ro(
           "input_check", [](const Compilation& c) { return InputCheck(c.graph()); },
           "Checks the sizes of the program's inputs.")
-      .def(
-          "guards",
-          [](const Compilation& c) {
-            nb::list guards;
-            for (const Guard& guard : c.graph().guards) {
-              guards.append(nb::make_tuple(expr_tree(guard.condition), guard.text, guard.source));
-            }
-            return guards;
-          },
-          "(condition, text, source) of each guard.")
       .def("report", &Compilation::report, "The dry-run report.")
       .def("report_json", &Compilation::report_json)
       .def("report_html", &Compilation::report_html)

@@ -300,7 +300,7 @@ def _compile_program(
         captured.state,
         captured.doubles,
         captured.free_dims,
-        ProgramCheck(compilation.input_check, compilation.guards()),
+        ProgramCheck(compilation.input_check),
     )
 
 

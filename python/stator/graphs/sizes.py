@@ -66,10 +66,9 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 class ProgramCheck:
     """Refuses calls whose sizes the program was not compiled for; can be pickled."""
 
-    def __init__(self, native: _native.InputCheck, guards: list[tuple[Any, str, str]]) -> None:
-        """Hold what ``Compilation.input_check`` and ``Compilation.guards()`` give."""
+    def __init__(self, native: _native.InputCheck) -> None:
+        """Hold what ``Compilation.input_check`` gives."""
         self.native = native
-        self.guards = guards
 
     def __call__(self, inputs: Sequence[Any]) -> None:
         """Check the flat inputs.
