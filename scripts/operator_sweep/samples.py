@@ -79,6 +79,7 @@ class Call(nn.Module):
 class Case:
     """One call to compare."""
 
+    op: str
     name: str  # "3", "3 non-contiguous": among the samples of the operator and type
     module: Call
     tensors: list[torch.Tensor]
@@ -110,11 +111,11 @@ def _spread(count: int, wanted: int) -> list[int]:
     return sorted({round(k * (count - 1) / (wanted - 1)) for k in range(wanted)})
 
 
-def _case(function: Any, name: str, sample: Any) -> Case:
+def _case(op: str, function: Any, name: str, sample: Any) -> Case:
     leaves, spec = pytree.tree_flatten((sample.input, tuple(sample.args), dict(sample.kwargs)))
     leaves = [v.detach() if isinstance(v, torch.Tensor) else v for v in leaves]
     module = Call(function, leaves, spec)
-    return Case(name, module.eval(), [v for v in leaves if isinstance(v, torch.Tensor)])
+    return Case(op, name, module.eval(), [v for v in leaves if isinstance(v, torch.Tensor)])
 
 
 def _differs(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
@@ -151,9 +152,9 @@ def cases(
         samples = [s for s in samples if not s.broadcasts_input]
     chosen = _spread(len(samples), wanted)
     for k in chosen:
-        plain = _case(function, str(k), samples[k])
+        plain = _case(name, function, str(k), samples[k])
         yield plain
         if wanted <= 0 or k == chosen[-1]:
-            strided = _case(function, f"{k} non-contiguous", samples[k].noncontiguous())
+            strided = _case(name, function, f"{k} non-contiguous", samples[k].noncontiguous())
             if _differs(plain.tensors, strided.tensors):
                 yield strided

@@ -84,11 +84,25 @@ def check_memory(
     """
     module = function if isinstance(function, nn.Module) else Call(function)
     if device == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
+        torch._C._set_cudnn_allow_tf32(False)  # what float32 is compared with is float32 too
         module = on_gpu(module)
         inputs = tuple(t.cuda() for t in inputs)
-    module = copy.deepcopy(module).eval() if isinstance(function, nn.Module) else module.eval()
-    own = copy.deepcopy(module) if isinstance(function, nn.Module) else module
+    where = "cuda" if device == "cuda" else "cpu"
+    with torch.device(where):  # of what the function creates
+        return _check_memory(module, inputs, device, door, calls, settings)
+
+
+def _check_memory(
+    function: nn.Module,
+    inputs: Sequence[torch.Tensor],
+    device: str,
+    door: str,
+    calls: int,
+    settings: dict[str, Any],
+) -> Any:
+    has_state = not isinstance(function, Call)
+    module = copy.deepcopy(function).eval() if has_state else function.eval()
+    own = copy.deepcopy(module) if has_state else module
     compiled = compile_by(door, own, [fresh(t) for t in inputs], device, **settings)
     for _ in range(calls):
         theirs, ours = [fresh(t) for t in inputs], [fresh(t) for t in inputs]

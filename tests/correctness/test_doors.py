@@ -410,6 +410,17 @@ def test_load_of_altered_files(saved, tmp_path):
     assert refused > 60
 
 
+def test_load_of_parts_before_the_start_of_the_file(saved, tmp_path):
+    data = bytearray(saved[0].read_bytes())
+    wide = data.rfind(b"PK\x06\x06")  # the end of a 64-bit archive, where there is one
+    at = wide + 48 if wide >= 0 else data.rfind(b"PK\x05\x06") + 16
+    start = int.from_bytes(data[at : at + 4], "little")
+    data[at : at + 4] = (start + 1000).to_bytes(4, "little")
+    (tmp_path / "moved.pt2").write_bytes(data)
+    with pytest.raises(ValueError, match="moved.pt2' is damaged: its list of parts"):
+        stator.load(tmp_path / "moved.pt2")
+
+
 def test_load_of_altered_parts_with_right_checksums(saved, tmp_path):
     import zipfile
 

@@ -137,8 +137,8 @@ def test_inputs_of_any_strides(name, door, device):
         "negative_order": torch.randn(4, 5, 3).permute(2, 0, 1),
     }[name]
     module = Call(lambda x: torch.tanh(x) * x).eval()
-    compiled = compile_by(door, module, [x], device)
     given = x.cuda() if device == "cuda" else x
+    compiled = compile_by(door, module, [given], device)
     for _ in range(2):
         got, expected = compiled(given), module(given)
         assert got.stride() == expected.stride()
@@ -148,8 +148,8 @@ def test_inputs_of_any_strides(name, door, device):
 def test_another_layout_than_the_example(device):
     """Values are right whatever the layout of a call; the strides are those of the example."""
     module = Call(lambda x: F.max_pool2d(torch.relu(x), 2) + 1).eval()
-    compiled = compile_by("compile", module, [image()], device)
     where = "cuda" if device == "cuda" else "cpu"
+    compiled = compile_by("compile", module, [image().to(where)], device)
     for x in (torch.randn(2, 3, 4, 5), torch.randn(2, 4, 3, 5).transpose(1, 2), image()):
         got = compiled(x.to(where))
         torch.testing.assert_close(got, module(x.to(where)))
@@ -189,8 +189,8 @@ def test_as_strided_is_compiled(device):
 
 
 def test_as_strided_in_another_layout_is_an_error(device):
-    compiled = compile_by("compile", Call(ROLLED["inside"]).eval(), [image()], device)
     where = "cuda" if device == "cuda" else "cpu"
+    compiled = compile_by("compile", Call(ROLLED["inside"]).eval(), [image().to(where)], device)
     with pytest.raises(ValueError, match=r"was compiled for axes in the order \[0, 2, 3, 1\]"):
         compiled(torch.randn(2, 3, 4, 5, device=where))
 
@@ -288,13 +288,14 @@ def test_saved_programs(tmp_path, device):
 
 
 def test_engines_say_their_orders(device):
-    compiled = compile_by("compile", Call(lambda x: torch.relu(x) * 2).eval(), [image()], device)
+    where = "cuda" if device == "cuda" else "cpu"
+    module = Call(lambda x: torch.relu(x) * 2).eval()
+    compiled = compile_by("compile", module, [image().to(where)], device)
     (module,) = compiled.stator_report.engines
     assert module.engine.inputs[0]["order"] == [0, 2, 3, 1]
     assert module.engine.outputs[0]["order"] == [0, 2, 3, 1]
     assert module.engine.outputs[0]["shape"] == [2, 3, 4, 5]
     again = stator.Engine.from_bytes(module.engine.bytes())
-    where = "cuda" if device == "cuda" else "cpu"
     assert again(image().to(where))[0].is_contiguous(memory_format=LAST)
 
 

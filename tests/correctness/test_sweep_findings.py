@@ -91,6 +91,11 @@ def test_decomposing_keeps_sizes_open(device):
     check_dynamic(function, device, *calls)
 
 
+def test_decomposing_fixes_no_size_behind_the_program(device):
+    """Tracing the diagonal's size again takes a range for a number, in both programs at once."""
+    check_dynamic(lambda x: torch.diag(x, 2), device, [torch.randn(5, 3)], [torch.randn(2, 2)])
+
+
 @torch.library.custom_op("stator_test::fraction", mutates_args=())
 def fraction(x: torch.Tensor) -> torch.Tensor:
     return torch.frac(x)

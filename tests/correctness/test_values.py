@@ -92,7 +92,9 @@ def test_scalars_beside_halves(name, dtype, device):
     """Rounded where eager rounds them (sums, remainders, powers), kept where it keeps them."""
     function = {**BESIDE_SCALARS, **ONLY_SCALARS}[name]
     x = (torch.randn(1024, generator=torch.Generator().manual_seed(1)) * 3).to(dtype)
-    exactly(lambda x: function(x, 0.7), x, device=device)
+    # A GPU's kernel of addcmul fuses its sum and product, or does not, as its compiler likes.
+    last_bit = torch.finfo(dtype).eps if device == "cuda" and name == "addcmul" else 0.0
+    check(lambda x: function(x, 0.7), x, device=device, rtol=last_bit, atol=0.0)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -120,16 +122,22 @@ def rows(dtype, size, seed=0):
 @pytest.mark.parametrize("size", [5, 16, 40, 300])
 @pytest.mark.parametrize("descending", [False, True])
 def test_sort_orders_equals_as_eager(dtype, size, descending, device):
+    def stable_sorts(x):
+        return (
+            torch.sort(x, stable=True, descending=descending),
+            torch.argsort(x, stable=True, descending=descending),
+        )
+
     def sorts(x):
         return (
+            *stable_sorts(x),
             torch.sort(x, descending=descending),
-            torch.sort(x, stable=True, descending=descending),
             torch.argsort(x, descending=descending),
-            torch.argsort(x, stable=True, descending=descending),
             torch.sort(x, dim=0, descending=descending),
         )
 
-    exactly(sorts, rows(dtype, size), device=device)
+    # A GPU's own order is stable where that is asked for.
+    exactly(stable_sorts if device == "cuda" else sorts, rows(dtype, size), device=device)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int32])
@@ -142,7 +150,11 @@ def test_topk_takes_the_equals_that_eager_takes(dtype, size, k, largest, device)
             torch.topk(x, k, largest=largest, sorted=False),
         )
 
-    exactly(best, rows(dtype, size), device=device)
+    def values_of_places(x):
+        return [x.gather(1, places).sort(1).values for _, places in best(x)]
+
+    # A GPU takes any of the equals, each time others perhaps.
+    exactly(values_of_places if device == "cuda" else best, rows(dtype, size), device=device)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64])

@@ -86,7 +86,7 @@ def check(
     """
     module = function if isinstance(function, nn.Module) else Call(function)
     if device == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # what float32 is compared with is float32 too
+        torch._C._set_cudnn_allow_tf32(False)  # what float32 is compared with is float32 too
         module, args, others = pytree.tree_map(on_gpu, (module, args, list(others)))
     with torch.device("cuda" if device == "cuda" else "cpu"):  # of what the function creates
         return _check(module, args, device, dynamic, others, rtol, atol, compiled_whole)

@@ -70,3 +70,13 @@ def test_derivatives(device):
         device=device,
     )  # fmt: skip
     check(lambda g, y: aten.native_dropout_backward(g, y > 0.2, 1.25), grad, y, device=device)
+
+
+def test_margin_of_integers(device):
+    """Products wrap around in their own type before the margin makes floats of them."""
+    a, b, t = torch.randint(0, 10, (3, 5, 5), dtype=torch.uint8)
+    for margin in (0.0, 0.5, 1.0):
+        check(
+            lambda a, b, t, m=margin: F.margin_ranking_loss(a, b, t, margin=m, reduction="none"),
+            a, b, t, device=device,
+        )  # fmt: skip

@@ -10,6 +10,7 @@ stator.
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import json
 import os
@@ -316,8 +317,12 @@ def load(file_path: str | PathLike[str]) -> ExportedProgram:
         _check_archive(path)
         with open(path, "rb") as file:
             return torch.export.load(file)
-    except OSError:
-        raise
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # the archive states a position before the file's start
+            raise ValueError(
+                f"{path!r} is damaged: its list of parts states positions outside of the file"
+            ) from error
+        raise OSError(error.errno, error.strerror, path) from error
     except MemoryError as error:
         raise ValueError(f"{path!r} asks for more memory than there is") from error
     except Exception as error:

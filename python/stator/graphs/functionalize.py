@@ -12,7 +12,9 @@ import operator
 
 import torch
 from torch import fx
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from stator import _native
 from stator._log import logger
@@ -59,12 +61,30 @@ def decomposed(program: ExportedProgram) -> ExportedProgram:
     plain = without_dropout(program)
     if _mutates(program):
         return plain.run_decompositions({})
+    environment, before = _shape_environment(program), _open_sizes(program)
+    known = environment and (dict(environment.replacements), dict(environment.var_to_range))
     try:
         result = plain.run_decompositions({})
     except Exception as error:
         logger.info("composite operators stay whole, PyTorch cannot decompose them: %s", error)
         return program
-    return result if _open_sizes(result) == _open_sizes(program) else program
+    if _open_sizes(result) == before:
+        return result
+    if environment is not None and known:  # both programs share it, and with it the fixed sizes
+        environment.replacements, environment.var_to_range = known
+        environment._update_version_counter()
+        if hasattr(environment, "_replacements_version_counter"):  # as of PyTorch 2.13
+            environment._replacements_version_counter += 1
+    return program
+
+
+def _shape_environment(program: ExportedProgram) -> ShapeEnv | None:
+    """Where the symbols of a program's sizes have their meaning."""
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        if isinstance(value, FakeTensor):
+            return value.fake_mode.shape_env
+    return None
 
 
 def _mutates(program: ExportedProgram) -> bool:
@@ -81,10 +101,12 @@ def _mutates(program: ExportedProgram) -> bool:
 def _open_sizes(program: ExportedProgram) -> list[list[bool]]:
     """Of each input the dimensions that may vary."""
     values = [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"]
-    return [
-        [isinstance(s, torch.SymInt) for s in v.shape] if isinstance(v, torch.Tensor) else []
-        for v in values
-    ]
+    return [[_is_open(s) for s in v.shape] if isinstance(v, torch.Tensor) else [] for v in values]
+
+
+def _is_open(size: int | torch.SymInt) -> bool:
+    """A symbol whose environment has come to know its number stays a SymInt."""
+    return isinstance(size, torch.SymInt) and not size.node.expr.is_number
 
 
 def without_dropout(program: ExportedProgram) -> ExportedProgram:

@@ -177,12 +177,15 @@ TensorId hardshrink(Conversion& c, const Node& node) {
   return c.network().add_select(inside, real(c, 0.0, dtype), x);
 }
 
-/// x moved towards 0 by lambd; 0 * x between, so that NaN stays.
+/// x moved towards 0 by lambd; 0 * x between, so that NaN stays. A GPU's kernel rounds lambd to x's
+/// own type.
 TensorId softshrink(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorId x = floating_operand(c, node, "self");
   const DType dtype = n.type(x).dtype;
-  const TensorId bound = real(c, node.number("lambd", 0.5), dtype);
+  const bool rounds = on_gpu(c.graph()) && node.find("lambd") != nullptr;
+  const TensorId bound = rounds ? promoted_operand(c, node, "lambd", c.meta(node, "self").dtype)
+                                : real(c, node.number("lambd", 0.5), dtype);
   const TensorId low = n.add_unary(bound, UnaryOp::kNeg);
   const TensorId between = c.network().add_elementwise(x, real(c, 0.0, dtype), Op::kMul);
   const TensorId below = choose(c, {c.network().add_elementwise(x, low, Op::kLess),

@@ -98,7 +98,10 @@ TensorId divide(Conversion& c, const Node& node) {
   }
   const DType dtype = common_dtype(c, node);
   if (is_floating_point(dtype)) {
-    return c.network().add_unary(true_divide(c, node), UnaryOp::kTrunc);
+    TensorId quotient = true_divide(c, node);
+    // A GPU's kernel rounds the quotient of two tensors to their own type before it cuts it off.
+    if (on_gpu(c.graph()) && has_tensor(node, "other")) quotient = c.cast(quotient, dtype);
+    return c.cast(c.network().add_unary(quotient, UnaryOp::kTrunc), compute_dtype(dtype));
   }
   return elementwise(c, fraction(c, node, dtype), Op::kTruncDiv);
 }

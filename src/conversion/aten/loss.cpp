@@ -33,12 +33,15 @@ Compute difference(bool squared) {
   };
 }
 
-/// max(0, margin - target * (input1 - input2))
+/// max(0, -target * (input1 - input2) + margin). Products of integers wrap around in their own
+/// type, before the margin, a float, makes floats of them.
 TensorId margin_ranking(Conversion& c, const Node& node) {
   const DType dtype = result_type(c.graph(), node, {"input1", "input2", "target"});
   const Term distance = operand(c, node, "input1", dtype) - operand(c, node, "input2", dtype);
-  const Term margin(c, promoted_operand(c, node, "margin", dtype));
-  return reduced(c, node, most(margin - operand(c, node, "target", dtype) * distance, 0));
+  const Term product = (0 - operand(c, node, "target", dtype)) * distance;
+  const DType result = floating_dtype(dtype);
+  const Term margin(c, promoted_operand(c, node, "margin", result));
+  return reduced(c, node, most(product.to(compute_dtype(result)) + margin, 0));
 }
 
 /// self where target is 1, max(0, margin - self) where it is -1, both elsewhere.

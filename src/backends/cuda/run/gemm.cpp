@@ -46,7 +46,18 @@ class Gemm : public StepRunner {
     operand_a_ = {s[4], s[5], s[6]};
     operand_b_ = {s[7], s[8], s[9]};
     operand_d_ = {s[10], s[11], s[12]};
-    if (empty() || k_ == 0) {
+    // A product over nothing is one of a column of zeros by a row of zeros, the same in each batch.
+    nothing_ = k_ == 0;
+    if (nothing_) {
+      k_ = 1;
+      operand_a_ = operand_b_ = {0, 1, 0};
+      if (std::max(m_, n_) * size(p_.dtype) > kZeros) {
+        return Error{ErrorCode::kUnsupported, "a matrix product over nothing with " +
+                                                  std::to_string(std::max(m_, n_)) +
+                                                  " rows or columns on CUDA"};
+      }
+    }
+    if (empty()) {
       return {};
     }
     const CublasLt& lt = **cublaslt();
@@ -75,15 +86,16 @@ class Gemm : public StepRunner {
     if (empty()) {
       return {};
     }
-    if (k_ == 0) {
-      return Error{ErrorCode::kUnsupported, "a matrix product over nothing on CUDA"};
-    }
     const CublasLt& lt = **cublaslt();
     void* temporary = epilogue_ != nullptr ? scratch + kLibraryWorkspace : nullptr;
     char* d = temporary != nullptr ? static_cast<char*>(temporary)
                                    : buffer(step, p_.d) + operand_d_.offset * size(p_.out);
     const char* a = buffer(step, p_.a) + operand_a_.offset * size(p_.dtype);
     const char* b = buffer(step, p_.b) + operand_b_.offset * size(p_.dtype);
+    if (nothing_) {
+      a = b = scratch + workspace();
+      STATOR_RETURN_IF_ERROR(fill_with_zeros(scratch + workspace(), stream));
+    }
     const char* c =
         p_.residual >= 0 ? buffer(step, p_.residual) + operand_d_.offset * size(p_.out) : d;
     if (p_.bias >= 0) {
@@ -91,10 +103,10 @@ class Gemm : public StepRunner {
     }
     const auto alpha = static_cast<float>(p_.alpha);
     const float beta = p_.residual >= 0 ? 1.0F : 0.0F;
-    STATOR_RETURN_IF_ERROR(check_lt(
-        lt.matmul(lt.handle, desc_, &alpha, b, a_, a, b_, &beta, c, d_, d, d_, &chosen_.algorithm,
-                  scratch, static_cast<size_t>(kLibraryWorkspace), stream),
-        "a matrix product"));
+    STATOR_RETURN_IF_ERROR(
+        check_lt(lt.matmul(lt.handle, desc_, &alpha, b, a_, a, b_, &beta, c, d_, d, d_,
+                           &chosen_.algorithm, scratch, static_cast<size_t>(workspace()), stream),
+                 "a matrix product"));
     if (epilogue_ == nullptr) {
       return {};
     }
@@ -103,6 +115,14 @@ class Gemm : public StepRunner {
   }
 
  private:
+  static constexpr int64_t kZeros = kLibraryWorkspace / 2;
+  int64_t workspace() const { return nothing_ ? kLibraryWorkspace - kZeros : kLibraryWorkspace; }
+  Status fill_with_zeros(char* memory, CUstream stream) const {
+    const auto bytes = static_cast<size_t>(std::max(m_, n_) * size(p_.dtype));
+    return check_cuda(
+        (*driver())->cuMemsetD8Async(reinterpret_cast<CUdeviceptr>(memory), 0, bytes, stream),
+        "filling memory with zeros");
+  }
   bool empty() const { return m_ == 0 || n_ == 0 || batch_ == 0; }
   static int64_t size(DType dtype) { return dtype_bytes(dtype); }
   static char* buffer(const BoundStep& step, int index) {
@@ -149,7 +169,7 @@ class Gemm : public StepRunner {
     const auto set = [&](int attribute, const auto& value) {
       lt.preference_set(preference_, attribute, &value, sizeof value);
     };
-    set(kPreferWorkspace, static_cast<uint64_t>(kLibraryWorkspace));
+    set(kPreferWorkspace, static_cast<uint64_t>(workspace()));
     // Callers' tensors begin at multiples of 16 bytes, whatever this call's do.
     const auto at_most_16 = [](uint32_t a) { return std::min<uint32_t>(a, 16); };
     const uint32_t d = at_most_16(alignment(nullptr, operand_d_, size(p_.out)));
@@ -177,6 +197,7 @@ class Gemm : public StepRunner {
   Operand operand_a_{}, operand_b_{}, operand_d_{};
   void *desc_ = nullptr, *a_ = nullptr, *b_ = nullptr, *d_ = nullptr, *preference_ = nullptr;
   LtHeuristic chosen_{};
+  bool nothing_ = false;  // the product is over no element
 };
 
 }  // namespace

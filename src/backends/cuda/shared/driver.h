@@ -83,6 +83,7 @@ inline constexpr int kAttributeMultiprocessors = 16, kAttributeMajor = 75, kAttr
   X(cuMemcpyHtoD_v2, (CUdeviceptr, const void*, size_t))                                     \
   X(cuMemcpyDtoH_v2, (void*, CUdeviceptr, size_t))                                           \
   X(cuMemcpyDtoDAsync_v2, (CUdeviceptr, CUdeviceptr, size_t, CUstream))                      \
+  X(cuMemsetD8Async, (CUdeviceptr, unsigned char, size_t, CUstream))                         \
   X(cuMemcpyHtoDAsync_v2, (CUdeviceptr, const void*, size_t, CUstream))                      \
   X(cuMemcpyDtoHAsync_v2, (void*, CUdeviceptr, size_t, CUstream))                            \
   X(cuStreamCreate, (CUstream*, unsigned))                                                   \

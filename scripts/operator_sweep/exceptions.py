@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is not compared to the letter, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from .samples import Case
+
+__all__ = ["eager_is_odd", "places_as_values", "sizes_may_vary"]
+
+# Their integer tensors are rows of the matrix beside them: those of a larger one are out of range
+# in a smaller one, where the libraries behind eager read what lies there.
+_ROWS_OF_A_MATRIX = ("lu_solve", "linalg.lu_solve", "linalg.ldl_solve", "lu_unpack")
+
+# (operator, a part of what is said): where eager contradicts PyTorch's own rules.
+_ODD = (
+    # An empty matrix times a vector is added to a number: the result is (0,) by the rules of
+    # broadcasting and by the exported program's own noted shape; eager gives the number itself.
+    ("addmv", "shape (0,) instead of ()"),
+    # One of eager's kernels takes a gradient and a result of different types, the other does not.
+    ("_softmax_backward_data", "expected scalar type"),
+    ("_log_softmax_backward_data", "expected scalar type"),
+)
+
+# Operators that tell places, with the position of `dim` among the arguments behind the first.
+_PLACES = {
+    "topk": 1,
+    "kthvalue": 1,
+    "sort": 0,
+    "argsort": 0,
+    "median": 0,
+    "nanmedian": 0,
+    "mode": 0,
+}
+
+
+def eager_is_odd(case: Case, detail: str) -> bool:
+    """Whether a difference from eager is a fault of eager's."""
+    return any(case.op == op and text in detail for op, text in _ODD)
+
+
+def sizes_may_vary(case: Case) -> bool:
+    """Whether a case's tensors still belong together with other sizes."""
+    return case.op not in _ROWS_OF_A_MATRIX
+
+
+def places_as_values(case: Case, device: str, tensors: list[torch.Tensor], result: Any) -> Any:
+    """A result with the values at the places that it tells.
+
+    A GPU's kernels take any of several equal elements, each time others perhaps.
+    """
+    position = _PLACES.get(case.op)
+    if device != "cuda" or position is None:
+        return result
+    x, args, kwargs = pytree.tree_unflatten(case.module.constants, case.module.spec)
+    if kwargs.get("stable"):
+        return result
+    x = tensors[0]
+    dim = args[position] if len(args) > position else kwargs.get("dim", -1)
+
+    def value_at(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor) or leaf.dtype != torch.int64 or not x.dim():
+            return leaf
+        if leaf.dim() == x.dim():
+            return x.gather(dim, leaf)
+        return (
+            x.gather(dim, leaf.unsqueeze(dim)).squeeze(dim) if leaf.dim() + 1 == x.dim() else leaf
+        )
+
+    leaves, spec = pytree.tree_flatten(result)
+    places = leaves[-1:] if x.dtype == torch.int64 else leaves
+    kept = leaves[: len(leaves) - len(places)]
+    return pytree.tree_unflatten([*kept, *map(value_at, places)], spec)
