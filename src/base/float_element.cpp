@@ -23,6 +23,7 @@ uint16_t to_half(float f) {
   const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
   if (std::isnan(f)) return static_cast<uint16_t>(sign | 0x7e00);
   const float a = std::abs(f);
+  if (a == 0.0F) return sign;
   if (a >= 65520.0F) return static_cast<uint16_t>(sign | 0x7c00);
   int exponent = 0;
   std::frexp(a, &exponent);

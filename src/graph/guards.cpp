@@ -130,20 +130,19 @@ void Graph::add_implied_guards() {
   }
   for (const NodeId id : order_) {
     const Node& n = node(id);
-    if (n.target != "aten.squeeze.default" && n.target != "aten.squeeze.dim" &&
-        n.target != "aten.squeeze.dims") {
-      continue;
-    }
+    const std::string_view name = n.target;
+    const size_t dot = name.rfind('.');
+    const std::string_view operation = name.substr(0, dot), overload = name.substr(dot + 1);
+    if (operation != "aten.squeeze" && operation != "aten.squeeze_copy") continue;
     const ValueId self = n.tensor("self");
     if (value(self).kind != ValueKind::kTensor) continue;
     const std::vector<Expr>& shape = value(self).tensor.shape;
     const auto rank = static_cast<int64_t>(shape.size());
     std::vector<int64_t> dims;
-    if (n.target == "aten.squeeze.default") {
+    if (overload == "default") {
       for (int64_t d = 0; d < rank; ++d) dims.push_back(d);
     } else {
-      dims = n.target == "aten.squeeze.dim" ? std::vector<int64_t>{n.integer("dim")}
-                                            : n.integers("dim");
+      dims = overload == "dim" ? std::vector<int64_t>{n.integer("dim")} : n.integers("dim");
     }
     for (const int64_t dim : dims) {
       if (dim < -rank || dim >= rank) continue;
