@@ -7,9 +7,15 @@ from stator import compile as compile_program
 from stator.lowering.passes import TORCH_TRT_DECOMPOSITIONS
 from torch import nn
 from torch.export import Dim, export
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.nn import functional as F
 
 from tests.ops.check import Call, assert_same, check
+
+# PyTorch 2.11 forgets a symbol once it has put a number in its place; the call is then refused.
+refuses_questions = pytest.mark.skipif(
+    not hasattr(ShapeEnv, "error_on_new_guards"), reason="this PyTorch answers and forgets the size"
+)
 
 EMPTY = torch.empty((2, 0), dtype=torch.int64)
 
@@ -83,6 +89,7 @@ def test_a_composite_operator_that_pytorch_cannot_decompose(device, loss):
     check_dynamic(loss, device, *calls)
 
 
+@refuses_questions
 def test_decomposing_keeps_sizes_open(device):
     def function(x, i):
         return F.max_unpool1d(x, i, 3) * 2
@@ -106,6 +113,7 @@ def _(x):
     return torch.empty_like(x)
 
 
+@refuses_questions
 def test_a_decomposition_that_asks_for_a_size_is_not_taken(device):
     """The answer would hold for the traced size alone."""
 

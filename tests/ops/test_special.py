@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from tests.ops.check import check
+from tests.ops.check import check, on_gpu
 
 INF, NAN = math.inf, math.nan
 EDGES = [0.0, -0.0, INF, -INF, NAN, 1.0, -1.0, 0.5, -0.5, 2.0, 1e-45, 1e-38, -1e-30, 3e38]
@@ -58,6 +58,7 @@ def test_special_functions(name, device):
     def exact(x):
         return function(x.double()).float()
 
+    x = on_gpu(x) if device == "cuda" else x
     got = check(function, x, device=device, rtol=2e-3, atol=1e-3)(x)
     torch.testing.assert_close(got, exact(x), rtol=rtol, atol=atol, equal_nan=True)
 
@@ -103,8 +104,10 @@ def test_signs(device):
     check(lambda x: (torch.signbit(x), torch.angle(x)), x, device=device)
     check(lambda a, b: torch.copysign(a, b), x[:, None], x, device=device)
     check(lambda a: torch.copysign(a, -0.0), x, device=device)
-    signs = check(lambda a, b: torch.copysign(a, b), torch.ones(8), x, device=device)
-    assert torch.equal(signs(torch.ones(8), x), torch.copysign(torch.ones(8), x))
+    x = on_gpu(x) if device == "cuda" else x
+    ones = torch.ones_like(x)
+    signs = check(lambda a, b: torch.copysign(a, b), ones, x, device=device)
+    assert torch.equal(signs(ones, x), torch.copysign(ones, x))
     whole = torch.arange(3), torch.tensor([-1, 0, 1])
     check(lambda a, b: torch.copysign(a, b), *whole, device=device)
     check(torch.signbit, torch.tensor([-3, 0, 5]), device=device)

@@ -18,6 +18,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from stator import _native
 from stator._log import logger
+from stator.graphs.known_sizes import KnownSizes
 
 __all__ = ["decomposed", "make_functional", "without_dropout"]
 
@@ -62,7 +63,7 @@ def decomposed(program: ExportedProgram) -> ExportedProgram:
     if _mutates(program):
         return plain.run_decompositions({})
     environment, before = _shape_environment(program), _open_sizes(program)
-    known = environment and (dict(environment.replacements), dict(environment.var_to_range))
+    known = KnownSizes(environment) if environment is not None else None
     try:
         result = plain.run_decompositions({})
     except Exception as error:
@@ -70,11 +71,8 @@ def decomposed(program: ExportedProgram) -> ExportedProgram:
         return program
     if _open_sizes(result) == before:
         return result
-    if environment is not None and known:  # both programs share it, and with it the fixed sizes
-        environment.replacements, environment.var_to_range = known
-        environment._update_version_counter()
-        if hasattr(environment, "_replacements_version_counter"):  # as of PyTorch 2.13
-            environment._replacements_version_counter += 1
+    if known is not None:  # both programs share it, and with it the fixed sizes
+        known.restore()
     return program
 
 

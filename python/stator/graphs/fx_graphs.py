@@ -15,6 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from stator.graphs.known_sizes import KnownSizes
+
 __all__ = ["cast_value", "fake_mode_of", "inline", "noted", "replace", "returned"]
 
 
@@ -71,7 +73,7 @@ def _sizes_stay_open(mode: FakeTensorMode) -> Iterator[None]:
     if env is None:
         yield
         return
-    guards, replacements = len(env.guards), dict(env.replacements)
+    known = KnownSizes(env)
     refuse = getattr(env, "error_on_new_guards", contextlib.nullcontext)  # PyTorch 2.13 has it
     try:
         with refuse():
@@ -80,8 +82,10 @@ def _sizes_stay_open(mode: FakeTensorMode) -> Iterator[None]:
         if "guards are frozen" not in str(error):
             raise
         raise ValueError(f"it depends on sizes that vary: {error}") from error
-    if len(env.guards) > guards or env.replacements != replacements:
-        raise ValueError(f"it depends on sizes that vary: {env.guards[-1].expr}")
+    if known.has_changed():
+        question = env.guards[-1].expr if env.guards else "a number for a symbol"
+        known.restore()
+        raise ValueError(f"it depends on sizes that vary: {question}")
 
 
 def inline(

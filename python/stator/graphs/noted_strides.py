@@ -29,7 +29,11 @@ _keep: list[torch.library.Library] = []  # what they register holds as long as t
 
 
 def _roll(self: torch.Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> torch.Tensor:
-    """Joined slices, as torch.cat gives them; without dims of the flattened tensor."""
-    if len(dims) == 0:
+    """Joined slices, as torch.cat gives them; without dims of the flattened tensor.
+
+    The kernel of GPUs gives a dense row-major tensor always.
+    """
+    device = getattr(self, "fake_device", self.device)
+    if len(dims) == 0 or device.type == "cuda":
         return self.new_empty(self.shape)
     return torch.empty_like(self, memory_format=suggest_memory_format(self))
