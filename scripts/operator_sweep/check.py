@@ -223,6 +223,8 @@ def check(case: Case, device: str, dynamic: bool) -> dict[str, Any] | None:
         return {"outcome": "abort", "detail": _first_line(error) + _where(error)}
     values = _has_defined_values(program, case.tensors)
     outcome, detail = _compare(case, compiled, case.tensors, values)
+    if outcome == "error" and (refused := _run(program.module(), case.tensors)[2]):
+        return {"outcome": "not_exportable", "detail": f"the exported program fails: {refused}"}
     for size in (None, 1, 0) if dynamic else ():
         if not outcome and (tensors := _resized(case.tensors, program, size)) is not None:
             outcome, detail = _compare_resized(case, compiled, tensors, values, program)

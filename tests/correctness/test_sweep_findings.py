@@ -152,3 +152,32 @@ def test_a_recurrence_is_followed_once(device):
         return now
 
     check(chebyshev, torch.rand(16), device=device, rtol=1e-3)
+
+
+def test_copies_of_empty_tensors_of_any_strides(device):
+    x = torch.randn(0, 3, 5, 0, 2).transpose(1, 3)
+    check(lambda x: (x.clone(memory_format=torch.contiguous_format), x.contiguous() + 1), x,
+          device=device)  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (10, 5)])
+def test_margins_of_several_labels_are_those_of_the_kernel(device, shape):
+    """PyTorch's decomposition counts labels behind the first -1."""
+    x, labels = torch.randn(shape), torch.randint(-1, 5, shape) if shape else torch.tensor(0)
+    check(F.multilabel_margin_loss, x, labels, device=device, compiled_whole=False)
+
+
+def test_running_statistics_of_an_empty_batch_stay(device):
+    def function(x, mean, variance):
+        return F.batch_norm(x, mean, variance, training=True)
+
+    mean, variance = torch.randn(3), torch.rand(3)
+    calls = [[torch.randn(4, 3), mean.clone(), variance.clone()]]
+    compiled = check_dynamic(function, device, *calls)
+    place = "cuda" if device == "cuda" else "cpu"
+    state = [t.clone().to(place) for t in (mean, variance)]
+    compiled(torch.randn(0, 3, device=place), *state)
+    torch.testing.assert_close(state, [mean.to(place), variance.to(place)], rtol=0, atol=0)
+    x = torch.randn(6, 3, device=place)
+    compiled(x, *state)
+    assert not torch.equal(state[0].cpu(), mean)

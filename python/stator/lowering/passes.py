@@ -65,6 +65,10 @@ def passes() -> list[LoweringPass]:
     return list(_passes)
 
 
+# Their decompositions in PyTorch give other numbers than its kernels (as of PyTorch 2.13).
+_NOT_AS_EAGER = frozenset(["aten::multilabel_margin_loss_forward"])
+
+
 class _Decompositions(MutableMapping[Any, Callable[..., Any]]):
     """Decompositions of the operators that engines cannot hold as they are; filled when used."""
 
@@ -80,6 +84,7 @@ class _Decompositions(MutableMapping[Any, Callable[..., Any]]):
                 and op not in DYNAMO_CONVERTERS
                 and not op._schema.is_mutable
                 and "backward" not in op.name()
+                and op.name() not in _NOT_AS_EAGER
             }
         return self._table
 

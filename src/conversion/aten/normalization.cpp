@@ -172,15 +172,22 @@ std::vector<TensorId> batch_norm_of_batch(Conversion& c, const Node& node) {
           c.used(node, 2) ? n.add_reshape(root, channels) : -1};
 }
 
-/// (1 - momentum) * running + momentum * statistic
-TensorId moved_towards(Conversion& c, const Node& node, const char* running, TensorId statistic) {
+/// (1 - momentum) * running + momentum * statistic; of no elements, what was there.
+TensorId moved_towards(Conversion& c, const Node& node, const char* running, TensorId statistic,
+                       const Expr& count) {
   Network& n = c.network();
   const DType dtype = n.type(statistic).dtype;
   const double momentum = node.number("momentum");
-  const TensorId kept =
-      elementwise(c, {c.operand(node, running, dtype), real(c, 1 - momentum, dtype)}, Op::kMul);
+  const TensorId old = c.operand(node, running, dtype);
+  const TensorId kept = elementwise(c, {old, real(c, 1 - momentum, dtype)}, Op::kMul);
   const TensorId added = n.add_elementwise(statistic, real(c, momentum, dtype), Op::kMul);
-  return n.add_elementwise(kept, added, Op::kAdd);
+  const TensorId moved = n.add_elementwise(kept, added, Op::kAdd);
+  if (n.bounds.proves_not_equal(count, 0)) {
+    return moved;
+  }
+  const TensorId nothing =
+      elementwise(c, {n.add_size_value(count), whole(c, 0, DType::kInt64)}, Op::kEqual);
+  return choose(c, {nothing, old, moved});
 }
 
 /// The running mean and variance after the batch, whose variance counts one element less.
@@ -198,8 +205,9 @@ std::vector<TensorId> running_statistics(Conversion& c, const Node& node) {
   const TensorId squares = n.add_elementwise(distance, distance, Op::kMul);
   const TensorId sum = n.add_reduce(squares, ReduceOp::kSum, axes, false);
   const TensorId rest = c.cast(n.add_size_value(count - 1), type.dtype);
-  return {moved_towards(c, node, "running_mean", n.add_reshape(mean, channels)),
-          moved_towards(c, node, "running_var", n.add_elementwise(sum, rest, Op::kDiv))};
+  const TensorId variance = n.add_elementwise(sum, rest, Op::kDiv);
+  return {moved_towards(c, node, "running_mean", n.add_reshape(mean, channels), count),
+          moved_towards(c, node, "running_var", variance, count)};
 }
 
 /// Batch normalization in training with the new running statistics as results, not written: the

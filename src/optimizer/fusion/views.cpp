@@ -61,6 +61,9 @@ Expr flat_index(const std::vector<Expr>& shape, const Index& index, const Bounds
 
 Index unflatten(const Expr& offset, const std::vector<Expr>& shape, const Bounds& bounds) {
   Index index(shape.size(), Expr(0));
+  for (const Expr& size : shape) {
+    if (size.is_constant(0)) return index;  // there is no element, and nothing to divide by
+  }
   const std::vector<Expr> strides = contiguous_strides(shape);
   bool first = true;
   for (size_t k = 0; k < shape.size(); ++k) {
