@@ -33,6 +33,7 @@ _ODD = (
     # program that was exported for two elements and more has the usual way alone.
     ("trap", "torch.float32 instead of torch."),
     ("trap", "select(): index -1 out of range"),
+    ("trap", "a negative size"),
     ("sum_to_size", "torch.int64 instead of torch."),
     ("nn.functional.linear_cross_entropy.chunked", "-0.0 instead of nan"),
 )

@@ -214,6 +214,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_after_a_graph_break(name, device):
+    if device == "cuda" and name == "view":
+        pytest.skip("eager refuses it: a GPU's roll gives rows, which cannot be viewed so")
+
     def function(x):
         y = torch.roll(x, -1, 0) + 0
         torch._dynamo.graph_break()
