@@ -14,6 +14,7 @@ const std::vector<NetworkPass>& network_passes() {
       {"transposed_convolutions", transposed_convolutions, "as direct ones of the spread input"},
       {"patches_as_products", patches_as_products, "windows side by side, as one product"},
       {"channels_last", channels_last, "convolutions and what lies between them, channels last"},
+      {"expand_into_loops", expand_into_loops, "layers without a kernel, as loops"},
       {"fold_constant_layers_again", fold_constant_layers, "what the new order made constant"},
       {"merge_products", merge_products, "queries, keys and values as one product"},
       {"fold_scales", fold_scales, "batch norms go into the convolutions' weights"},
