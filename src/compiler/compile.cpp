@@ -175,15 +175,21 @@ Result<std::vector<double>> time_outputs(Network network, CompilerBackend& backe
   return total;
 }
 
+OptimizerOptions optimizer_options(const CompilerBackend& backend,
+                                   const CompilationSettings& settings) {
+  OptimizerOptions optimizer;
+  optimizer.traits = backend.traits(build_options(settings));
+  optimizer.evaluate_layer = evaluate_layer_of;
+  optimizer.low_precision = low_precision(settings);
+  return optimizer;
+}
+
 /// Network → plan → engine.
 Result<std::shared_ptr<const Engine>> build_engine(
     Network network, const InterfaceOrders& orders, CompilerBackend& backend,
     const CompilationSettings& settings, const std::string& metadata, Dump& dump, BuildStats* stats,
     const std::function<void(int, int, const std::string&)>& progress) {
-  OptimizerOptions optimizer;
-  optimizer.traits = backend.traits(build_options(settings));
-  optimizer.evaluate_layer = evaluate_layer_of;
-  optimizer.low_precision = low_precision(settings);
+  OptimizerOptions optimizer = optimizer_options(backend, settings);
   BuilderOptions builder = builder_options(settings);
   std::string warning;
   TimingCache cache;
@@ -233,6 +239,23 @@ Result<std::shared_ptr<const Engine>> build_engine(
   return Engine::from_plan(std::move(plan));
 }
 
+/// Says which layers the reference backend's code computes, where nothing else can.
+Status warn_of_missing_kernels(const Network& network, const CompilerBackend& backend,
+                               const CompilationSettings& settings) {
+  STATOR_TRY(const std::vector<MissingKernel> missing,
+             missing_kernels(network, optimizer_options(backend, settings)));
+  if (missing.empty()) return {};
+  std::map<std::string, int> counts;
+  for (const MissingKernel& m : missing) ++counts[m.layer];
+  std::string names;
+  for (const auto& [name, count] : counts) {
+    names += (names.empty() ? "" : ", ") + name + (count > 1 ? " x" + std::to_string(count) : "");
+  }
+  STATOR_LOG(kWarning, "the " + backend.traits().name + " backend has no kernels for " + names +
+                           ": they are computed one element at a time, which may take long");
+  return {};
+}
+
 /// What Python needs to call an engine as the user calls the model; the runtime does not read it.
 std::string metadata_of(const Graph& graph) {
   nlohmann::json json;
@@ -257,7 +280,49 @@ struct Compilation::Impl {
                            segment.outputs, ConverterRegistry::global(), name,
                            layout == ResultLayout::kAsPyTorch ? orders : nullptr);
   }
+  Status choose_segments(const SupportQuery& query);
+  Result<bool> refuse_missing_kernels(std::map<std::string, std::string>* refused) const;
 };
+
+/// Adds the operators whose layers have no kernel; false where there is none.
+Result<bool> Compilation::Impl::refuse_missing_kernels(
+    std::map<std::string, std::string>* refused) const {
+  bool found = false;
+  for (const Segment& segment : partitions.segments) {
+    if (!segment.engine) continue;
+    InterfaceOrders orders;
+    Result<Network> network = convert(segment, segment.name, &orders);
+    if (!network.ok()) continue;  // whoever builds it is told
+    STATOR_TRY(const std::vector<MissingKernel> missing,
+               missing_kernels(std::move(*network), optimizer_options(*backend, settings)));
+    for (const MissingKernel& m : missing) {
+      found |= refused->emplace(m.provenance.node, m.layer).second;
+    }
+  }
+  return found;
+}
+
+/// Operators in engines have kernels; PyTorch has one for each of the others. Where PyTorch may run
+/// none, the reference backend's code computes their layers.
+Status Compilation::Impl::choose_segments(const SupportQuery& query) {
+  std::map<std::string, std::string> refused;  // node → its layer
+  const SupportQuery asked = [&](const Graph& g, const Node& node) {
+    const auto found = refused.find(node.name);
+    return found == refused.end()
+               ? query(g, node)
+               : Support::no("the " + backend->traits().name + " backend has no kernel for its " +
+                             found->second + " layer, PyTorch has");
+  };
+  const bool alone = settings.without_pytorch || settings.require_full_compilation;
+  for (bool again = true; again;) {
+    STATOR_TRY(partitions, partition(graph, asked, partition_options(settings)));
+    again = false;
+    if (!alone) {
+      STATOR_TRY(again, refuse_missing_kernels(&refused));
+    }
+  }
+  return {};
+}
 
 Compilation::Compilation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Compilation::Compilation(Compilation&&) noexcept = default;
@@ -291,8 +356,8 @@ Result<Compilation> Compilation::create(Graph graph, CompilationSettings setting
     const SupportQuery query = [any_dynamic](const Graph& g, const Node& node) {
       return ConverterRegistry::global().support(g, node, any_dynamic);
     };
-    STATOR_TRY(impl->partitions, partition(graph, query, partition_options(impl->settings)));
     impl->graph = std::move(graph);
+    STATOR_RETURN_IF_ERROR(impl->choose_segments(query));
     return Compilation(std::move(impl));
   });
 }
@@ -353,6 +418,9 @@ Result<std::shared_ptr<const Engine>> Compilation::build(
                   : impl_->settings.dump_directory + "/" + segment.name);
     InterfaceOrders orders;
     STATOR_TRY(Network network, impl_->convert(segment, segment.name, &orders));
+    if (impl_->settings.require_full_compilation) {
+      STATOR_RETURN_IF_ERROR(warn_of_missing_kernels(network, *impl_->backend, impl_->settings));
+    }
     return build_engine(std::move(network), orders, *impl_->backend, impl_->settings,
                         metadata_of(impl_->graph), dump, stats, progress);
   });
@@ -462,6 +530,7 @@ Result<std::shared_ptr<const Engine>> compile_pt2(
         if (!network.ok()) return network.error();
         const Status fits = check_outputs(compilation.graph(), *network);
         if (!fits.ok()) return fits.error().in(path);
+        STATOR_RETURN_IF_ERROR(warn_of_missing_kernels(*network, *backend, settings));
         Dump dump(settings.dump_directory.empty() ? "" : settings.dump_directory + "/engine");
         return build_engine(std::move(*network), {}, *backend, settings,
                             metadata_of(compilation.graph()), dump, stats, progress);

@@ -44,4 +44,12 @@ Status optimize(Network& network, const OptimizerOptions& options);  // the tabl
 Result<RegionGraph> fuse(const Network& network,
                          const OptimizerOptions& options);  // layers → regions
 
+/// A layer that no region of the backend stands for: the reference backend's code would compute it.
+struct MissingKernel {
+  Provenance provenance;
+  std::string layer;  // "top_k"
+};
+/// Those of a network, in order. Costs a look at each layer where there is none.
+Result<std::vector<MissingKernel>> missing_kernels(Network network, OptimizerOptions options);
+
 }  // namespace stator

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "base/float_element.h"
+
 namespace stator {
 namespace {
 
@@ -11,6 +13,20 @@ constexpr int kMostOps = 40;       // of an expression that is computed where it
 constexpr int kMostShared = 600;   // of one loop whose values are shared within it
 constexpr size_t kMostJoined = 4;  // parts of a concat that a loop reads under guards
 constexpr int64_t kMostRank = 8;
+
+/// Whether the backend takes it as a product of integers.
+bool multiplies_bytes(const Network& network, const NetworkLayer& layer,
+                      const BackendTraits& traits) {
+  const NetworkTensor& b = network.tensor(layer.inputs[1]);
+  if (traits.byte_product == nullptr || b.type.dtype != DType::kInt8 ||
+      b.role != TensorRole::kConstant || b.type.rank() != 2) {
+    return false;
+  }
+  const bool transposed = std::get<MatrixMultiply>(layer.attributes).transpose_b;
+  const int64_t n = b.type.shape[transposed ? 0 : 1].constant();
+  const int64_t k = b.type.shape[transposed ? 1 : 0].constant();
+  return traits.byte_product(network.type(layer.inputs[0]).dtype, n, k);
+}
 
 }  // namespace
 
@@ -29,52 +45,32 @@ std::optional<float> simple_exponent(const Network& network, const NetworkLayer&
   return simple ? std::optional(e) : std::nullopt;
 }
 
-FusionPlan::FusionPlan(const Network& network, const BackendTraits& traits)
-    : network_(network),
-      traits_(traits),
-      in_memory_(network.tensors.size(), 0),
-      outputs_(network.tensors.size(), 0),
-      readers_(network.tensors.size()),
-      ends_(network.tensors.size()) {
-  for (size_t i = 0; i < ends_.size(); ++i) {
-    ends_[i] = static_cast<TensorId>(i);
-    in_memory_[i] = network.tensors[i].role != TensorRole::kIntermediate;
-  }
-  for (const NetworkLayer& layer : network.layers) {
-    roles_.push_back(role_of(layer));
-  }
-  count_uses();
-  demand_operands();
-  find_meetings();
-  demand_shared();
-  grow_epilogues();
-}
-
-LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
+LayerRole layer_role(const Network& network, const NetworkLayer& layer,
+                     const BackendTraits& traits) {
   for (const std::vector<TensorId>* list : {&layer.inputs, &layer.outputs}) {
     for (const TensorId id : *list) {
-      const DType dtype = network_.type(id).dtype;
+      const DType dtype = network.type(id).dtype;
       const bool known =
-          traits_.loop_dtype != nullptr ? traits_.loop_dtype(dtype) : is_plain_number(dtype);
-      if (!known || network_.type(id).rank() > kMostRank) {
+          traits.loop_dtype != nullptr ? traits.loop_dtype(dtype) : is_plain_number(dtype);
+      if (!known || network.type(id).rank() > kMostRank) {
         return LayerRole::kCall;
       }
     }
   }
   const auto& a = layer.attributes;
-  const DType dtype = layer.inputs.empty() ? DType::kFloat32 : network_.type(layer.inputs[0]).dtype;
+  const DType dtype = layer.inputs.empty() ? DType::kFloat32 : network.type(layer.inputs[0]).dtype;
   if (is_view(a)) {
     return LayerRole::kView;
   }
   if (const auto* unary = std::get_if<Unary>(&a)) {
-    return traits_.loop_unary == nullptr || traits_.loop_unary(unary->op, dtype)
+    return traits.loop_unary == nullptr || traits.loop_unary(unary->op, dtype)
                ? LayerRole::kPointwise
                : LayerRole::kCall;
   }
   if (const auto* elementwise = std::get_if<Elementwise>(&a)) {
-    const bool simple_power = simple_exponent(network_, layer).has_value();
-    return traits_.loop_elementwise == nullptr ||
-                   traits_.loop_elementwise(elementwise->op, dtype) || simple_power
+    const bool simple_power = simple_exponent(network, layer).has_value();
+    return traits.loop_elementwise == nullptr || traits.loop_elementwise(elementwise->op, dtype) ||
+                   simple_power
                ? LayerRole::kPointwise
                : LayerRole::kCall;
   }
@@ -92,12 +88,13 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
   if (const auto* pad = std::get_if<Pad>(&a)) {
     return pad->mode == PadMode::kConstant ? LayerRole::kJoin : LayerRole::kCall;
   }
+  const bool real =
+      traits.math_dtype != nullptr ? traits.math_dtype(dtype) : dtype == DType::kFloat32;
   if (const auto* reduce = std::get_if<Reduce>(&a)) {
     const bool index = reduce->op == ReduceOp::kArgMax || reduce->op == ReduceOp::kArgMin;
-    return index || reduce->axes.empty() ? LayerRole::kCall : LayerRole::kReduction;
+    const bool computes = !is_half(dtype) || real;
+    return index || reduce->axes.empty() || !computes ? LayerRole::kCall : LayerRole::kReduction;
   }
-  const bool real =
-      traits_.math_dtype != nullptr ? traits_.math_dtype(dtype) : dtype == DType::kFloat32;
   if (std::holds_alternative<Softmax>(a) || std::holds_alternative<Normalization>(a)) {
     return real ? LayerRole::kReduction : LayerRole::kCall;
   }
@@ -106,36 +103,46 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
                                                                          : LayerRole::kCall;
   }
   if (std::holds_alternative<MatrixMultiply>(a)) {
-    return real || multiplies_bytes(layer) || dtype == DType::kFloat64 || dtype == DType::kInt64
+    return real || multiplies_bytes(network, layer, traits) || dtype == DType::kFloat64 ||
+                   dtype == DType::kInt64
                ? LayerRole::kContraction
                : LayerRole::kCall;
   }
   if (const auto* conv = std::get_if<Convolution>(&a)) {
     return conv->channels_last && !conv->transposed &&
-                   (real || traits_.convolves_bytes(*conv, network_.type(layer.inputs[0]),
-                                                    network_.type(layer.inputs[1]))) &&
-                   network_.tensor(layer.inputs[1]).role == TensorRole::kConstant
+                   (real || traits.convolves_bytes(*conv, network.type(layer.inputs[0]),
+                                                   network.type(layer.inputs[1]))) &&
+                   network.tensor(layer.inputs[1]).role == TensorRole::kConstant
                ? LayerRole::kContraction
                : LayerRole::kCall;
   }
   if (std::holds_alternative<Attention>(a)) {
-    const bool known = network_.type(layer.inputs[0]).shape[3].is_constant() &&
-                       network_.type(layer.inputs[2]).shape[3].is_constant();
-    return real && traits_.attention && known ? LayerRole::kAttention : LayerRole::kCall;
+    const bool known = network.type(layer.inputs[0]).shape[3].is_constant() &&
+                       network.type(layer.inputs[2]).shape[3].is_constant();
+    return real && traits.attention && known ? LayerRole::kAttention : LayerRole::kCall;
   }
   return LayerRole::kCall;
 }
 
-bool FusionPlan::multiplies_bytes(const NetworkLayer& layer) const {
-  const NetworkTensor& b = network_.tensor(layer.inputs[1]);
-  if (traits_.byte_product == nullptr || b.type.dtype != DType::kInt8 ||
-      b.role != TensorRole::kConstant || b.type.rank() != 2) {
-    return false;
+FusionPlan::FusionPlan(const Network& network, const BackendTraits& traits)
+    : network_(network),
+      traits_(traits),
+      in_memory_(network.tensors.size(), 0),
+      outputs_(network.tensors.size(), 0),
+      readers_(network.tensors.size()),
+      ends_(network.tensors.size()) {
+  for (size_t i = 0; i < ends_.size(); ++i) {
+    ends_[i] = static_cast<TensorId>(i);
+    in_memory_[i] = network.tensors[i].role != TensorRole::kIntermediate;
   }
-  const bool transposed = std::get<MatrixMultiply>(layer.attributes).transpose_b;
-  const int64_t n = b.type.shape[transposed ? 0 : 1].constant();
-  const int64_t k = b.type.shape[transposed ? 1 : 0].constant();
-  return traits_.byte_product(network_.type(layer.inputs[0]).dtype, n, k);
+  for (const NetworkLayer& layer : network.layers) {
+    roles_.push_back(layer_role(network, layer, traits));
+  }
+  count_uses();
+  demand_operands();
+  find_meetings();
+  demand_shared();
+  grow_epilogues();
 }
 
 void FusionPlan::count_uses() {

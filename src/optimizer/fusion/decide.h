@@ -27,6 +27,10 @@ enum class LayerRole : uint8_t {
   kCall,
 };
 
+/// By the layer alone: a convolution or pooling that is not channels last yet is a call.
+LayerRole layer_role(const Network& network, const NetworkLayer& layer,
+                     const BackendTraits& traits);
+
 class FusionPlan {
  public:
   FusionPlan(const Network& network, const BackendTraits& traits);
@@ -61,9 +65,6 @@ class FusionPlan {
  private:
   static constexpr int kCostLimit = 1000;
 
-  LayerRole role_of(const NetworkLayer& layer) const;
-  /// Whether the backend takes it as a product of integers.
-  bool multiplies_bytes(const NetworkLayer& layer) const;
   void count_uses();
   /// Finds where the readers of shared pointwise values meet again.
   void find_meetings();

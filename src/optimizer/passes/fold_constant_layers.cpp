@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "base/float_element.h"
 #include "optimizer/passes/passes.h"
 #include "optimizer/passes/rewrite.h"
 
@@ -9,7 +10,17 @@ namespace {
 
 constexpr int64_t kSlackBytes = 64 << 10;
 
-bool foldable(const Network& network, const NetworkLayer& layer) {
+/// A half that the backend computes with in float32 alone: its weights are converted once, not in
+/// each run.
+bool is_widened_weight(const Network& network, const NetworkLayer& layer,
+                       const BackendTraits& traits) {
+  if (!std::holds_alternative<Cast>(layer.attributes)) return false;
+  const DType from = network.type(layer.inputs[0]).dtype;
+  return is_half(from) && network.type(layer.outputs[0]).dtype == DType::kFloat32 &&
+         (traits.math_dtype == nullptr || !traits.math_dtype(from));
+}
+
+bool foldable(const Network& network, const NetworkLayer& layer, const BackendTraits& traits) {
   int64_t in = 0, out = 0;
   for (const TensorId id : layer.inputs) {
     const NetworkTensor& t = network.tensor(id);
@@ -31,7 +42,8 @@ bool foldable(const Network& network, const NetworkLayer& layer) {
                      std::holds_alternative<Expand>(layer.attributes);
   // Fills and counts cost nothing where they are read; only single numbers are worth a constant.
   const int64_t slack = layer.inputs.empty() ? 8 : kSlackBytes;
-  return out <= in + slack && (!moves || in <= kSlackBytes);
+  return (out <= in + slack || is_widened_weight(network, layer, traits)) &&
+         (!moves || in <= kSlackBytes);
 }
 
 }  // namespace
@@ -44,7 +56,7 @@ int fold_constant_layers(Network& network, const OptimizerOptions& options) {
   // In place: a layer becomes constants, and later layers see them.
   std::vector<NetworkLayer> kept;
   for (NetworkLayer& layer : network.layers) {
-    if (foldable(network, layer)) {
+    if (foldable(network, layer, options.traits)) {
       Result<std::vector<TensorData>> values = options.evaluate_layer(layer, network);
       if (values.ok() && values->size() == layer.outputs.size()) {
         for (size_t i = 0; i < layer.outputs.size(); ++i) {

@@ -16,7 +16,8 @@ int narrow_contractions(Network& network, const OptimizerOptions& options);
 
 /// Computes layers whose inputs are all constants.
 /// Requires: sizes fixed; the result is not larger than what it comes from, plus 64 KiB. Views of
-/// large constants stay: they are index maps, or the packing of weights takes them in.
+/// large constants stay: they are index maps, or the packing of weights takes them in. Weights in a
+/// half that the backend computes with in float32 become float32.
 int fold_constant_layers(Network& network, const OptimizerOptions& options);
 
 /// Runs convolutions and pooling with the channels last, and everything pointwise between them too.

@@ -18,6 +18,7 @@
 #include "backends/cpu/codegen/tile_search.h"
 #include "backends/cpu/codegen/vector_math.h"
 #include "base/check.h"
+#include "base/float_element.h"
 #include "layer/call_payload.h"
 #include "layer/expr_fields.h"
 
@@ -229,6 +230,8 @@ class CpuBackend : public CompilerBackend {
   BackendTraits traits(const BuildOptions& options) const override {
     BackendTraits traits;
     traits.name = "cpu";
+    // Halves are read, written and converted; what is computed of them is computed in float32.
+    traits.loop_dtype = [](DType dtype) { return is_plain_number(dtype) || is_half(dtype); };
     traits.loop_unary = has_unary;
     traits.loop_elementwise = has_elementwise;
     traits.short_step_us = 10;

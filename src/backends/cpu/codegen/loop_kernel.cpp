@@ -7,6 +7,7 @@
 #include "backends/cpu/codegen/op_emitter.h"
 #include "backends/cpu/codegen/vector_math.h"
 #include "base/check.h"
+#include "base/float_element.h"
 
 namespace stator::cpu {
 namespace {
@@ -417,7 +418,9 @@ class LoopEmitter : Emit {
 
 Support loop_supports(const LoopProgram& program) {
   for (const LoopOp& op : program.ops) {
-    if (!is_plain_number(op.dtype)) {
+    const bool moves = op.kind == LoopOpKind::kLoad || op.kind == LoopOpKind::kCast ||
+                       op.kind == LoopOpKind::kSelect || op.kind == LoopOpKind::kConstant;
+    if (!is_plain_number(op.dtype) && !(is_half(op.dtype) && moves)) {
       return Support::no(std::string(dtype_name(op.dtype)) + " is not generated in loops");
     }
     const DType from = op.a == kNoOp ? op.dtype : program.ops[static_cast<size_t>(op.a)].dtype;

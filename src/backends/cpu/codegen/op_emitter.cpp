@@ -9,6 +9,7 @@
 #include "backend/executor.h"
 #include "backends/cpu/codegen/vector_math.h"
 #include "base/check.h"
+#include "base/float_element.h"
 
 namespace stator::cpu {
 
@@ -26,6 +27,8 @@ llvm::Type* register_type(llvm::LLVMContext& context, DType dtype) {
     case DType::kUInt8:
       return llvm::Type::getInt8Ty(context);
     case DType::kInt16:
+    case DType::kFloat16:  // its bits: halves are moved and converted, not computed with
+    case DType::kBFloat16:
       return llvm::Type::getInt16Ty(context);
     case DType::kInt32:
       return llvm::Type::getInt32Ty(context);
@@ -35,6 +38,16 @@ llvm::Type* register_type(llvm::LLVMContext& context, DType dtype) {
       STATOR_CHECK(false, std::string(dtype_name(dtype)) + " is not generated");
   }
 }
+
+namespace {
+
+/// A scalar or vector type with another element type.
+llvm::Type* with_element(llvm::Type* shape, llvm::Type* element) {
+  auto* vector = llvm::dyn_cast<llvm::VectorType>(shape);
+  return vector == nullptr ? element : llvm::VectorType::get(element, vector);
+}
+
+}  // namespace
 
 llvm::Type* memory_type(llvm::LLVMContext& context, DType dtype) {
   return dtype == DType::kBool ? llvm::Type::getInt8Ty(context) : register_type(context, dtype);
@@ -264,6 +277,11 @@ void OpEmitter::store(const LoopStore& store, DType dtype, const Point& point) {
 
 Value* OpEmitter::constant(const Scalar& scalar, DType dtype) {
   llvm::Type* type = register_type(b_.getContext(), dtype);
+  if (is_half(dtype)) {
+    uint16_t bits = 0;
+    store_float(&bits, dtype, 0, static_cast<float>(scalar.real));
+    return llvm::ConstantInt::get(type, bits);
+  }
   if (is_floating_point(dtype)) {
     return llvm::ConstantFP::get(type, scalar.real);
   }
@@ -301,7 +319,7 @@ Value* OpEmitter::emit(const LoopOp& op, const Point& point) {
     }
     case LoopOpKind::kElementwise: {
       const std::vector<Value*> v = operands({op.a, op.b});
-      return elementwise(op, v[0], v[1]);
+      return elementwise(op, v[0], v[1], point);
     }
     case LoopOpKind::kSelect: {
       const std::vector<Value*> v = operands({op.a, op.b, op.c});
@@ -353,7 +371,7 @@ void OpEmitter::report_where(Value* wrong, Value* position, Value* limit, const 
       const unsigned lanes = llvm::cast<llvm::FixedVectorType>(wrong->getType())->getNumElements();
       Value* bits = b_.CreateZExt(b_.CreateBitCast(wrong, b_.getIntNTy(lanes)), word);
       Value* first = b_.CreateBinaryIntrinsic(llvm::Intrinsic::cttz, bits, b_.getTrue());
-      position = b_.CreateExtractElement(position, first);
+      if (position->getType()->isVectorTy()) position = b_.CreateExtractElement(position, first);
     }
     const auto field = [&](Value* base, size_t offset) {
       return emit.address(base, static_cast<int64_t>(offset));
@@ -373,9 +391,43 @@ void OpEmitter::report_where(Value* wrong, Value* position, Value* limit, const 
   emit.when(vector ? b_.CreateOrReduce(wrong) : wrong, report, true);
 }
 
+/// A half's bits as the float32 of the same value.
+Value* OpEmitter::widen(DType half, Value* bits) {
+  llvm::Type* real = with_element(bits->getType(), b_.getFloatTy());
+  if (half == DType::kFloat16) {
+    Value* value = b_.CreateBitCast(bits, with_element(bits->getType(), b_.getHalfTy()));
+    return b_.CreateFPExt(value, real);
+  }
+  llvm::Type* wide = with_element(bits->getType(), b_.getInt32Ty());
+  return b_.CreateBitCast(b_.CreateShl(b_.CreateZExt(bits, wide), 16), real);
+}
+
+/// The bits of a float32 rounded to a half, ties to even; denormals are kept, NaN is a quiet one.
+Value* OpEmitter::narrow(DType half, Value* x) {
+  llvm::Type* result = with_element(x->getType(), b_.getInt16Ty());
+  if (half == DType::kFloat16) {
+    Value* value = b_.CreateFPTrunc(x, with_element(x->getType(), b_.getHalfTy()));
+    return b_.CreateBitCast(value, result);
+  }
+  llvm::Type* wide = with_element(x->getType(), b_.getInt32Ty());
+  const auto number = [&](uint64_t n) { return llvm::ConstantInt::get(wide, n); };
+  Value* bits = b_.CreateBitCast(x, wide);
+  Value* odd = b_.CreateAnd(b_.CreateLShr(bits, 16), number(1));
+  Value* rounded = b_.CreateAdd(b_.CreateAdd(bits, number(0x7fff)), odd);
+  Value* quiet = b_.CreateOr(bits, number(0x400000));
+  Value* high = b_.CreateSelect(b_.CreateFCmpUNO(x, x), quiet, rounded);
+  return b_.CreateTrunc(b_.CreateLShr(high, 16), result);
+}
+
 Value* OpEmitter::cast(DType from, DType to, Value* x) {
   if (from == to) {
     return x;
+  }
+  if (is_half(from)) {
+    return cast(DType::kFloat32, to, widen(from, x));
+  }
+  if (is_half(to)) {
+    return narrow(to, cast(from, DType::kFloat32, x));
   }
   llvm::Type* scalar = register_type(b_.getContext(), to);
   llvm::Type* type = x->getType()->isVectorTy()
@@ -409,7 +461,56 @@ Value* OpEmitter::cast(DType from, DType to, Value* x) {
   return from_unsigned ? b_.CreateZExtOrTrunc(x, type) : b_.CreateSExtOrTrunc(x, type);
 }
 
+/// Quotients and rests of integers. A division by zero ends the run; one by -1 wraps around.
+Value* OpEmitter::divide(ElementwiseOp op, bool is_unsigned, Value* a, Value* b,
+                         const Point& point) {
+  Value* zero = llvm::Constant::getNullValue(b->getType());
+  Value* one = llvm::ConstantInt::get(b->getType(), 1);
+  Value* by_zero = b_.CreateICmpEQ(b, zero);
+  Value* wrong = by_zero;
+  if (point.mask != nullptr && wrong->getType()->isVectorTy()) {
+    wrong = b_.CreateAnd(wrong, point.mask);
+  }
+  report_where(wrong, b_.getInt64(0), b_.getInt64(0), kDivisionSite);
+  const bool quotient = op == ElementwiseOp::kFloorDiv || op == ElementwiseOp::kTruncDiv;
+  if (is_unsigned) {
+    Value* d = b_.CreateSelect(by_zero, one, b);
+    return quotient ? b_.CreateUDiv(a, d) : b_.CreateURem(a, d);
+  }
+  Value* minus_one = b_.CreateICmpEQ(b, llvm::Constant::getAllOnesValue(b->getType()));
+  Value* d = b_.CreateSelect(b_.CreateOr(by_zero, minus_one), one, b);
+  Value* q = b_.CreateSDiv(a, d);
+  Value* rest = b_.CreateSub(a, b_.CreateMul(q, d));
+  q = b_.CreateSelect(minus_one, b_.CreateNeg(a), q);
+  const bool floors = op == ElementwiseOp::kFloorDiv || op == ElementwiseOp::kMod;
+  if (floors) {
+    Value* signs = b_.CreateICmpSLT(b_.CreateXor(a, b), zero);
+    Value* lower = b_.CreateAnd(b_.CreateICmpNE(rest, zero), signs);
+    q = b_.CreateSelect(lower, b_.CreateSub(q, one), q);
+    rest = b_.CreateSelect(lower, b_.CreateAdd(rest, b), rest);
+  }
+  return quotient ? q : rest;
+}
+
+/// Bits that are shifted out are gone; by less than nothing or more than there are, all of them.
+Value* OpEmitter::shift(ElementwiseOp op, bool is_unsigned, Value* a, Value* b) {
+  llvm::Type* type = a->getType();
+  const unsigned bits = type->getScalarSizeInBits();
+  Value* fits = b_.CreateICmpULT(b, llvm::ConstantInt::get(type, bits));
+  Value* zero = llvm::Constant::getNullValue(type);
+  if (op == ElementwiseOp::kShiftLeft) {
+    return b_.CreateSelect(fits, b_.CreateShl(a, b_.CreateSelect(fits, b, zero)), zero);
+  }
+  if (is_unsigned) {
+    return b_.CreateSelect(fits, b_.CreateLShr(a, b_.CreateSelect(fits, b, zero)), zero);
+  }
+  return b_.CreateAShr(a, b_.CreateSelect(fits, b, llvm::ConstantInt::get(type, bits - 1)));
+}
+
 bool has_elementwise(ElementwiseOp op, DType dtype) {
+  if (is_half(dtype)) {
+    return false;
+  }
   const bool real = is_floating_point(dtype);
   switch (op) {
     case ElementwiseOp::kAdd:
@@ -426,8 +527,15 @@ bool has_elementwise(ElementwiseOp op, DType dtype) {
     case ElementwiseOp::kGreaterEqual:
       return true;
     case ElementwiseOp::kDiv:
-    case ElementwiseOp::kTruncDiv:
       return real;
+    case ElementwiseOp::kTruncDiv:
+      return dtype != DType::kBool;
+    case ElementwiseOp::kFloorDiv:
+    case ElementwiseOp::kMod:
+    case ElementwiseOp::kFmod:
+    case ElementwiseOp::kShiftLeft:
+    case ElementwiseOp::kShiftRight:
+      return is_integral(dtype) && dtype != DType::kBool;
     case ElementwiseOp::kAnd:
     case ElementwiseOp::kOr:
     case ElementwiseOp::kXor:
@@ -437,7 +545,7 @@ bool has_elementwise(ElementwiseOp op, DType dtype) {
   }
 }
 
-Value* OpEmitter::elementwise(const LoopOp& op, Value* a, Value* b) {
+Value* OpEmitter::elementwise(const LoopOp& op, Value* a, Value* b, const Point& point) {
   const DType dtype = program_.ops[static_cast<size_t>(op.a)].dtype;
   const bool real = is_floating_point(dtype);
   const bool is_unsigned = dtype == DType::kUInt8 || dtype == DType::kBool;
@@ -463,7 +571,15 @@ Value* OpEmitter::elementwise(const LoopOp& op, Value* a, Value* b) {
     case ElementwiseOp::kDiv:
       return b_.CreateFDiv(a, b);
     case ElementwiseOp::kTruncDiv:
-      return b_.CreateUnaryIntrinsic(llvm::Intrinsic::trunc, b_.CreateFDiv(a, b));
+      return real ? b_.CreateUnaryIntrinsic(llvm::Intrinsic::trunc, b_.CreateFDiv(a, b))
+                  : divide(op.elementwise, is_unsigned, a, b, point);
+    case ElementwiseOp::kFloorDiv:
+    case ElementwiseOp::kMod:
+    case ElementwiseOp::kFmod:
+      return divide(op.elementwise, is_unsigned, a, b, point);
+    case ElementwiseOp::kShiftLeft:
+    case ElementwiseOp::kShiftRight:
+      return shift(op.elementwise, is_unsigned, a, b);
     case ElementwiseOp::kMin:
       return real ? nan_wins(b_.CreateFCmpOLT(a, b))
                   : extreme(llvm::Intrinsic::smin, llvm::Intrinsic::umin);

@@ -57,7 +57,12 @@ class OpEmitter {
   bool depends_on_lane(const Expr& e, const Point& point) const;
   llvm::Value* emit(const LoopOp& op, const Point& point);
   llvm::Value* load(const LoopOp& op, const Point& point);
-  llvm::Value* elementwise(const LoopOp& op, llvm::Value* a, llvm::Value* b);
+  llvm::Value* elementwise(const LoopOp& op, llvm::Value* a, llvm::Value* b, const Point& point);
+  llvm::Value* divide(ElementwiseOp op, bool is_unsigned, llvm::Value* a, llvm::Value* b,
+                      const Point& point);
+  llvm::Value* shift(ElementwiseOp op, bool is_unsigned, llvm::Value* a, llvm::Value* b);
+  llvm::Value* widen(DType half, llvm::Value* bits);
+  llvm::Value* narrow(DType half, llvm::Value* x);
   llvm::Value* cast(DType from, DType to, llvm::Value* x);
   llvm::Value* check_index(const LoopOp& op, const Point& point);
   void report_where(llvm::Value* wrong, llvm::Value* position, llvm::Value* limit,
