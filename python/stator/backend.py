@@ -159,18 +159,29 @@ class _Graph:
         self.place = frame_place()
         self.of = compile_call()
         self.report: Callable[[], None] | None = None  # the dry run's, at the first call
-        self.compiled = self.compile(example_inputs)
+        self.compiled = self.compile(example_inputs, example_inputs)
 
-    def compile(self, args: Sequence[Any]) -> Callable[..., Any]:
+    def traced(self, args: Sequence[Any]) -> list[Any]:
+        """What to trace with in place of a call's arguments.
+
+        As when Dynamo traced, sizes and numbers that vary are symbols. Weights are themselves.
+        """
+        nodes = [n for n in self.gm.graph.nodes if n.op == "placeholder"]
+        return [
+            arg if _is_weight(node, arg) else node.meta.get("example_value", arg)
+            for node, arg in zip(nodes, args, strict=True)
+        ]
+
+    def compile(self, args: Sequence[Any], traced: Sequence[Any]) -> Callable[..., Any]:
         """The compiled graph, or the graph itself where compiling fails."""
         try:
-            return self.compile_dynamo(args)
+            return self.compile_dynamo(args, traced)
         except Exception as error:
             failure_of(error, self.settings, self.place, lambda: str(self.gm.graph))
             self.watched = []
             return self.gm
 
-    def compile_dynamo(self, args: Sequence[Any]) -> Callable[..., Any]:
+    def compile_dynamo(self, args: Sequence[Any], traced: Sequence[Any]) -> Callable[..., Any]:
         """Dynamo's graph → a function of its inputs."""
         placeholders = [n for n in self.gm.graph.nodes if n.op == "placeholder"]
         weights = [_is_weight(node, value) for node, value in zip(placeholders, args, strict=True)]
@@ -190,7 +201,7 @@ class _Graph:
 
         with torch.no_grad(), debugging(self.settings.debug):
             backend = aot_autograd(fw_compiler=inner, inference_compiler=inner)
-            compiled = backend(self.gm, list(args))
+            compiled = backend(self.gm, list(traced))
         self.watched = [w for w in self.watched if w[0] in self.frozen]
         return compiled
 
@@ -249,11 +260,9 @@ class _Graph:
             warn_of_nothing(self.place, why)
 
     def __call__(self, *args: Any) -> Any:
-        for i, tensor, version in self.watched:
-            if args[i] is not tensor or tensor._version != version:
-                logger.info("a weight has changed; the graph is compiled again")
-                self.compiled = self.compile(args)
-                break
+        if any(args[i] is not t or t._version != version for i, t, version in self.watched):
+            logger.info("a weight has changed; the graph is compiled again")
+            self.compiled = self.compile(args, self.traced(args))
         if self.report is not None:
             self.report()
             self.report = None

@@ -235,3 +235,23 @@ def test_build_failure_is_a_warning_unless_asked_for(monkeypatch, caplog):
     torch._dynamo.reset()
     with pytest.raises(Exception, match="no luck"):
         torch.compile(module, backend="stator", options=OPTIONS)(x)
+
+
+def test_sizes_and_numbers_still_vary_after_a_weight_has_changed():
+    class Scaled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(4, 4)
+
+        def forward(self, x, n):
+            return torch.relu(self.linear(x)) * n + n
+
+    model = Scaled().eval()
+    compiled = torch.compile(model, backend="stator", dynamic=True, options={"min_block_size": 1})
+    with torch.no_grad():
+        compiled(torch.randn(3, 4), 3), compiled(torch.randn(5, 4), 5)
+        for _ in range(2):
+            model.linear.weight.mul_(0.5)
+            for size, n in ((3, 7), (5, 9), (2, 11)):
+                x = torch.randn(size, 4)
+                torch.testing.assert_close(compiled(x, n), model(x, n))

@@ -181,3 +181,12 @@ def test_running_statistics_of_an_empty_batch_stay(device):
     x = torch.randn(6, 3, device=place)
     compiled(x, *state)
     assert not torch.equal(state[0].cpu(), mean)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_resized_bytes(device, mode):
+    """PyTorch's kernels average bytes in fixed point, its decompositions in floats."""
+    x = torch.randint(0, 255, (1, 3, 10, 11), dtype=torch.uint8)
+    if device != "cuda":
+        check(lambda x: F.interpolate(x, size=(5, 7), mode=mode), x, device=device, rtol=0, atol=0,
+              compiled_whole=False)  # fmt: skip

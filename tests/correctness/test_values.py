@@ -182,3 +182,11 @@ def test_place_of_the_kth_of_equals_runs_in_pytorch():
 
 def test_kth_value_alone(device):
     exactly(lambda x: torch.kthvalue(x, 7).values, rows(torch.int64, 40), device=device)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_roots_of_edges(dtype, device):
+    x = torch.tensor([-float("inf"), float("inf"), -0.0, 0.0, 4.0, -1.0, float("nan")] * 6).to(
+        dtype
+    )
+    exactly(lambda x: (x**0.5, x**-0.5), x, device=device)

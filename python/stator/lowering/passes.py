@@ -65,8 +65,16 @@ def passes() -> list[LoweringPass]:
     return list(_passes)
 
 
-# Their decompositions in PyTorch give other numbers than its kernels (as of PyTorch 2.13).
-_NOT_AS_EAGER = frozenset(["aten::multilabel_margin_loss_forward"])
+# Their decompositions in PyTorch give other numbers than its kernels (as of PyTorch 2.13); those of
+# resizing do for bytes, which the kernels average in fixed point.
+_NOT_AS_EAGER = frozenset(
+    ["aten::multilabel_margin_loss_forward"]
+    + [
+        f"aten::upsample_{mode}{overload}"
+        for mode in ("linear1d", "bilinear2d", "trilinear3d", "bicubic2d")
+        for overload in ("", ".vec")
+    ]
+)
 
 
 class _Decompositions(MutableMapping[Any, Callable[..., Any]]):

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Elementwise arithmetic on two or three operands, tensors or scalars.
+#include <cmath>
+
 #include "base/check.h"
 #include "conversion/aten/common.h"
 
@@ -106,6 +108,16 @@ TensorId divide(Conversion& c, const Node& node) {
   return elementwise(c, fraction(c, node, dtype), Op::kTruncDiv);
 }
 
+/// What float16's roots are taken of: the CPU's kernel has C's pow there, for which -inf counts as
+/// inf and -0 as 0.
+TensorId under_root(Conversion& c, TensorId x, DType dtype) {
+  if (dtype != DType::kFloat16 || on_gpu(c.graph())) return x;
+  const DType type = c.network().type(x).dtype;
+  const TensorId infinite = elementwise(c, {x, real(c, -HUGE_VAL, type)}, Op::kEqual);
+  const TensorId positive = elementwise(c, {x, real(c, 0.0, type)}, Op::kAdd);
+  return choose(c, {infinite, real(c, HUGE_VAL, type), positive});
+}
+
 /// x to a constant power, with the short forms that PyTorch's own kernel takes.
 TensorId constant_power(Conversion& c, TensorId x, double exponent, DType dtype) {
   Network& n = c.network();
@@ -114,8 +126,8 @@ TensorId constant_power(Conversion& c, TensorId x, double exponent, DType dtype)
   if (exponent == 2) return squared();
   if (exponent == 3) return c.network().add_elementwise(squared(), x, Op::kMul);
   if (is_floating_point(dtype)) {
-    if (exponent == 0.5) return n.add_unary(x, UnaryOp::kSqrt);
-    if (exponent == -0.5) return n.add_unary(x, UnaryOp::kRsqrt);
+    if (exponent == 0.5) return n.add_unary(under_root(c, x, dtype), UnaryOp::kSqrt);
+    if (exponent == -0.5) return n.add_unary(under_root(c, x, dtype), UnaryOp::kRsqrt);
     if (exponent == -1) return n.add_unary(x, UnaryOp::kReciprocal);
     if (exponent == -2) return n.add_unary(squared(), UnaryOp::kReciprocal);
   }
