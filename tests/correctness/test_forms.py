@@ -127,7 +127,8 @@ def targets_in_pytorch(compiled: torch.nn.Module) -> collections.Counter[str]:
     )
 
 
-VIEWS = {"view", "permute", "transpose", "unbind", "select", "slice", "split", "expand", "detach"}
+VIEWS = {"view", "permute", "transpose", "unbind", "select", "slice", "split", "expand", "detach",
+         "unsqueeze"}  # fmt: skip
 
 
 def check_report(compiled: torch.nn.Module, form: Form) -> None:

@@ -190,3 +190,17 @@ def test_roots_of_edges(dtype, device):
         dtype
     )
     exactly(lambda x: (x**0.5, x**-0.5), x, device=device)
+
+
+def test_powers_of_every_pair_of_edges(device):
+    inf, nan = float("inf"), float("nan")
+    edges = [0.0, -0.0, 1.0, -1.0, inf, -inf, nan, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 1e-45, -1e-45,
+             3e38, -3e38, 1e-30, 2.5, -2.5, 16777217.0, 1e10, 0.99999994, 1.0000001]  # fmt: skip
+    x, y = (t.flatten() for t in torch.meshgrid(*[torch.tensor(edges)] * 2, indexing="ij"))
+    exact = torch.pow(x.double(), y.double()).float()
+    compiled = check(torch.pow, x, y, device=device, rtol=3e-7, atol=1e-44)
+    if device == "cpu":
+        got = compiled(x, y)
+        torch.testing.assert_close(got, exact, rtol=1.2e-7, atol=1e-45, equal_nan=True)
+        numbers = ~exact.isnan()
+        assert torch.equal(torch.signbit(got)[numbers], torch.signbit(exact)[numbers])

@@ -530,6 +530,8 @@ bool has_elementwise(ElementwiseOp op, DType dtype) {
       return real;
     case ElementwiseOp::kTruncDiv:
       return dtype != DType::kBool;
+    case ElementwiseOp::kPow:
+      return dtype == DType::kFloat32;
     case ElementwiseOp::kFloorDiv:
     case ElementwiseOp::kMod:
     case ElementwiseOp::kFmod:
@@ -577,6 +579,8 @@ Value* OpEmitter::elementwise(const LoopOp& op, Value* a, Value* b, const Point&
     case ElementwiseOp::kMod:
     case ElementwiseOp::kFmod:
       return divide(op.elementwise, is_unsigned, a, b, point);
+    case ElementwiseOp::kPow:
+      return emit_power(b_, a, b);
     case ElementwiseOp::kShiftLeft:
     case ElementwiseOp::kShiftRight:
       return shift(op.elementwise, is_unsigned, a, b);

@@ -15,5 +15,7 @@ namespace stator::cpu {
 bool has_unary(UnaryOp op, DType dtype);
 /// `x`: float, double or a vector of one; integers and bool where has_unary says so.
 llvm::Value* emit_unary(llvm::IRBuilder<>& builder, UnaryOp op, DType dtype, llvm::Value* x);
+/// x to the power of y, of float or vectors of it; as C's pow, rounded from 1e-11.
+llvm::Value* emit_power(llvm::IRBuilder<>& builder, llvm::Value* x, llvm::Value* y);
 
 }  // namespace stator::cpu
