@@ -3,13 +3,15 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 
 namespace stator {
 namespace {
 
-constexpr int kMostOps = 40;       // of an expression that is computed where it is read
-constexpr int kMostShared = 600;   // of one loop whose values are shared within it
-constexpr size_t kMostJoined = 4;  // parts of a concat that a loop reads under guards
+constexpr int kMostOps = 40;         // of an expression that is computed where it is read
+constexpr int kMostShared = 600;     // of one loop whose values are shared within it
+constexpr size_t kMostJoined = 4;    // parts of a concat that a loop reads under guards
+constexpr int64_t kMostChunks = 64;  // of a concat that a loop copies side by side
 constexpr int64_t kMostRank = 8;
 
 }  // namespace
@@ -27,6 +29,23 @@ std::optional<float> simple_exponent(const Network& network, const NetworkLayer&
   const float e = *exponent.data.as<float>();
   const bool simple = e == 2 || e == 3 || e == 0.5f || e == 1 || e == -1 || e == -0.5f;
   return simple ? std::optional(e) : std::nullopt;
+}
+
+std::optional<int64_t> join_chunk(const Network& network, const NetworkLayer& layer) {
+  const auto* concat = std::get_if<Concat>(&layer.attributes);
+  if (concat == nullptr || layer.inputs.size() <= kMostJoined) {
+    return std::nullopt;
+  }
+  int64_t chunk = 0, total = 0;
+  for (const TensorId id : layer.inputs) {
+    const Expr& size = network.type(id).shape[static_cast<size_t>(concat->axis)];
+    if (!size.is_constant()) {
+      return std::nullopt;
+    }
+    chunk = std::gcd(chunk, size.constant());
+    total += size.constant();
+  }
+  return chunk > 0 && total / chunk <= kMostChunks ? std::optional(chunk) : std::nullopt;
 }
 
 FusionPlan::FusionPlan(const Network& network, const BackendTraits& traits)
@@ -87,23 +106,29 @@ LayerRole FusionPlan::role_of(const NetworkLayer& layer) const {
     return LayerRole::kGather;
   }
   if (std::holds_alternative<Concat>(a)) {
-    return layer.inputs.size() <= kMostJoined ? LayerRole::kJoin : LayerRole::kCall;
+    const bool few = layer.inputs.size() <= kMostJoined;
+    return few                           ? LayerRole::kJoin
+           : join_chunk(network_, layer) ? LayerRole::kReduction
+                                         : LayerRole::kCall;
   }
   if (const auto* pad = std::get_if<Pad>(&a)) {
     return pad->mode == PadMode::kConstant ? LayerRole::kJoin : LayerRole::kCall;
   }
   if (const auto* reduce = std::get_if<Reduce>(&a)) {
-    const bool index = reduce->op == ReduceOp::kArgMax || reduce->op == ReduceOp::kArgMin;
-    return index || reduce->axes.empty() ? LayerRole::kCall : LayerRole::kReduction;
+    return reduce->axes.empty() ? LayerRole::kCall : LayerRole::kReduction;
   }
   const bool real =
       traits_.math_dtype != nullptr ? traits_.math_dtype(dtype) : dtype == DType::kFloat32;
   if (std::holds_alternative<Softmax>(a) || std::holds_alternative<Normalization>(a)) {
     return real ? LayerRole::kReduction : LayerRole::kCall;
   }
-  if (const auto* pooling = std::get_if<Pooling>(&a)) {
-    return real && pooling->channels_last && pooling->kernel.size() == 2 ? LayerRole::kReduction
-                                                                         : LayerRole::kCall;
+  if (std::holds_alternative<Pooling>(a)) {
+    return real || dtype == DType::kFloat64 ? LayerRole::kReduction : LayerRole::kCall;
+  }
+  if (const auto* adaptive = std::get_if<AdaptivePooling>(&a)) {
+    const bool some = std::none_of(adaptive->output_size.begin(), adaptive->output_size.end(),
+                                   [](const Expr& size) { return size.is_constant(0); });
+    return some && (real || dtype == DType::kFloat64) ? LayerRole::kReduction : LayerRole::kCall;
   }
   if (std::holds_alternative<MatrixMultiply>(a)) {
     return real || multiplies_bytes(layer) || dtype == DType::kFloat64 || dtype == DType::kInt64
@@ -302,9 +327,11 @@ void FusionPlan::demand_shared() {
         Expr wanted = product(network_.type(r.outputs[0]).shape);
         if (roles_[reader] == LayerRole::kReduction) {
           wanted = product(network_.type(r.inputs[0]).shape);
-          grows = grows || std::holds_alternative<Pooling>(r.attributes);
+          grows = grows || std::holds_alternative<Pooling>(r.attributes) ||
+                  std::holds_alternative<AdaptivePooling>(r.attributes);
         }
-        const bool joins = roles_[reader] == LayerRole::kJoin;
+        const bool joins =
+            roles_[reader] == LayerRole::kJoin || std::holds_alternative<Concat>(r.attributes);
         grows = grows || (!joins && !network_.bounds.proves_less_equal(wanted, points) &&
                           !(wanted == points));
       }

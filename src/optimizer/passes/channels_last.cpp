@@ -111,7 +111,8 @@ class ChannelsLast {
       }
       conv->channels_last = true;
     } else if (auto* pooling = std::get_if<Pooling>(&attributes)) {
-      if (pooling->channels_last || pooling->kernel.size() != 2) {
+      // Windows of other ranks are taken in either order.
+      if (pooling->channels_last || (pooling->kernel.size() != 2 && !known_last(layer.inputs[0]))) {
         return false;
       }
       pooling->channels_last = true;
