@@ -31,21 +31,35 @@ std::optional<float> simple_exponent(const Network& network, const NetworkLayer&
   return simple ? std::optional(e) : std::nullopt;
 }
 
+/// The chunk that the fewest elements are written twice for; nullopt where too many would be.
 std::optional<int64_t> join_chunk(const Network& network, const NetworkLayer& layer) {
   const auto* concat = std::get_if<Concat>(&layer.attributes);
   if (concat == nullptr || layer.inputs.size() <= kMostJoined) {
     return std::nullopt;
   }
-  int64_t chunk = 0, total = 0;
+  std::vector<int64_t> sizes;
   for (const TensorId id : layer.inputs) {
     const Expr& size = network.type(id).shape[static_cast<size_t>(concat->axis)];
     if (!size.is_constant()) {
       return std::nullopt;
     }
-    chunk = std::gcd(chunk, size.constant());
-    total += size.constant();
+    if (size.constant() > 0) sizes.push_back(size.constant());
   }
-  return chunk > 0 && total / chunk <= kMostChunks ? std::optional(chunk) : std::nullopt;
+  const int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
+  const int64_t least = sizes.empty() ? 0 : *std::min_element(sizes.begin(), sizes.end());
+  std::optional<int64_t> best;
+  int64_t written = total * 3 / 2 + 1;  // elements that they write
+  for (int64_t chunk = least; chunk * kMostChunks >= total && chunk > 0; --chunk) {
+    int64_t chunks = 0;
+    for (const int64_t size : sizes) {
+      chunks += (size + chunk - 1) / chunk;
+    }
+    if (chunks <= kMostChunks && chunks * chunk < written) {
+      best = chunk;
+      written = chunks * chunk;
+    }
+  }
+  return best;
 }
 
 FusionPlan::FusionPlan(const Network& network, const BackendTraits& traits)

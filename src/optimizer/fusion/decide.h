@@ -15,8 +15,9 @@ namespace stator {
 /// The exponent of a power that is a few products and roots; nullopt for every other layer.
 std::optional<float> simple_exponent(const Network& network, const NetworkLayer& layer);
 
-/// A concat of many parts as chunks of one size, each part some of them: what a loop copies side by
-/// side, without guards. The size along the axis; nullopt for every other layer.
+/// A concat of many parts as chunks of one size, which a loop copies side by side, without guards:
+/// a part is some of them, the last two of which may overlap. The size along the axis; nullopt for
+/// every other layer.
 std::optional<int64_t> join_chunk(const Network& network, const NetworkLayer& layer);
 
 /// How a layer runs.

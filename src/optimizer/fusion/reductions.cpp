@@ -165,7 +165,8 @@ void add_join(FusionContext& c, const NetworkLayer& layer, const Concat& concat,
   int64_t begin = 0;
   for (const TensorId part : layer.inputs) {
     const int64_t size = c.network.type(part).shape[axis].constant();
-    for (int64_t offset = 0; offset < size; offset += chunk) {
+    for (int64_t step = 0; step < size; step += chunk) {
+      const int64_t offset = std::min(step, size - chunk);
       at[axis] = Expr(offset) + within;
       OpId value = loop.get(part, at);
       at[axis] = Expr(begin + offset) + within;

@@ -82,10 +82,7 @@ class PoolingLoop {
       taps = taps * axes_.back().taps;
     }
     greatest_ = attributes.op == PoolOp::kMax;
-    // Lanes run along the channels where those are last; else along the result's last axis, which
-    // a window as wide as a few lanes would take from it.
-    const bool unrolled =
-        !attributes.channels_last && taps.is_constant() && taps.constant() <= kMostTaps;
+    const bool unrolled = !attributes.channels_last && reads_taps_apart(taps);
     OpId result = unrolled ? fold_taps() : fold_dims();
     if (!greatest_) {
       result = loop_.elementwise(ElementwiseOp::kMul, result, inverse_count(attributes));
@@ -94,6 +91,16 @@ class PoolingLoop {
   }
 
  private:
+  /// Lanes run along the result's last axis where a point reads the taps one after the other, and
+  /// along the window's where they are dims: along the longer of the two.
+  bool reads_taps_apart(const Expr& taps) const {
+    if (!taps.is_constant() || taps.constant() > kMostTaps) {
+      return false;
+    }
+    const Expr& width = c_.network.type(layer_.outputs[0]).shape.back();
+    return !width.is_constant() || width.constant() >= axes_.back().taps.constant();
+  }
+
   OpId real(double value) { return loop_.constant(Scalar{value, 0, false}, dtype_); }
 
   /// The element at one tap of each axis; what folds to nothing outside.

@@ -51,12 +51,15 @@ class OpEmitter {
     bool uniform = true;             // the same for all lanes
     bool contiguous = false;         // one further for each lane
     llvm::Value* offsets = nullptr;  // <lanes x i64>, otherwise
+    int64_t step = 0;                // lanes are so few elements apart from `base` on; 0: not known
   };
   Address address(const Expr& index, const std::vector<Indirect>& indirect, const Point& point);
   llvm::Value* index_value(const Expr& e, const Point& point, bool vector);
   bool depends_on_lane(const Expr& e, const Point& point) const;
   llvm::Value* emit(const LoopOp& op, const Point& point);
   llvm::Value* load(const LoopOp& op, const Point& point);
+  llvm::Value* every_few(llvm::FixedVectorType* type, llvm::Value* first, int64_t step,
+                         llvm::Value* mask, const std::function<llvm::Value*()>& gathered);
   llvm::Value* elementwise(const LoopOp& op, llvm::Value* a, llvm::Value* b);
   llvm::Value* cast(DType from, DType to, llvm::Value* x);
   llvm::Value* check_index(const LoopOp& op, const Point& point);
