@@ -3,15 +3,17 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 
 #include "base/float_element.h"
 
 namespace stator {
 namespace {
 
-constexpr int kMostOps = 40;       // of an expression that is computed where it is read
-constexpr int kMostShared = 600;   // of one loop whose values are shared within it
-constexpr size_t kMostJoined = 4;  // parts of a concat that a loop reads under guards
+constexpr int kMostOps = 40;         // of an expression that is computed where it is read
+constexpr int kMostShared = 600;     // of one loop whose values are shared within it
+constexpr size_t kMostJoined = 4;    // parts of a concat that a loop reads under guards
+constexpr int64_t kMostChunks = 64;  // of a concat that a loop copies side by side
 constexpr int64_t kMostRank = 8;
 
 /// Whether the backend takes it as a product of integers.
@@ -43,6 +45,37 @@ std::optional<float> simple_exponent(const Network& network, const NetworkLayer&
   const float e = *exponent.data.as<float>();
   const bool simple = e == 2 || e == 3 || e == 0.5f || e == 1 || e == -1 || e == -0.5f;
   return simple ? std::optional(e) : std::nullopt;
+}
+
+/// The chunk that the fewest elements are written twice for; nullopt where too many would be.
+std::optional<int64_t> join_chunk(const Network& network, const NetworkLayer& layer) {
+  const auto* concat = std::get_if<Concat>(&layer.attributes);
+  if (concat == nullptr || layer.inputs.size() <= kMostJoined) {
+    return std::nullopt;
+  }
+  std::vector<int64_t> sizes;
+  for (const TensorId id : layer.inputs) {
+    const Expr& size = network.type(id).shape[static_cast<size_t>(concat->axis)];
+    if (!size.is_constant()) {
+      return std::nullopt;
+    }
+    if (size.constant() > 0) sizes.push_back(size.constant());
+  }
+  const int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
+  const int64_t least = sizes.empty() ? 0 : *std::min_element(sizes.begin(), sizes.end());
+  std::optional<int64_t> best;
+  int64_t written = total * 3 / 2 + 1;  // elements that they write
+  for (int64_t chunk = least; chunk * kMostChunks >= total && chunk > 0; --chunk) {
+    int64_t chunks = 0;
+    for (const int64_t size : sizes) {
+      chunks += (size + chunk - 1) / chunk;
+    }
+    if (chunks <= kMostChunks && chunks * chunk < written) {
+      best = chunk;
+      written = chunks * chunk;
+    }
+  }
+  return best;
 }
 
 LayerRole layer_role(const Network& network, const NetworkLayer& layer,
@@ -83,7 +116,10 @@ LayerRole layer_role(const Network& network, const NetworkLayer& layer,
     return LayerRole::kGather;
   }
   if (std::holds_alternative<Concat>(a)) {
-    return layer.inputs.size() <= kMostJoined ? LayerRole::kJoin : LayerRole::kCall;
+    const bool few = layer.inputs.size() <= kMostJoined;
+    return few                          ? LayerRole::kJoin
+           : join_chunk(network, layer) ? LayerRole::kReduction
+                                        : LayerRole::kCall;
   }
   if (const auto* pad = std::get_if<Pad>(&a)) {
     return pad->mode == PadMode::kConstant ? LayerRole::kJoin : LayerRole::kCall;
@@ -91,16 +127,19 @@ LayerRole layer_role(const Network& network, const NetworkLayer& layer,
   const bool real =
       traits.math_dtype != nullptr ? traits.math_dtype(dtype) : dtype == DType::kFloat32;
   if (const auto* reduce = std::get_if<Reduce>(&a)) {
-    const bool index = reduce->op == ReduceOp::kArgMax || reduce->op == ReduceOp::kArgMin;
     const bool computes = !is_half(dtype) || real;
-    return index || reduce->axes.empty() || !computes ? LayerRole::kCall : LayerRole::kReduction;
+    return reduce->axes.empty() || !computes ? LayerRole::kCall : LayerRole::kReduction;
   }
   if (std::holds_alternative<Softmax>(a) || std::holds_alternative<Normalization>(a)) {
     return real ? LayerRole::kReduction : LayerRole::kCall;
   }
-  if (const auto* pooling = std::get_if<Pooling>(&a)) {
-    return real && pooling->channels_last && pooling->kernel.size() == 2 ? LayerRole::kReduction
-                                                                         : LayerRole::kCall;
+  if (std::holds_alternative<Pooling>(a)) {
+    return real || dtype == DType::kFloat64 ? LayerRole::kReduction : LayerRole::kCall;
+  }
+  if (const auto* adaptive = std::get_if<AdaptivePooling>(&a)) {
+    const bool some = std::none_of(adaptive->output_size.begin(), adaptive->output_size.end(),
+                                   [](const Expr& size) { return size.is_constant(0); });
+    return some && (real || dtype == DType::kFloat64) ? LayerRole::kReduction : LayerRole::kCall;
   }
   if (std::holds_alternative<MatrixMultiply>(a)) {
     return real || multiplies_bytes(network, layer, traits) || dtype == DType::kFloat64 ||
@@ -309,9 +348,11 @@ void FusionPlan::demand_shared() {
         Expr wanted = product(network_.type(r.outputs[0]).shape);
         if (roles_[reader] == LayerRole::kReduction) {
           wanted = product(network_.type(r.inputs[0]).shape);
-          grows = grows || std::holds_alternative<Pooling>(r.attributes);
+          grows = grows || std::holds_alternative<Pooling>(r.attributes) ||
+                  std::holds_alternative<AdaptivePooling>(r.attributes);
         }
-        const bool joins = roles_[reader] == LayerRole::kJoin;
+        const bool joins =
+            roles_[reader] == LayerRole::kJoin || std::holds_alternative<Concat>(r.attributes);
         grows = grows || (!joins && !network_.bounds.proves_less_equal(wanted, points) &&
                           !(wanted == points));
       }

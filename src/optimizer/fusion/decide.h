@@ -15,13 +15,18 @@ namespace stator {
 /// The exponent of a power that is a few products and roots; nullopt for every other layer.
 std::optional<float> simple_exponent(const Network& network, const NetworkLayer& layer);
 
+/// A concat of many parts as chunks of one size, which a loop copies side by side, without guards:
+/// a part is some of them, the last two of which may overlap. The size along the axis; nullopt for
+/// every other layer.
+std::optional<int64_t> join_chunk(const Network& network, const NetworkLayer& layer);
+
 /// How a layer runs.
 enum class LayerRole : uint8_t {
   kView,         // renames elements
   kPointwise,    // one element from one element of each operand
   kGather,       // pointwise in its indices; the table lies in memory
   kJoin,         // concat, constant padding: guarded loads
-  kReduction,    // reduce, softmax, normalization, pooling: a loop with reduction dims
+  kReduction,    // reduce, softmax, normalization, pooling, a concat of many parts: its own loop
   kContraction,  // matrix product, convolution
   kAttention,
   kCall,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <limits>
+#include <cstdint>
 
 #include "base/check.h"
 #include "optimizer/fusion/regions.h"
@@ -20,19 +20,20 @@ OpId real(LoopBuilder& loop, double value) {
   return loop.constant(Scalar{value, 0, false}, DType::kFloat32);
 }
 
-/// The rest of the region: what the plan computes from the result at once, and the store.
-void finish(FusionContext& c, LoopBuilder& loop, const NetworkLayer& layer, const Index& index,
-            OpId value) {
-  const TensorId result = layer.outputs[0];
-  const TensorId end = c.plan.epilogue_end(result);
-  if (end != result) {
-    loop.define(result, index, value);
-    value = loop.compute(end, index);
-    STATOR_CHECK(loop.problem().empty(),
-                 "what follows a reduction reads elsewhere: " + loop.problem());
+/// The place along the only reduction dim: the least of those that hold the extreme. Where there is
+/// a NaN the extreme is NaN, equal to nothing, and the places of NaN count.
+OpId place_of_extreme(LoopBuilder& loop, OpId x, bool greatest, const Expr& place,
+                      const Expr& size) {
+  const OpId best = loop.reduce(greatest ? ReduceOp::kMax : ReduceOp::kMin, x);
+  OpId holds = loop.elementwise(ElementwiseOp::kEqual, x, best);
+  if (is_floating_point(loop.dtype(x))) {
+    holds = loop.elementwise(ElementwiseOp::kOr, holds, loop.unary(UnaryOp::kIsNan, x));
   }
-  loop.store(0, flat_index(c.network.type(end).shape, index, loop.bounds()), value);
-  add_loop(c, loop, {end}, provenance_of(c, end));
+  const bool small = loop.bounds().proves_less_equal(size, Expr(INT32_MAX));
+  const DType dtype = small ? DType::kInt32 : DType::kInt64;
+  const OpId candidate =
+      loop.select(holds, loop.cast(loop.index(place), dtype), loop.cast(loop.index(size), dtype));
+  return loop.cast(loop.reduce(ReduceOp::kMin, candidate), DType::kInt64);
 }
 
 void add_reduce(FusionContext& c, const NetworkLayer& layer, const Reduce& reduce) {
@@ -62,7 +63,14 @@ void add_reduce(FusionContext& c, const NetworkLayer& layer, const Reduce& reduc
   if (logical) {
     value = loop.cast(value, DType::kBool);
   }
-  OpId result = loop.reduce(reduce.op == ReduceOp::kMean ? ReduceOp::kSum : reduce.op, value);
+  OpId result = kNoOp;
+  if (reduce.op == ReduceOp::kArgMax || reduce.op == ReduceOp::kArgMin) {
+    const auto axis = static_cast<size_t>(reduce.axes[0]);
+    result =
+        place_of_extreme(loop, value, reduce.op == ReduceOp::kArgMax, index[axis], shape[axis]);
+  } else {
+    result = loop.reduce(reduce.op == ReduceOp::kMean ? ReduceOp::kSum : reduce.op, value);
+  }
   if (reduce.op == ReduceOp::kMean) {
     result = loop.elementwise(ElementwiseOp::kMul, result,
                               inverse_count(loop, count, loop.dtype(result)));
@@ -75,7 +83,7 @@ void add_reduce(FusionContext& c, const NetworkLayer& layer, const Reduce& reduc
       out.emplace_back(0);
     }
   }
-  finish(c, loop, layer, out, result);
+  finish_reduction(c, loop, layer, out, result);
 }
 
 void add_softmax(FusionContext& c, const NetworkLayer& layer, const Softmax& softmax) {
@@ -97,7 +105,7 @@ void add_softmax(FusionContext& c, const NetworkLayer& layer, const Softmax& sof
       softmax.log ? loop.elementwise(ElementwiseOp::kSub, shifted, loop.unary(UnaryOp::kLog, total))
                   : loop.elementwise(ElementwiseOp::kMul, exponent,
                                      loop.unary(UnaryOp::kReciprocal, total));
-  finish(c, loop, layer, index, result);
+  finish_reduction(c, loop, layer, index, result);
 }
 
 void add_normalization(FusionContext& c, const NetworkLayer& layer,
@@ -138,64 +146,68 @@ void add_normalization(FusionContext& c, const NetworkLayer& layer,
   if (normalization.has_bias) {
     y = loop.elementwise(ElementwiseOp::kAdd, y, loop.get(layer.inputs[next], inner));
   }
-  finish(c, loop, layer, index, y);
+  finish_reduction(c, loop, layer, index, y);
 }
 
-/// Windows of a channels-last image: the window's positions are reduction dims, what lies outside
-/// the image is read under a guard.
-void add_pooling(FusionContext& c, const NetworkLayer& layer, const Pooling& pooling) {
+/// Many parts, cut into chunks of one size: each point copies one element of every chunk.
+void add_join(FusionContext& c, const NetworkLayer& layer, const Concat& concat, int64_t chunk) {
   LoopBuilder loop(c.network, c.plan);
-  const std::vector<Expr>& in = c.network.type(layer.inputs[0]).shape;
-  const std::vector<Expr>& out = c.network.type(layer.outputs[0]).shape;
+  const TensorId result = layer.outputs[0];
+  const TensorId end = c.plan.epilogue_end(result);
+  std::vector<Expr> shape = c.network.type(result).shape;
+  const auto axis = static_cast<size_t>(concat.axis);
+  shape[axis] = chunk;
   Index at;
-  for (const Expr& size : out) {
-    at.push_back(loop.add_dim(size, false));
+  for (const Expr& size : shape) {
+    at.push_back(size.is_constant(1) ? Expr(0) : loop.add_dim(size, false));
   }
-  Index source = at;
-  OpId inside = kNoOp, counted = kNoOp;
-  for (size_t k = 0; k < 2; ++k) {
-    const Expr tap = loop.add_dim(Expr(pooling.kernel[k]), true);
-    source[1 + k] = at[1 + k] * Expr(pooling.stride[k]) + tap * Expr(pooling.dilation[k]) -
-                    Expr(pooling.pad_before[k]);
-    // Compared without the padding taken off, so that no index is negative.
-    const Expr padded = source[1 + k] + Expr(pooling.pad_before[k]);
-    inside = loop.both(inside, loop.within(padded, Expr(pooling.pad_before[k]),
-                                           Expr(pooling.pad_before[k]) + in[1 + k]));
-    counted = loop.both(
-        counted, loop.within(padded, Expr(0),
-                             Expr(pooling.pad_before[k] + pooling.pad_after[k]) + in[1 + k]));
-  }
-  const OpId x = loop.get(layer.inputs[0], source, inside);
-  OpId result = kNoOp;
-  if (pooling.op == PoolOp::kMax) {
-    const OpId lowest = real(loop, -std::numeric_limits<double>::infinity());
-    result = loop.reduce(ReduceOp::kMax, inside == kNoOp ? x : loop.select(inside, x, lowest));
-  } else {
-    const OpId sum = loop.reduce(ReduceOp::kSum, x);  // a guarded load outside is 0
-    const OpId which = pooling.count_include_pad ? counted : inside;
-    OpId inverse = kNoOp;
-    if (pooling.divisor != 0 || which == kNoOp) {
-      const int64_t divisor =
-          pooling.divisor != 0 ? pooling.divisor : pooling.kernel[0] * pooling.kernel[1];
-      inverse = real(loop, 1.0 / static_cast<double>(divisor));
-    } else {
-      const OpId one = loop.cast(which, DType::kFloat32);
-      inverse = loop.unary(UnaryOp::kReciprocal, loop.reduce(ReduceOp::kSum, one));
+  const Expr within = at[axis];
+  int64_t begin = 0;
+  for (const TensorId part : layer.inputs) {
+    const int64_t size = c.network.type(part).shape[axis].constant();
+    for (int64_t step = 0; step < size; step += chunk) {
+      const int64_t offset = std::min(step, size - chunk);
+      at[axis] = Expr(offset) + within;
+      OpId value = loop.get(part, at);
+      at[axis] = Expr(begin + offset) + within;
+      if (end != result) {
+        loop.define(result, at, value);
+        value = loop.compute(end, at);
+        STATOR_CHECK(loop.problem().empty(), "what follows a join reads elsewhere");
+      }
+      loop.store(0, flat_index(c.network.type(end).shape, at, loop.bounds()), value);
     }
-    result = loop.elementwise(ElementwiseOp::kMul, sum, inverse);
+    begin += size;
   }
-  finish(c, loop, layer, at, result);
+  add_loop(c, loop, {end}, provenance_of(c, end));
 }
 
 }  // namespace
+
+void finish_reduction(FusionContext& c, LoopBuilder& loop, const NetworkLayer& layer,
+                      const Index& index, OpId value) {
+  const TensorId result = layer.outputs[0];
+  const TensorId end = c.plan.epilogue_end(result);
+  if (end != result) {
+    loop.define(result, index, value);
+    value = loop.compute(end, index);
+    STATOR_CHECK(loop.problem().empty(),
+                 "what follows a reduction reads elsewhere: " + loop.problem());
+  }
+  loop.store(0, flat_index(c.network.type(end).shape, index, loop.bounds()), value);
+  add_loop(c, loop, {end}, provenance_of(c, end));
+}
 
 void add_reduction_region(FusionContext& c, const NetworkLayer& layer) {
   if (const auto* reduce = std::get_if<Reduce>(&layer.attributes)) {
     add_reduce(c, layer, *reduce);
   } else if (const auto* softmax = std::get_if<Softmax>(&layer.attributes)) {
     add_softmax(c, layer, *softmax);
-  } else if (const auto* pooling = std::get_if<Pooling>(&layer.attributes)) {
-    add_pooling(c, layer, *pooling);
+  } else if (const auto* concat = std::get_if<Concat>(&layer.attributes)) {
+    add_join(c, layer, *concat, *join_chunk(c.network, layer));
+  } else if (std::holds_alternative<Pooling>(layer.attributes) ||
+             std::holds_alternative<AdaptivePooling>(layer.attributes)) {
+    add_pooling(c, layer);
   } else {
     add_normalization(c, layer, std::get<Normalization>(layer.attributes));
   }

@@ -17,6 +17,10 @@ struct FusionContext {
 /// The loop that writes a tensor computed by pointwise layers and views.
 void add_pointwise_region(FusionContext& c, TensorId id);
 void add_reduction_region(FusionContext& c, const NetworkLayer& layer);
+void add_pooling(FusionContext& c, const NetworkLayer& layer);  // of either kind
+/// The rest of a reduction's region: what the plan computes from the result at once, and the store.
+void finish_reduction(FusionContext& c, LoopBuilder& loop, const NetworkLayer& layer,
+                      const Index& index, OpId value);
 /// Whether the epilogue that the plan gives a contraction reads its result where the contraction
 /// makes it: with symbolic sizes, views between them may be more than the bounds can prove.
 bool epilogue_fits(FusionContext& c, const NetworkLayer& layer);

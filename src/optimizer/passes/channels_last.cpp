@@ -111,8 +111,8 @@ class ChannelsLast {
       }
       conv->channels_last = true;
     } else if (auto* pooling = std::get_if<Pooling>(&attributes)) {
-      if (pooling->channels_last || pooling->kernel.size() != 2) {
-        return false;
+      if (pooling->channels_last || !known_last(layer.inputs[0])) {
+        return false;  // loops take windows in either order
       }
       pooling->channels_last = true;
     } else if (auto* adaptive = std::get_if<AdaptivePooling>(&attributes)) {

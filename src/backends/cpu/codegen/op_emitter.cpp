@@ -15,6 +15,10 @@ namespace stator::cpu {
 
 using llvm::Value;
 
+namespace {
+constexpr int64_t kMostStep = 4;  // between lanes of which whole vectors are read
+}  // namespace
+
 llvm::Type* register_type(llvm::LLVMContext& context, DType dtype) {
   switch (dtype) {
     case DType::kFloat32:
@@ -169,6 +173,11 @@ OpEmitter::Address OpEmitter::address(const Expr& index, const std::vector<Indir
       a.contiguous = true;
     } else {
       a.uniform = false;
+      if (form.has_value() && form->coefficients.at(lane).is_constant()) {
+        const int64_t step = form->coefficients.at(lane).constant();
+        a.step = step > 1 && step <= kMostStep && indirect.empty() ? step : 0;
+        a.base = a.step > 0 ? index_value(index, point, false) : nullptr;
+      }
       a.offsets = index_value(index, point, true);
     }
   }
@@ -194,6 +203,46 @@ OpEmitter::Address OpEmitter::address(const Expr& index, const std::vector<Indir
     a.offsets = b_.CreateAdd(a.offsets, b_.CreateMul(position, spread(stride, point)));
   }
   return a;
+}
+
+/// Elements a few apart: whole vectors that are picked from, which takes less than a gather does.
+/// `gathered` where lanes are off.
+Value* OpEmitter::every_few(llvm::FixedVectorType* type, Value* first, int64_t step, Value* mask,
+                            const std::function<Value*()>& gathered) {
+  const auto lanes = static_cast<int>(type->getNumElements());
+  const auto picked = [&] {
+    // What lies behind the last element need not be there.
+    const int span = (lanes - 1) * static_cast<int>(step) + 1;
+    const int width = lanes * static_cast<int>(step);
+    std::vector<llvm::Constant*> there;
+    std::vector<int> places;
+    for (int i = 0; i < width; ++i) there.push_back(b_.getInt1(i < span));
+    for (int i = 0; i < lanes; ++i) places.push_back(i * static_cast<int>(step));
+    llvm::Type* element = type->getElementType();
+    auto* wide = llvm::FixedVectorType::get(element, static_cast<unsigned>(width));
+    const llvm::Align align(element->getPrimitiveSizeInBits() / 8);
+    Value* all = b_.CreateMaskedLoad(wide, first, align, llvm::ConstantVector::get(there),
+                                     llvm::Constant::getNullValue(wide));
+    return b_.CreateShuffleVector(all, places);
+  };
+  if (mask == nullptr) return picked();
+  llvm::Function* function = b_.GetInsertBlock()->getParent();
+  const auto block = [&](const char* name) {
+    return llvm::BasicBlock::Create(b_.getContext(), name, function);
+  };
+  llvm::BasicBlock *whole = block("whole"), *some = block("some"), *after = block("after");
+  b_.CreateCondBr(b_.CreateAndReduce(mask), whole, some);
+  b_.SetInsertPoint(whole);
+  Value* quick = picked();
+  b_.CreateBr(after);
+  b_.SetInsertPoint(some);
+  Value* slow = gathered();
+  b_.CreateBr(after);
+  b_.SetInsertPoint(after);
+  llvm::PHINode* result = b_.CreatePHI(type, 2);
+  result->addIncoming(quick, whole);
+  result->addIncoming(slow, some);
+  return result;
 }
 
 Value* OpEmitter::load(const LoopOp& op, const Point& point) {
@@ -228,12 +277,16 @@ Value* OpEmitter::load(const LoopOp& op, const Point& point) {
                                : b_.CreateMaskedLoad(type, address, align, mask, zero);
     } else {
       Value* offsets = a.offsets != nullptr ? a.offsets : spread(a.base, point);
-      Value* addresses = b_.CreateGEP(element, base, offsets);
-      if (mask == nullptr) {
-        mask = llvm::Constant::getAllOnesValue(
-            llvm::FixedVectorType::get(b_.getInt1Ty(), static_cast<unsigned>(point.lanes)));
-      }
-      result = b_.CreateMaskedGather(type, addresses, align, mask, zero);
+      const auto gathered = [&] {
+        Value* addresses = b_.CreateGEP(element, base, offsets);
+        Value* lanes = mask != nullptr ? mask
+                                       : llvm::Constant::getAllOnesValue(llvm::FixedVectorType::get(
+                                             b_.getInt1Ty(), static_cast<unsigned>(point.lanes)));
+        return b_.CreateMaskedGather(type, addresses, align, lanes, zero);
+      };
+      result = a.step > 0
+                   ? every_few(type, b_.CreateGEP(element, base, a.base), a.step, mask, gathered)
+                   : gathered();
     }
   }
   if (op.dtype == DType::kBool) {

@@ -51,6 +51,7 @@ class OpEmitter {
     bool uniform = true;             // the same for all lanes
     bool contiguous = false;         // one further for each lane
     llvm::Value* offsets = nullptr;  // <lanes x i64>, otherwise
+    int64_t step = 0;                // lanes are so few elements apart from `base` on; 0: not known
   };
   Address address(const Expr& index, const std::vector<Indirect>& indirect, const Point& point);
   llvm::Value* index_value(const Expr& e, const Point& point, bool vector);
@@ -63,6 +64,8 @@ class OpEmitter {
   llvm::Value* shift(ElementwiseOp op, bool is_unsigned, llvm::Value* a, llvm::Value* b);
   llvm::Value* widen(DType half, llvm::Value* bits);
   llvm::Value* narrow(DType half, llvm::Value* x);
+  llvm::Value* every_few(llvm::FixedVectorType* type, llvm::Value* first, int64_t step,
+                         llvm::Value* mask, const std::function<llvm::Value*()>& gathered);
   llvm::Value* cast(DType from, DType to, llvm::Value* x);
   llvm::Value* check_index(const LoopOp& op, const Point& point);
   void report_where(llvm::Value* wrong, llvm::Value* position, llvm::Value* limit,

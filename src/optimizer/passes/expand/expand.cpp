@@ -22,7 +22,9 @@ namespace {
 
 Results expand_layer(const Expansion& e) {
   const LayerAttributes& a = e.layer.attributes;
-  (void)a;
+  if (std::holds_alternative<Reduce>(a)) return reduce_nothing(e);
+  if (std::holds_alternative<Concat>(a)) return concat(e);
+  if (std::holds_alternative<AdaptivePooling>(a)) return adaptive_pooling(e);
   return std::nullopt;
 }
 

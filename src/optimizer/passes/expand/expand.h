@@ -39,9 +39,8 @@ Results resize(const Expansion& e);           // resize.cpp
 Results grid_sample(const Expansion& e);      // grid_sample.cpp
 Results gather_elements(const Expansion& e);  // indexing.cpp
 Results index_tensors(const Expansion& e);
-Results extreme_place(const Expansion& e);     // extremes.cpp: argmax, argmin
+Results reduce_nothing(const Expansion& e);    // extremes.cpp: over no axes
 Results concat(const Expansion& e);            // joins.cpp: of many parts
-Results pooling(const Expansion& e);           // pooling.cpp: what channels_last does not take
-Results adaptive_pooling(const Expansion& e);  // pooling.cpp
+Results adaptive_pooling(const Expansion& e);  // pooling.cpp: windows of the whole image
 
 }  // namespace stator::expand
