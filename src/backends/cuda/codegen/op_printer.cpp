@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/float_element.h"
@@ -330,7 +331,9 @@ std::string OpPrinter::constant(const Scalar& scalar, DType dtype) const {
       return std::string(scalar.real < 0 ? "-" : "") + type + "(INFINITY)";
     char text[64];
     std::snprintf(text, sizeof text, "%.17g", scalar.real);
-    return type + "(" + text + ")";
+    // A whole number would be an int, which has no negative zero.
+    const bool real = std::strpbrk(text, ".e") != nullptr;
+    return type + "(" + text + (real ? ")" : ".0)");
   }
   const int64_t value = scalar.is_integer ? scalar.integer : static_cast<int64_t>(scalar.real);
   if (value == INT64_MIN) return type + "(i64(1) << 63)";

@@ -34,11 +34,6 @@ bool in_loops(const BackendTraits& traits, DType dtype);
 /// 0, 1, … along `axis` of a tensor of `rank` axes, in `dtype`; the other axes have one element.
 TensorId coordinate(Network& to, const Expr& size, int64_t axis, int64_t rank, DType dtype);
 
-Results pad(const Expansion& e);              // pads.cpp: reflect, replicate, circular
-Results resize(const Expansion& e);           // resize.cpp
-Results grid_sample(const Expansion& e);      // grid_sample.cpp
-Results gather_elements(const Expansion& e);  // indexing.cpp
-Results index_tensors(const Expansion& e);
 Results reduce_nothing(const Expansion& e);    // extremes.cpp: over no axes
 Results concat(const Expansion& e);            // joins.cpp: of many parts
 Results adaptive_pooling(const Expansion& e);  // pooling.cpp: windows of the whole image
