@@ -69,8 +69,8 @@ int patches_as_products(Network& network, const OptimizerOptions& options);
 /// (traits.channel_multiple), its weights too; the rows' margins with them.
 int pad_channels(Network& network, const OptimizerOptions& options);
 
-/// What no region stands for, as layers that loops hold: pads by reflection, resizing, sampling by a
-/// grid, places of extremes, joins of many parts, windows of any rank (expand/expand.h).
+/// What no region stands for, as layers that loops hold: pads by reflection, resizing, sampling by
+/// a grid, joins of parts too many and too different for one loop (expand/expand.h).
 int expand_into_loops(Network& network, const OptimizerOptions& options);
 
 /// Removes layers that nobody reads.
