@@ -80,3 +80,11 @@ def test_margin_of_integers(device):
             lambda a, b, t, m=margin: F.margin_ranking_loss(a, b, t, margin=m, reduction="none"),
             a, b, t, device=device,
         )  # fmt: skip
+
+
+def test_cosines_of_integers(device):
+    """Products of bytes wrap around, their sums do not."""
+    a, b = torch.randint(0, 255, (2, 6, 5), dtype=torch.uint8)
+    target = torch.tensor([1, -1, 1, -1, 1, 1])
+    for x, y, t in ((a, b, target), (a[0], a[0], target[0]), (a.int(), b.int(), target)):
+        check(lambda x, y, t: F.cosine_embedding_loss(x, y, t), x, y, t, device=device)

@@ -120,3 +120,14 @@ def test_logsumexp(device):
 
 def test_norms(device):
     check(lambda x: (x.norm(dim=-1), F.normalize(x, dim=1)), torch.randn(4, 9), device=device)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.uint8])
+@pytest.mark.parametrize("op", [torch.argmax, torch.argmin])
+def test_places_of_extremes(op, dtype, device):
+    x = (torch.randn(3, 19, 37) * 3).to(dtype)
+    if dtype.is_floating_point:
+        x[0, 3, ::5], x[1, :, 1], x[2] = math.nan, -math.inf, -0.0
+        x[2, ::2] = 0.0
+    check(lambda x: (op(x), op(x, 0), op(x, 1), op(x, -1, keepdim=True) + 1), x, device=device)
+    check(lambda x: op(x, 1), x, device=device, dynamic=(0, 1), others=[[x[:2, :4]], [x[:0]]])

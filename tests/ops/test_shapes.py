@@ -100,3 +100,27 @@ def test_resize(device):
         x,
         device=device,
     )
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(32, 16, 16, 8, 8), (5, 9, 7, 0, 6, 5), (1, 40, 2, 3, 90, 7), (200, 1, 3, 300, 1, 100, 90)],
+)
+@pytest.mark.parametrize("dim", [1, 2])
+def test_joins_of_many_parts(sizes, dim, device):
+    """In chunks of one size, which overlap where there is no common one."""
+    parts = [torch.randn([2, n, 6] if dim == 1 else [2, 6, n]) for n in sizes]
+    scale = torch.randn([sum(sizes), 1] if dim == 1 else [sum(sizes)])
+    check(lambda *p: torch.cat(p, dim), *parts, device=device)
+    check(lambda *p: torch.relu(torch.cat([t + 1 for t in p], dim) * scale), *parts, device=device)
+    check(lambda *p: torch.cat(p, dim).sum(dim), *parts, device=device)
+    check(
+        lambda *p: torch.cat(p, dim), *parts, device=device, dynamic=(0,),
+        others=[[torch.randn(5, *p.shape[1:]) for p in parts]],
+    )  # fmt: skip
+    check(lambda x: torch.stack([x, x * 2, x[0:1].expand_as(x), x, x, x], dim), parts[0],
+          device=device)  # fmt: skip
+    check(
+        lambda *p: torch.cat(p, dim), *parts, device=device, dynamic=(dim,),
+        others=[[torch.cat([p, p], dim) for p in parts]],
+    )  # fmt: skip

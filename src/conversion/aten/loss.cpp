@@ -52,16 +52,23 @@ TensorId hinge_embedding(Conversion& c, const Node& node) {
   return reduced(c, node, where(target == 1, 0, margin) + where(target == -1, 0, x));
 }
 
+/// The sum of a * b along the last axis; products of integers wrap around in their own type.
+Term inner_product(Conversion& c, Term a, Term b, DType result) {
+  const Term product = a * b;
+  const Term wide = is_integral(product.dtype()) ? product.to(DType::kInt64) : product;
+  const int64_t axis = c.network().type(wide.id()).rank() - 1;
+  return Term(c, c.network().add_reduce(wide.id(), ReduceOp::kSum, {axis}, false)).to(result);
+}
+
 /// 1 - cos for targets of 1, max(0, cos - margin) for those of -1, else 0.
 TensorId cosine_embedding(Conversion& c, const Node& node) {
   const DType dtype = compute_dtype(floating_dtype(c.output_meta(node).dtype));
-  const Term a = operand(c, node, "input1", dtype), b = operand(c, node, "input2", dtype);
-  const int64_t axis = c.network().type(a.id()).rank() - 1;
-  const auto sum = [&](Term x) {
-    return Term(c, c.network().add_reduce(x.id(), ReduceOp::kSum, {axis}, false));
-  };
+  const DType own = result_type(c.graph(), node, {"input1", "input2"});
+  const DType products = is_floating_point(own) ? dtype : own;
+  const Term a = operand(c, node, "input1", products), b = operand(c, node, "input2", products);
+  const auto inner = [&](Term x, Term y) { return inner_product(c, x, y, dtype); };
   const double eps = 1e-12;
-  const Term cosine = sum(a * b) / sqrt((sum(a * a) + eps) * (sum(b * b) + eps));
+  const Term cosine = inner(a, b) / sqrt((inner(a, a) + eps) * (inner(b, b) + eps));
   const Term target = operand(c, node, "target", dtype);
   const Term negative = most(cosine - Term(c, c.operand(node, "margin", dtype)), 0);
   return reduced(c, node, where(target == 1, 1.0 - cosine, where(target == -1, negative, 0)));

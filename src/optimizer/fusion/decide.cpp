@@ -12,7 +12,6 @@ namespace {
 
 constexpr int kMostOps = 40;         // of an expression that is computed where it is read
 constexpr int kMostShared = 600;     // of one loop whose values are shared within it
-constexpr size_t kMostJoined = 4;    // parts of a concat that a loop reads under guards
 constexpr int64_t kMostChunks = 64;  // of a concat that a loop copies side by side
 constexpr int64_t kMostRank = 8;
 
@@ -47,7 +46,28 @@ std::optional<float> simple_exponent(const Network& network, const NetworkLayer&
   return simple ? std::optional(e) : std::nullopt;
 }
 
-/// The chunk that the fewest elements are written twice for; nullopt where too many would be.
+/// The one that the fewest elements are written twice for; nullopt where too many would be.
+std::optional<int64_t> chunk_of_parts(const std::vector<int64_t>& sizes) {
+  const int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
+  int64_t least = total;
+  for (const int64_t size : sizes) {
+    least = size > 0 ? std::min(least, size) : least;
+  }
+  std::optional<int64_t> best;
+  int64_t most = total * 3 / 2;  // elements that all chunks write
+  for (int64_t chunk = least; chunk > 0 && chunk * kMostChunks >= total; --chunk) {
+    int64_t chunks = 0;
+    for (const int64_t size : sizes) {
+      chunks += (size + chunk - 1) / chunk;
+    }
+    if (chunks <= kMostChunks && (best ? chunks * chunk < most : chunks * chunk <= most)) {
+      best = chunk;
+      most = chunks * chunk;
+    }
+  }
+  return best;
+}
+
 std::optional<int64_t> join_chunk(const Network& network, const NetworkLayer& layer) {
   const auto* concat = std::get_if<Concat>(&layer.attributes);
   if (concat == nullptr || layer.inputs.size() <= kMostJoined) {
@@ -59,23 +79,9 @@ std::optional<int64_t> join_chunk(const Network& network, const NetworkLayer& la
     if (!size.is_constant()) {
       return std::nullopt;
     }
-    if (size.constant() > 0) sizes.push_back(size.constant());
+    sizes.push_back(size.constant());
   }
-  const int64_t total = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
-  const int64_t least = sizes.empty() ? 0 : *std::min_element(sizes.begin(), sizes.end());
-  std::optional<int64_t> best;
-  int64_t written = total * 3 / 2 + 1;  // elements that they write
-  for (int64_t chunk = least; chunk * kMostChunks >= total && chunk > 0; --chunk) {
-    int64_t chunks = 0;
-    for (const int64_t size : sizes) {
-      chunks += (size + chunk - 1) / chunk;
-    }
-    if (chunks <= kMostChunks && chunks * chunk < written) {
-      best = chunk;
-      written = chunks * chunk;
-    }
-  }
-  return best;
+  return chunk_of_parts(sizes);
 }
 
 LayerRole layer_role(const Network& network, const NetworkLayer& layer,
@@ -137,9 +143,13 @@ LayerRole layer_role(const Network& network, const NetworkLayer& layer,
     return real || dtype == DType::kFloat64 ? LayerRole::kReduction : LayerRole::kCall;
   }
   if (const auto* adaptive = std::get_if<AdaptivePooling>(&a)) {
-    const bool some = std::none_of(adaptive->output_size.begin(), adaptive->output_size.end(),
-                                   [](const Expr& size) { return size.is_constant(0); });
-    return some && (real || dtype == DType::kFloat64) ? LayerRole::kReduction : LayerRole::kCall;
+    // Of sizes that vary, the windows' own sizes would: PyTorch has them.
+    const std::vector<Expr>& from = network.type(layer.inputs[0]).shape;
+    const auto known = [](const Expr& size) { return size.is_constant(); };
+    const bool fixed = std::all_of(from.begin() + 1, from.end(), known) &&
+                       std::all_of(adaptive->output_size.begin(), adaptive->output_size.end(),
+                                   [&](const Expr& s) { return known(s) && !s.is_constant(0); });
+    return fixed && (real || dtype == DType::kFloat64) ? LayerRole::kReduction : LayerRole::kCall;
   }
   if (std::holds_alternative<MatrixMultiply>(a)) {
     return real || multiplies_bytes(network, layer, traits) || dtype == DType::kFloat64 ||

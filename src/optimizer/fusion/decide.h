@@ -15,9 +15,12 @@ namespace stator {
 /// The exponent of a power that is a few products and roots; nullopt for every other layer.
 std::optional<float> simple_exponent(const Network& network, const NetworkLayer& layer);
 
+constexpr size_t kMostJoined = 4;  // parts of a concat that a loop reads under guards
+
 /// A concat of many parts as chunks of one size, which a loop copies side by side, without guards:
 /// a part is some of them, the last two of which may overlap. The size along the axis; nullopt for
 /// every other layer.
+std::optional<int64_t> chunk_of_parts(const std::vector<int64_t>& sizes);
 std::optional<int64_t> join_chunk(const Network& network, const NetworkLayer& layer);
 
 /// How a layer runs.
