@@ -51,8 +51,21 @@ _PLACES = {
 }
 
 
+def _kernel_is_odd(case: Case, x: torch.Tensor) -> bool:
+    """Whether eager's kernel is known to read what it should not."""
+    _, _, kwargs = pytree.tree_unflatten(case.module.constants, case.module.spec)
+    if case.op.startswith("nn.functional.embedding") and kwargs.get("max_norm") is not None:
+        # On GPUs a table's stride is taken for the length of its rows.
+        return x.device.type == "cuda" and "non-contiguous" in case.name
+    # The CPU's kernel for halves reads beside the image, other numbers in each run.
+    halves = (torch.float16, torch.bfloat16)
+    return case.op == "nn.functional.grid_sample" and x.device.type == "cpu" and x.dtype in halves
+
+
 def eager_is_odd(case: Case, tensors: list[torch.Tensor], detail: str) -> bool:
     """Whether a difference from eager is a fault of eager's."""
+    if tensors and _kernel_is_odd(case, tensors[0]):
+        return True
     detail = f"of {[tuple(t.shape) for t in tensors]}: {detail}"
     return any(case.op.startswith(op) and text in detail for op, text in _ODD)
 
