@@ -190,3 +190,11 @@ def test_resized_bytes(device, mode):
     if device != "cuda":
         check(lambda x: F.interpolate(x, size=(5, 7), mode=mode), x, device=device, rtol=0, atol=0,
               compiled_whole=False)  # fmt: skip
+
+
+def test_extremes_of_halves_need_no_library(device):
+    """LLVM would narrow a maximum of widened halves to one of halves, which is a call."""
+    x = torch.randn(5, 7).half()
+    check(lambda x: torch.masked.var(x, 1, mask=x > 0, unbiased=True), x, device=device)
+    check_dynamic(lambda x: (x.clamp_min(0.1), torch.maximum(x, x.flip(0)), x.amax(1)), device,
+                  [x], [torch.randn(1, 3).half()])  # fmt: skip

@@ -37,6 +37,8 @@ Value* OpEmitter::widen(DType half, Value* bits) {
 Value* OpEmitter::narrow(DType half, Value* x) {
   llvm::Type* result = with_element(x->getType(), b_.getInt16Ty());
   if (half == DType::kFloat16) {
+    // Behind a fence: LLVM would compute a maximum of widened halves on the halves, by a library.
+    x = b_.CreateArithmeticFence(x, x->getType());
     Value* value = b_.CreateFPTrunc(x, with_element(x->getType(), b_.getHalfTy()));
     return b_.CreateBitCast(value, result);
   }
