@@ -206,9 +206,10 @@ class Graph {
   /// Returns its id.
   NodeId add_node(Node node, std::optional<NodeId> before = std::nullopt);
   /// Adds what PyTorch's text says (guards_code of an exported program: "L['x'].size()[1] % 2 ==
-  /// 0"). An input is found by the name of its placeholder, which torch.export makes of the path.
+  /// 0"), each part of an "… and …" that the bounds do not imply. An input is found by the name of
+  /// its placeholder, which torch.export makes of the path.
   /// kUnsupported: the text names something that the graph does not hold, or an unknown function.
-  Status add_guard(std::string_view text, std::string source = "");
+  Status add_guard(std::string_view text, const std::string& source = "");
   Result<Expr> read_guard(std::string_view text) const;  // its condition alone
   /// Adds the conditions that operators' results have their noted ranks by: a squeezed dimension of
   /// a size that varies is taken for more than 1.
@@ -242,5 +243,8 @@ Result<Graph> parse_graph(std::string_view text);
 Status verify_graph(const Graph& graph);
 /// "f32[s0, 768]" of a value; "i64[]", "SymInt(s0)".
 std::string print_type(const Value& value);
+
+/// A guard as a user would write it: "L['x'].size()[1] > 3" → "x.shape[1] > 3".
+std::string readable_condition(std::string_view guard);
 
 }  // namespace stator

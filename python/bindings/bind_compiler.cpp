@@ -426,6 +426,9 @@ void bind_compiler(nb::module_& m) {
       },
       nb::arg("name"), nb::arg("value"), "Raises ValueError for a value that is not allowed.");
   m.def("has_converter", &has_converter, nb::arg("target"));
+  m.def(
+      "is_bookkeeping", [](const std::string& target) { return is_bookkeeping(target); },
+      nb::arg("target"), "Whether an operator computes or checks sizes alone.");
   m.def("converter_targets", [] { return ConverterRegistry::global().targets(); });
   m.def(
       "read_pt2", [](const std::string& path) { return value_or_raise(read_pt2(path)); },

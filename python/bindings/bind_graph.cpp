@@ -209,6 +209,9 @@ void bind_graph(nb::module_& m) {
   m.def(
       "has_size", [](const std::string& text) { return parse_expr(text).ok(); }, nb::arg("text"),
       "Whether the graph can hold a size of this text.");
+  m.def(
+      "readable_condition", [](const std::string& guard) { return readable_condition(guard); },
+      nb::arg("guard"), "A guard of torch.export's as a user would write it: x.shape[1] > 3.");
   nb::class_<Graph>(m, "Graph", "SSA over ATen operators; see include/stator/graph.h.")
       .def(nb::init<>())
       .def_rw("name", &Graph::name)

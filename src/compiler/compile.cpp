@@ -497,7 +497,7 @@ Result<Network> convert_whole(const Graph& graph) {
   }
   std::vector<NodeId> nodes;
   for (const NodeId id : graph.order()) {
-    if (!is_bookkeeping(graph.node(id))) {
+    if (!is_bookkeeping(graph.node(id).target)) {
       nodes.push_back(id);
     }
   }

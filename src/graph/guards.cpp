@@ -68,8 +68,47 @@ Result<Expr> value_of(const Graph& graph, const InputProperty& property) {
                "it names " + path(property.keys) + ", of which the graph has no such size"};
 }
 
-/// "L['x'].size()[1] > 3" → "x.shape[1] > 3".
-std::string readable(std::string_view text) {
+/// Where `word` stands in the text outside of brackets; npos where it does not.
+size_t find_outside(std::string_view text, std::string_view word, size_t from) {
+  int depth = 0;
+  for (size_t at = from; at < text.size(); ++at) {
+    if (depth == 0 && text.substr(at).starts_with(word)) return at;
+    depth += text[at] == '(' || text[at] == '[' ? 1 : 0;
+    depth -= text[at] == ')' || text[at] == ']' ? 1 : 0;
+  }
+  return std::string_view::npos;
+}
+
+/// "a and b and c" → a, b, c; the text itself where it is no such thing.
+std::vector<std::string_view> conjuncts(std::string_view text) {
+  constexpr std::string_view kAnd = " and ";
+  if (find_outside(text, " or ", 0) != std::string_view::npos) return {text};
+  std::vector<std::string_view> parts;
+  size_t begin = 0;
+  for (size_t end = find_outside(text, kAnd, 0); end != std::string_view::npos;
+       end = find_outside(text, kAnd, begin)) {
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + kAnd.size();
+  }
+  parts.push_back(text.substr(begin));
+  return parts;
+}
+
+void rename(Bounds& bounds, std::vector<Expr>& list) {
+  for (Expr& e : list) e = bounds.name_functions(e);
+}
+
+void rename(Bounds& bounds, Argument& argument) {
+  if (auto* one = std::get_if<Expr>(&argument); one != nullptr && !one->is_float()) {
+    *one = bounds.name_functions(*one);
+  } else if (auto* list = std::get_if<std::vector<Expr>>(&argument)) {
+    rename(bounds, *list);
+  }
+}
+
+}  // namespace
+
+std::string readable_condition(std::string_view text) {
   std::string s;
   for (size_t at = 0; at < text.size();) {
     if (text.substr(at).starts_with("L['")) {
@@ -90,36 +129,24 @@ std::string readable(std::string_view text) {
   return s;
 }
 
-void rename(Bounds& bounds, std::vector<Expr>& list) {
-  for (Expr& e : list) e = bounds.name_functions(e);
-}
-
-void rename(Bounds& bounds, Argument& argument) {
-  if (auto* one = std::get_if<Expr>(&argument); one != nullptr && !one->is_float()) {
-    *one = bounds.name_functions(*one);
-  } else if (auto* list = std::get_if<std::vector<Expr>>(&argument)) {
-    rename(bounds, *list);
-  }
-}
-
-}  // namespace
-
 Result<Expr> Graph::read_guard(std::string_view text) const {
   const auto resolve = [this](const InputProperty& property) { return value_of(*this, property); };
   Result<Expr> condition = parse_expr(text, resolve);
   if (condition.ok()) return condition;
   return Error{ErrorCode::kUnsupported,
-               "the condition " + readable(text) +
+               "the condition " + readable_condition(text) +
                    " of the exported program cannot be checked: " + condition.error().message};
 }
 
-Status Graph::add_guard(std::string_view text, std::string source) {
-  STATOR_TRY(const Expr condition, read_guard(text));
-  const Expr holds = simplify(condition, bounds);
-  if (holds.is_constant() && !holds.is_constant(0)) {
-    return {};  // what the inputs' sizes say already
+Status Graph::add_guard(std::string_view text, const std::string& source) {
+  for (const std::string_view part : conjuncts(text)) {
+    STATOR_TRY(const Expr condition, read_guard(part));
+    const Expr holds = simplify(condition, bounds);
+    if (holds.is_constant() && !holds.is_constant(0)) {
+      continue;  // what the inputs' sizes say already
+    }
+    guards.push_back({holds, readable_condition(part), source});
   }
-  guards.push_back({holds, readable(text), std::move(source)});
   return {};
 }
 

@@ -117,7 +117,7 @@ std::set<ValueId> made_in(const Graph& graph, const Segment& segment) {
 
 }  // namespace
 
-bool is_bookkeeping(const Node& node) {
+bool is_bookkeeping(std::string_view target) {
   static const std::set<std::string, std::less<>> kTargets = {
       "aten.sym_size.int",
       "aten.sym_size.default",
@@ -134,11 +134,11 @@ bool is_bookkeeping(const Node& node) {
   constexpr std::string_view kPythonModules[] = {"_operator.", "operator.", "math.", "torch.sym_",
                                                  "builtins."};
   for (const std::string_view module : kPythonModules) {
-    if (std::string_view(node.target).substr(0, module.size()) == module) {
+    if (target.starts_with(module)) {
       return true;
     }
   }
-  return kTargets.find(node.target) != kTargets.end();
+  return kTargets.find(target) != kTargets.end();
 }
 
 void describe_segments(const Graph& graph, std::vector<Segment>& segments) {
@@ -170,7 +170,7 @@ void describe_segments(const Graph& graph, std::vector<Segment>& segments) {
   for (Segment& segment : segments) {
     const std::set<ValueId> inside = made_in(graph, segment);
     for (const NodeId id : segment.nodes) {
-      segment.operator_count += is_bookkeeping(graph.node(id)) ? 0 : 1;
+      segment.operator_count += is_bookkeeping(graph.node(id).target) ? 0 : 1;
     }
     find_inputs(graph, segment, inside, known, segment.engine ? guarded : std::set<std::string>{});
     if (segment.engine) guarded.clear();

@@ -56,7 +56,7 @@ Verdicts judge_all(const Graph& graph, const SupportQuery& query, const Partitio
     const Node& node = graph.node(id);
     Fallback fallback;
     bool convertible = false;
-    if (!is_bookkeeping(node)) {
+    if (!is_bookkeeping(node.target)) {
       fallback = judge(graph, node, query, options);
       convertible = fallback.node == -1;
       ++result.total_operators;

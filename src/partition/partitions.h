@@ -75,7 +75,7 @@ struct Partitions {
 };
 
 /// True for nodes that are no operators for the counts: size queries, SymInt arithmetic, getitem.
-bool is_bookkeeping(const Node& node);
+bool is_bookkeeping(std::string_view target);
 
 /// kUnsupported with all fallbacks listed when require_full_compilation cannot be met.
 Result<Partitions> partition(const Graph& graph, const SupportQuery& query,

@@ -212,7 +212,7 @@ nlohmann::ordered_json segment_json(const Graph& graph, const Segment& segment,
   std::map<std::string, int64_t> counts;
   for (const NodeId id : segment.nodes) {
     const Node& node = graph.node(id);
-    if (!is_bookkeeping(node)) ++counts[qualified_operator_name(node.target)];
+    if (!is_bookkeeping(node.target)) ++counts[qualified_operator_name(node.target)];
   }
   const Cost cost = segment_cost(graph, segment.nodes, sizes);
   return {{"name", segment.name},

@@ -136,6 +136,19 @@ Expr join_remainders(const Expr& sum, const Bounds& bounds) {
   return sum;
 }
 
+/// What the bounds say of a comparison.
+Expr simplify_condition(const Expr& e, const Bounds& bounds) {
+  const std::vector<Expr>& operands = e.operands();
+  if (e.function() == SizeFunction::kLess) {
+    if (bounds.proves_less(operands[0], operands[1])) return 1;
+    if (bounds.proves_less_equal(operands[1], operands[0])) return 0;
+  } else if (e.function() == SizeFunction::kEqual) {
+    if (bounds.proves_equal(operands[0], operands[1])) return 1;
+    if (bounds.proves_not_equal(operands[0], operands[1])) return 0;
+  }
+  return e;
+}
+
 }  // namespace
 
 Expr simplify(const Expr& e, const Bounds& bounds) {
@@ -195,6 +208,8 @@ Expr simplify(const Expr& e, const Bounds& bounds) {
       }
       return rebuild(rebuilt.kind(), parts);
     }
+    case ExprKind::kCall:
+      return simplify_condition(rebuilt, bounds);
     default:
       return rebuilt;
   }

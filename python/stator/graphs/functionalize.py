@@ -143,7 +143,8 @@ def _is_converted(node: fx.Node) -> bool:
     if target is torch.ops.aten._assert_tensor_metadata.default:
         return True
     trains = target is torch.ops.aten.batch_norm.default and not _keeps_statistics(node)
-    return _native.has_converter(str(target)) and not trains
+    name = str(target)
+    return (_native.has_converter(name) and not trains) or _native.is_bookkeeping(name)
 
 
 def _keeps_statistics(node: fx.Node) -> bool:

@@ -6,20 +6,20 @@ from __future__ import annotations
 import math
 import operator
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sympy
 import torch
 from torch.export import ExportedProgram
+from torch.utils._sympy.functions import Mod, PythonMod
 from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
 from stator import _native
 from stator._log import logger
 
-__all__ = ["OPERATORS", "ProgramCheck", "add_guards", "readable_guard"]
+__all__ = ["OPERATORS", "ProgramCheck", "add_guards", "conditions_of", "holds_within"]
 
 #: What computes each function of a size expression (include/stator/expr.h), on numbers and on
 #: symbolic ones.
@@ -161,20 +161,72 @@ def _known_guards(program: ExportedProgram) -> dict[str, Any]:
     return known
 
 
-def readable_guard(text: str) -> str:
-    """torch.export's text of a guard as a user would write it: x.shape[1] > 3."""
-    return re.sub(r"L\['(\w+)'\]", r"\1", text).replace(".size()", ".shape")
+def conditions_of(*programs: ExportedProgram) -> Iterator[Any]:
+    """What tracing these programs assumed of sizes (sympy), but for what is about memory alone."""
+    for program in programs:
+        for guard, expression in _known_guards(program).values():
+            if not _only_layout(guard) and not _only_more_than_one(guard, expression):
+                yield expression
 
 
-def add_guards(graph: _native.Graph, *programs: ExportedProgram) -> list[tuple[str, str]]:
+def holds_within(condition: Any, limits: Mapping[sympy.Symbol, ValueRanges[Any]]) -> bool:
+    """Whether a condition on sizes (sympy) holds, as far as can be proved, for all in a range."""
+    if condition in (sympy.true, True):
+        return True
+    if isinstance(condition, sympy.And):
+        return all(holds_within(part, limits) for part in condition.args)
+    try:
+        bound = bound_sympy(condition, dict(limits))
+    except Exception:  # sympy has no bounds for some function
+        return False
+    if bound.is_singleton():
+        return bool(bound.lower)
+    if not isinstance(condition, sympy.core.relational.Relational):
+        return False
+    return condition.func(_left_over(condition.lhs - condition.rhs, limits), 0) == sympy.true
+
+
+def _left_over(difference: Any, limits: Mapping[sympy.Symbol, ValueRanges[Any]]) -> Any:
+    """A difference of two sizes over the least values of what it is made of.
+
+    a*b - a is a*(b - 1), which has a sign where b is 2 and more.
+    """
+    whole = {
+        m: m.args[0]
+        for m in difference.atoms(Mod, PythonMod)
+        if holds_within(sympy.Lt(*m.args), limits) and holds_within(m.args[0] >= 0, limits)
+    }
+    difference = difference.xreplace(whole)
+    polynomial = (sympy.Add, sympy.Mul, sympy.Pow, sympy.Integer)
+    more, seen = {}, [difference]
+    while seen:
+        part = seen.pop()
+        if isinstance(part, polynomial):
+            seen.extend(part.args)
+            continue
+        try:
+            least = bound_sympy(part, dict(limits)).lower
+        except Exception:  # sympy has no bounds for some function
+            continue
+        if least.is_Integer:
+            more[part] = least + sympy.Dummy(integer=True, nonnegative=True)
+    return sympy.factor(sympy.expand(difference.xreplace(more)))
+
+
+def add_guards(
+    graph: _native.Graph,
+    *programs: ExportedProgram,
+    without_effect: Callable[[Sequence[Any]], set[int]] = lambda conditions: set(),
+) -> list[tuple[str, str, Any]]:
     """Give the graph what was assumed of the inputs' sizes when these programs were traced.
 
     Args:
         graph: of the last of them.
         programs: the exported one, and that in core operators, which is traced again.
+        without_effect: says which of some conditions (sympy) need not be checked.
 
     Returns:
-        (condition, source line) of each, for the user.
+        Of each that is checked: the condition for the user, its source line, and in sympy.
 
     Raises:
         ValueError: a condition that cannot be checked.
@@ -184,15 +236,20 @@ def add_guards(graph: _native.Graph, *programs: ExportedProgram) -> list[tuple[s
     for program in programs:
         known = _known_guards(program) | known
         texts.update(dict.fromkeys(getattr(program, "_guards_code", None) or ()))
-    added = []
+    found = []
     for text in texts:
-        canonical = graph.guard_text(text)
-        guard, expression = known.get(canonical, (None, sympy.true))
+        guard, expression = known.get(graph.guard_text(text), (None, sympy.false))
         if guard is not None and (_only_layout(guard) or _only_more_than_one(guard, expression)):
             logger.debug("not guarded, as it is about memory alone: %s", text)
             continue
-        source = _source(guard) if guard is not None else ""
+        found.append((text, _source(guard) if guard is not None else "", expression))
+    needless = without_effect([expression for *_, expression in found])
+    added = []
+    for k, (text, source, expression) in enumerate(found):
+        if k in needless:
+            logger.debug("not guarded, the program is the same without it: %s", text)
+            continue
         if reason := graph.add_guard(text, source):
             raise ValueError(reason)
-        added.append((text, source))
+        added.append((_native.readable_condition(text), source, expression))
     return added

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from torch.export.graph_signature import (
 )
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.numbers import int_oo
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from stator._log import logger
 from stator.graphs.doubles import double_outputs, has_doubles, single, truncate
@@ -28,12 +30,13 @@ from stator.graphs.failures import users_code
 from stator.graphs.functionalize import decomposed, make_functional
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import HandedOver, Placeholder, hand_over
-from stator.graphs.sizes import add_guards, readable_guard
+from stator.graphs.sizes import add_guards, holds_within
 from stator.lowering.autocast import autocast, observe
 from stator.lowering.examples import apart, make_classes_known
 from stator.lowering.export_errors import check_arguments, export_error
 from stator.lowering.mutations import finisher, held_object, mutated_targets, tensor_of
 from stator.lowering.passes import lower
+from stator.lowering.sizes_of_one import SizesOfOne, exported_from
 from stator.lowering.tracing import export_by_any_way
 from stator.settings.compilation_settings import CompilationSettings
 from stator.settings.input import Input
@@ -112,9 +115,10 @@ def export_module(
         for name, parameter in inspect.signature(module.forward).parameters.items():
             if parameter.kind is inspect.Parameter.VAR_KEYWORD and name in shapes:
                 shapes.update(shapes.pop(name))
-    with torch.no_grad(), _sizes_of_one_may_vary(leaves):
+    small = _may_be_one(leaves)
+    with torch.no_grad(), _sizes_of_one_may_vary(small):
         try:
-            return export_by_any_way(module, example_args, example_kwargs, shapes, changes)
+            program = export_by_any_way(module, example_args, example_kwargs, shapes, changes)
         except torch._dynamo.exc.UserError as error:
             if shapes is None:
                 raise export_error(error, module) from error
@@ -124,17 +128,42 @@ def export_module(
             ) from error
         except Exception as error:
             raise export_error(error, module) from error
+    if small:
+
+        def again(ones: frozenset[tuple[int, int]]) -> ExportedProgram:
+            fixed = [_with_ones(v, {d for i, d in ones if i == k}) for k, v in enumerate(leaves)]
+            _, spec = pytree.tree_flatten((tuple(args), dict(kwargs)), is_leaf=_is_leaf)
+            new_args, new_kwargs = pytree.tree_unflatten(fixed, spec)
+            return export_module(module, new_args, new_kwargs, device, changes)
+
+        exported_from(program, again)
+    return program
 
 
-def _sizes_of_one_may_vary(leaves: Sequence[Any]) -> contextlib.AbstractContextManager[Any]:
+def _with_ones(leaf: Any, dims: set[int]) -> Any:
+    """An Input with some dimensions fixed at 1."""
+    if not isinstance(leaf, Input) or not dims:
+        return leaf
+    low, opt, high = (
+        tuple(1 if k in dims else size for k, size in enumerate(shape))
+        for shape in (leaf.min_shape, leaf.opt_shape, leaf.max_shape)
+    )
+    return Input(min_shape=low, opt_shape=opt, max_shape=high, dtype=leaf.dtype)
+
+
+def _may_be_one(leaves: Sequence[Any]) -> bool:
+    """Whether an Input declares a range with sizes below 2."""
+    declared = [v for v in leaves if isinstance(v, Input)]
+    return any(
+        a <= 1 and a != b for v in declared for a, b in zip(v.min_shape, v.max_shape, strict=False)
+    )
+
+
+def _sizes_of_one_may_vary(small: bool) -> contextlib.AbstractContextManager[Any]:
     """Trace without the assumption that sizes are at least 2, where an Input declares less.
 
     With it a branch like ``if x.shape[0] == 1`` would be decided in silence.
     """
-    declared = [v for v in leaves if isinstance(v, Input)]
-    small = any(
-        a <= 1 and a != b for v in declared for a, b in zip(v.min_shape, v.max_shape, strict=False)
-    )
     config = torch.fx.experimental._config
     if not small or not hasattr(config, "backed_size_oblivious"):
         return contextlib.nullcontext()
@@ -192,18 +221,39 @@ def _ranges_of(
     return ranges
 
 
+def _as_it_is(program: ExportedProgram) -> ExportedProgram:
+    return program
+
+
+def _declared(
+    program: ExportedProgram, inputs: Sequence[Any]
+) -> dict[sympy.Symbol, ValueRanges[Any]]:
+    """What the Inputs say of each symbol, which may be more than the program can do."""
+    limits: dict[sympy.Symbol, ValueRanges[Any]] = {}
+    for value, given in zip(_user_values(program), inputs, strict=False):
+        if not isinstance(given, Input) or not isinstance(value, torch.Tensor):
+            continue
+        for size, *ends in zip(value.shape, given.min_shape, given.max_shape, strict=True):
+            if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
+                limits.setdefault(size.node.expr, ValueRanges(*ends))
+    return limits
+
+
 def _tell_what_was_narrowed(
-    program: ExportedProgram, inputs: Sequence[Any], guards: list[tuple[str, str]]
+    limits: dict[sympy.Symbol, ValueRanges[Any]], guards: list[tuple[str, str, Any]]
 ) -> None:
-    """Warn where the sizes that an Input declares are more than the model was compiled for."""
-    if not any(isinstance(v, Input) and v.is_dynamic for v in inputs) or not guards:
-        return
-    lines = [f"{readable_guard(text)}" + (f" ({line})" if line else "") for text, line in guards]
-    logger.warning(
-        "the compiled model is valid only where the following holds; calls with other sizes are "
-        "refused:\n  %s",
-        "\n  ".join(lines),
-    )
+    """Warn where the sizes that Inputs declare are more than the model was compiled for."""
+    lines = [
+        text + (f" ({line})" if line else "")
+        for text, line, condition in guards
+        if not (condition.free_symbols <= limits.keys() and holds_within(condition, limits))
+    ]
+    if limits and lines:
+        logger.warning(
+            "the compiled model is valid only where the following holds; calls with other sizes "
+            "are refused:\n  %s",
+            "\n  ".join(lines),
+        )
 
 
 def _user_values(program: ExportedProgram) -> list[Any]:
@@ -251,12 +301,13 @@ def capture(
         inputs: flat user inputs as the caller described them; Inputs give ranges and opt sizes.
         settings: the autocast settings are acted on here, where nodes have the user's names.
     """
-    exported = program
+    exported, lowered = program, _as_it_is
     graph = copy.deepcopy(program.graph)
     if make_functional(graph):
         graph_module = fx.GraphModule(program.graph_module, graph)
     else:
-        program = decomposed(program)
+        lowered = functools.cache(decomposed)
+        program = lowered(program)
         graph_module = program.graph_module
     if settings is not None:
         weights = _weights_by_node(program, graph_module)
@@ -302,11 +353,12 @@ def capture(
                 "a program that trains is not compiled, export the model for inference"
             )
         outputs.append((_OUTPUT_KINDS[spec.kind], value, spec.target or ""))
+    ranges = _ranges_of(program, inputs)
     handed = hand_over(
         graph_module,
         placeholders,
         outputs,
-        ranges=_ranges_of(program, inputs),
+        ranges=ranges,
         skipped={
             spec.arg.name
             for spec in signature.input_specs
@@ -314,7 +366,9 @@ def capture(
         },
     )
     handed.hints.update(_opt_sizes(program, inputs))
-    _tell_what_was_narrowed(program, inputs, add_guards(handed.graph, exported, program))
+    ones = SizesOfOne(exported, lowered, ranges)
+    added = add_guards(handed.graph, exported, program, without_effect=ones.without_effect)
+    _tell_what_was_narrowed(_declared(program, inputs), added)
     in_spec, out_spec = program.call_spec.in_spec, program.call_spec.out_spec
     finish = finisher(program, state, constants)
     free_dims = _free_dims(_user_values(program))
