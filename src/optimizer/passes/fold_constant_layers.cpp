@@ -20,7 +20,26 @@ bool is_widened_weight(const Network& network, const NetworkLayer& layer,
          (traits.math_dtype == nullptr || !traits.math_dtype(from));
 }
 
-bool foldable(const Network& network, const NetworkLayer& layer, const BackendTraits& traits) {
+/// The tensors that convolutions' weights are computed from: kernels take constants there, whatever
+/// these weigh (integers, dequantized, become four times as many bytes).
+std::vector<char> behind_kernels(const Network& network) {
+  std::vector<char> wanted(network.tensors.size(), 0);
+  for (size_t i = network.layers.size(); i-- > 0;) {
+    const NetworkLayer& layer = network.layers[i];
+    const bool passes = std::any_of(layer.outputs.begin(), layer.outputs.end(), [&](TensorId id) {
+      return wanted[static_cast<size_t>(id)] != 0;
+    });
+    for (size_t k = 0; k < layer.inputs.size(); ++k) {
+      if (passes || (k == 1 && std::holds_alternative<Convolution>(layer.attributes))) {
+        wanted[static_cast<size_t>(layer.inputs[k])] = 1;
+      }
+    }
+  }
+  return wanted;
+}
+
+bool foldable(const Network& network, const NetworkLayer& layer, const BackendTraits& traits,
+              const std::vector<char>& wanted) {
   int64_t in = 0, out = 0;
   for (const TensorId id : layer.inputs) {
     const NetworkTensor& t = network.tensor(id);
@@ -37,6 +56,9 @@ bool foldable(const Network& network, const NetworkLayer& layer, const BackendTr
     }
     out += count.constant() * dtype_bytes(type.dtype);
   }
+  if (wanted[static_cast<size_t>(layer.outputs[0])] != 0 && !layer.inputs.empty()) {
+    return true;
+  }
   const bool moves = std::holds_alternative<Transpose>(layer.attributes) ||
                      std::holds_alternative<Reshape>(layer.attributes) ||
                      std::holds_alternative<Expand>(layer.attributes);
@@ -52,11 +74,12 @@ int fold_constant_layers(Network& network, const OptimizerOptions& options) {
   if (!options.evaluate_layer) {
     return 0;
   }
+  const std::vector<char> wanted = behind_kernels(network);
   int fired = 0;
   // In place: a layer becomes constants, and later layers see them.
   std::vector<NetworkLayer> kept;
   for (NetworkLayer& layer : network.layers) {
-    if (foldable(network, layer, options.traits)) {
+    if (foldable(network, layer, options.traits, wanted)) {
       Result<std::vector<TensorData>> values = options.evaluate_layer(layer, network);
       if (values.ok() && values->size() == layer.outputs.size()) {
         for (size_t i = 0; i < layer.outputs.size(); ++i) {
