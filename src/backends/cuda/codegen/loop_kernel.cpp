@@ -363,7 +363,7 @@ class LoopGenerator {
     body_.line("const int lane = threadIdx.x % " + num(group_) + ";");
     PrintPoint point = empty_point();
     if (outer_ > 0) unflatten("row", 0, outer_, 1, &point);
-    OpPrinter outer(scope_, body_, "u");
+    OpPrinter outer(scope_, body_, "outer");
     cached_ = known && rounds_ * lanes_ <= kCachedFloats ? cached_loads(rounds_ * lanes_)
                                                          : std::vector<OpId>();
     load_cache(outer, point);
@@ -477,7 +477,7 @@ class LoopGenerator {
     unflatten("t", 0, outer_, lanes, &point);
     point.lane_dim = last;
     point.lanes = lanes;
-    OpPrinter outer(scope_, body_, "u");
+    OpPrinter outer(scope_, body_, "outer");
     emit_passes(
         outer, point, [&](const auto& body) { column_loop(outer, point, body); },
         [&](const LoopOp& op, const std::string& cell) {
