@@ -30,7 +30,7 @@ test-others:
 # The C++ tests again under AddressSanitizer and UndefinedBehaviorSanitizer, then ThreadSanitizer.
 # LLVM's libraries are not instrumented: what they allocate by new and free by free is not ours.
 sanitize:
-	cmake --preset asan >/dev/null && cmake --build --preset asan
+	cmake --preset asan >/dev/null && cmake --build --preset asan --target stator_tests
 	ASAN_OPTIONS=alloc_dealloc_mismatch=0 ctest --preset asan -j2
 	cmake --preset tsan >/dev/null && cmake --build --preset tsan --target test_base test_runtime && \
 	  build/tsan/src/test_base && build/tsan/src/test_runtime

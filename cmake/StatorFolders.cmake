@@ -22,9 +22,19 @@ function(stator_compile_options target)
   endif()
   # Programs are compiled with -fPIE, which another precompiled header would be needed for.
   get_target_property(type ${target} TYPE)
-  if(STATOR_PCH AND TARGET stator_pch AND NOT target STREQUAL stator_pch
+  if(STATOR_PCH AND TARGET stator_pch AND NOT target MATCHES "^stator_(test_)?pch$"
      AND NOT type STREQUAL EXECUTABLE)
     target_precompile_headers(${target} REUSE_FROM stator_pch)
+  endif()
+endfunction()
+
+# The headers that every test begins with, precompiled: with -fPIC, as the library that carries them
+# is compiled, and so the tests are.
+function(stator_precompile_tests target)
+  if(STATOR_PCH)
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(${target} PRIVATE -fPIC)
+    target_precompile_headers(${target} REUSE_FROM stator_test_pch)
   endif()
 endfunction()
 
@@ -121,6 +131,8 @@ function(stator_test name)
     test_${id} PRIVATE STATOR_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/${name}/test/data")
   target_link_libraries(test_${id} PRIVATE ${test_LIBRARIES} GTest::gmock GTest::gtest_main
                                            nlohmann_json::nlohmann_json Threads::Threads ZLIB::ZLIB)
+  stator_precompile_tests(test_${id})
+  add_dependencies(stator_tests test_${id})
   add_test(NAME ${id} COMMAND test_${id})
 endfunction()
 
