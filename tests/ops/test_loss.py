@@ -36,6 +36,16 @@ def test_hinge_embedding_loss(reduction, device):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int64])
+def test_targets_of_integers(dtype, device):
+    """-1 of bytes is 255."""
+    target = torch.tensor([1, -1, 1, -1, 0]).to(dtype)
+    a, b = torch.randint(0, 9, (2, 5, 4)).to(dtype)
+    check(lambda a, b, t: F.cosine_embedding_loss(a, b, t, margin=0.1), a, b, target, device=device)
+    x = torch.randn(5)
+    check(lambda x, t: F.hinge_embedding_loss(x, t, margin=0.7), x, target, device=device)
+
+
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("log_input", [False, True])
 def test_poisson_loss(full, log_input, device):

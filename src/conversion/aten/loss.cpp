@@ -44,12 +44,19 @@ TensorId margin_ranking(Conversion& c, const Node& node) {
   return reduced(c, node, most(product.to(compute_dtype(result)) + margin, 0));
 }
 
+/// Where the target is -1 as its own type has it, which of bytes is 255.
+Term is_minus_one(Conversion& c, const Node& node, Term target) {
+  const bool bytes = c.graph().value(node.tensor("target")).tensor.dtype == DType::kUInt8;
+  return target == (bytes ? 255 : -1);
+}
+
 /// self where target is 1, max(0, margin - self) where it is -1, both elsewhere.
 TensorId hinge_embedding(Conversion& c, const Node& node) {
   const DType dtype = result_type(c.graph(), node, {"self", "target"});
   const Term x = operand(c, node, "self", dtype), target = operand(c, node, "target", dtype);
   const Term margin = most(Term(c, c.operand(node, "margin", x.dtype())) - x, 0);
-  return reduced(c, node, where(target == 1, 0, margin) + where(target == -1, 0, x));
+  return reduced(c, node,
+                 where(target == 1, 0, margin) + where(is_minus_one(c, node, target), 0, x));
 }
 
 /// The sum of a * b along the last axis; products of integers wrap around in their own type.
@@ -71,7 +78,8 @@ TensorId cosine_embedding(Conversion& c, const Node& node) {
   const Term cosine = inner(a, b) / sqrt((inner(a, a) + eps) * (inner(b, b) + eps));
   const Term target = operand(c, node, "target", dtype);
   const Term negative = most(cosine - Term(c, c.operand(node, "margin", dtype)), 0);
-  return reduced(c, node, where(target == 1, 1.0 - cosine, where(target == -1, negative, 0)));
+  return reduced(
+      c, node, where(target == 1, 1.0 - cosine, where(is_minus_one(c, node, target), negative, 0)));
 }
 
 /// exp(input) - target * input, or input - target * log(input + eps); with Stirling's approximation
