@@ -117,6 +117,7 @@ enum class DataError : uint8_t {
   kRank,          // RuntimeError: more elements wanted of a dimension than it has (topk)
   kProbability,   // RuntimeError: a probability outside of 0 … 1
   kBagOffset,     // RuntimeError: offsets of bags that do not begin at 0 or lie past the end
+  kMaskElement,   // RuntimeError: masked_scatter's source has fewer elements than the mask has ones
 };
 /// A scalar immediate in the dtype of its use: integers stay exact.
 struct Scalar {

@@ -28,10 +28,10 @@ constexpr const char* kPool[] = {"max", "average"};
 constexpr const char* kPad[] = {"constant", "reflect", "replicate", "circular"};
 constexpr const char* kResize[] = {"nearest", "nearest_exact", "linear", "cubic"};
 constexpr const char* kScan[] = {"sum", "prod", "max", "min"};
-constexpr const char* kDataError[] = {"none",       "index",     "element",       "row",
-                                      "place",      "target",    "margin_target", "class",
-                                      "division",   "empty_dim", "empty",         "empty_place",
-                                      "empty_norm", "rank",      "probability",   "bag_offset"};
+constexpr const char* kDataError[] = {
+    "none",          "index", "element",     "row",        "place",       "target",
+    "margin_target", "class", "division",    "empty_dim",  "empty",       "empty_place",
+    "empty_norm",    "rank",  "probability", "bag_offset", "mask_element"};
 
 static_assert(std::size(kElementwise) == static_cast<size_t>(ElementwiseOp::kAtan2) + 1);
 static_assert(std::size(kUnary) == static_cast<size_t>(UnaryOp::kLogSigmoid) + 1);
@@ -39,7 +39,7 @@ static_assert(std::size(kReduce) == static_cast<size_t>(ReduceOp::kArgMin) + 1);
 static_assert(std::size(kPool) == static_cast<size_t>(PoolOp::kAverage) + 1);
 static_assert(std::size(kPad) == static_cast<size_t>(PadMode::kCircular) + 1);
 static_assert(std::size(kResize) == static_cast<size_t>(ResizeMode::kCubic) + 1);
-static_assert(std::size(kDataError) == static_cast<size_t>(DataError::kBagOffset) + 1);
+static_assert(std::size(kDataError) == static_cast<size_t>(DataError::kMaskElement) + 1);
 static_assert(std::size(kScan) == static_cast<size_t>(ScanOp::kMin) + 1);
 
 constexpr const char* kKinds[] = {"elementwise",

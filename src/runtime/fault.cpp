@@ -59,6 +59,8 @@ std::string sentence(const FaultSite& site, int64_t value, int64_t limit) {
     case DataError::kBagOffset:
       return "the offsets of the bags must begin at 0 and must not be greater than the input's "
              "length";
+    case DataError::kMaskElement:
+      return "Number of elements of source < number of ones in mask";
     case DataError::kNone:
       break;
   }

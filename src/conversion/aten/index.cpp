@@ -38,6 +38,16 @@ Indexed indexed_axes(Conversion& c, const Node& node) {
   return result;
 }
 
+/// One index along one axis is a plain gather, whose negative places count from the end.
+TensorId read_at(Conversion& c, const Indexed& indexed) {
+  if (indexed.indices.size() == 1) {
+    return c.network().add_gather(indexed.x, indexed.indices[0], indexed.first_axis, true);
+  }
+  std::vector<TensorId> inputs = {indexed.x};
+  inputs.insert(inputs.end(), indexed.indices.begin(), indexed.indices.end());
+  return c.network().add_layer(IndexTensors{indexed.first_axis}, inputs)[0];
+}
+
 namespace {
 
 Support index_places(const SupportContext& c, const Node& node) {
@@ -153,16 +163,7 @@ Support take_support(const SupportContext& c, const Node& node) {
   return constant_places(c, node.tensor("index"), product(c.meta(node, "self").shape), true);
 }
 
-/// One index along one axis is a plain gather, whose negative places count from the end.
-TensorId index(Conversion& c, const Node& node) {
-  const Indexed indexed = indexed_axes(c, node);
-  if (indexed.indices.size() == 1) {
-    return c.network().add_gather(indexed.x, indexed.indices[0], indexed.first_axis, true);
-  }
-  std::vector<TensorId> inputs = {indexed.x};
-  inputs.insert(inputs.end(), indexed.indices.begin(), indexed.indices.end());
-  return c.network().add_layer(IndexTensors{indexed.first_axis}, inputs)[0];
-}
+TensorId index(Conversion& c, const Node& node) { return read_at(c, indexed_axes(c, node)); }
 
 }  // namespace
 }  // namespace stator::aten

@@ -16,6 +16,11 @@ struct Indexed {
 };
 Indexed indexed_axes(Conversion& c, const Node& node);
 
+/// The elements at the indices.
+TensorId read_at(Conversion& c, const Indexed& indexed);
+/// The whole operand, in its own order of axes, with `values` put (or added) at the indices.
+TensorId write_at(Conversion& c, const Indexed& indexed, TensorId values, bool accumulate);
+
 /// Refuses boolean masks, whose result has as many elements as the mask has ones.
 Support integer_indices(const SupportContext& c, const Node& node);
 

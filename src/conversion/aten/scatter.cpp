@@ -140,15 +140,12 @@ std::vector<int64_t> inverse(const std::vector<int64_t>& order) {
   return back;
 }
 
+}  // namespace
+
 /// x as [before, indexed, after], the flat index along axis 1, the values over all of it.
-TensorId index_put(Conversion& c, const Node& node) {
+TensorId write_at(Conversion& c, const Indexed& indexed, TensorId values, bool accumulate) {
   Network& n = c.network();
-  const bool accumulate = node.boolean("accumulate");
-  const Indexed indexed = indexed_axes(c, node);
-  const DType own = n.type(indexed.x).dtype;
-  const DType dtype = accumulate ? compute_dtype(own) : own;
-  const TensorId x = c.cast(indexed.x, dtype);
-  const Shape shape = n.type(x).shape;
+  const Shape shape = n.type(indexed.x).shape;
   const TensorId flat = flat_index(c, indexed, shape);
   const Shape places = n.type(flat).shape;
 
@@ -162,13 +159,23 @@ TensorId index_put(Conversion& c, const Node& node) {
   Shape result(shape.begin(), first);
   result.insert(result.end(), places.begin(), places.end());
   result.insert(result.end(), last, shape.end());
-  const TensorId values =
-      n.add_reshape(n.add_expand(c.operand(node, "values", dtype), result), {before, count, after});
+  values = n.add_reshape(n.add_expand(values, result), {before, count, after});
   const TensorId index =
       n.add_expand(n.add_reshape(flat, {Expr(1), count, Expr(1)}), {before, count, after});
   const TensorId written =
-      put(c, n.add_reshape(x, {before, middle, after}), index, values, 1, accumulate);
+      put(c, n.add_reshape(indexed.x, {before, middle, after}), index, values, 1, accumulate);
   return n.add_transpose(n.add_reshape(written, shape), inverse(indexed.order));
+}
+
+namespace {
+
+TensorId index_put(Conversion& c, const Node& node) {
+  Indexed indexed = indexed_axes(c, node);
+  const bool accumulate = node.boolean("accumulate");
+  const DType own = c.network().type(indexed.x).dtype;
+  const DType dtype = accumulate ? compute_dtype(own) : own;
+  indexed.x = c.cast(indexed.x, dtype);
+  return write_at(c, indexed, c.operand(node, "values", dtype), accumulate);
 }
 
 TensorId slice_scatter(Conversion& c, const Node& node) {
