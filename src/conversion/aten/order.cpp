@@ -85,6 +85,57 @@ TensorId median(Conversion& c, const Node& node) {
   return n.add_reshape(n.add_select(missing, last, middle), {});
 }
 
+/// 0, 1, … along `axis` of x.
+TensorId places_along(Conversion& c, const Shape& shape, int64_t axis) {
+  Network& n = c.network();
+  const auto k = static_cast<size_t>(axis);
+  Shape column(shape.size(), Expr(1));
+  column[k] = shape[k];
+  return n.add_reshape(n.add_iota(shape[k], 0, 1, DType::kInt64), column);
+}
+
+/// The least of the most frequent values along dim, and the place that comes last of it in the
+/// order: runs of equals are counted from where they begin to where they end.
+std::vector<TensorId> mode(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const TensorId x = ordered(c, node);
+  const int64_t axis = normalize_dim(node.integer("dim", -1), n.type(x).rank());
+  const Expr size = n.type(x).shape[static_cast<size_t>(axis)];
+  const std::vector<TensorId> order = n.add_layer(Sort{axis, false, stable(c, node)}, {x});
+  const TensorId before = slice_axis(c, order[0], axis, 0, size - 1);
+  const TensorId behind = slice_axis(c, order[0], axis, 1, size - 1);
+  const TensorId changes = n.add_elementwise(before, behind, ElementwiseOp::kNotEqual);
+  Shape edge = n.type(x).shape;
+  edge[static_cast<size_t>(axis)] = 1;
+  const TensorId yes = n.add_expand(c.cast(whole(c, 1, DType::kInt64), DType::kBool), edge);
+  const TensorId begins = n.add_concatenation({yes, changes}, axis);
+  const TensorId ends = n.add_concatenation({changes, yes}, axis);
+  const TensorId place = places_along(c, n.type(x).shape, axis);
+  const TensorId zero = whole(c, 0, DType::kInt64);
+  const TensorId begin =
+      n.add_layer(Scan{ScanOp::kMax, axis}, {n.add_select(begins, place, zero)})[0];
+  const TensorId before_end = n.add_elementwise(place, begin, ElementwiseOp::kSub);
+  const TensorId count =
+      n.add_elementwise(before_end, whole(c, 1, DType::kInt64), ElementwiseOp::kAdd);
+  const TensorId best =
+      n.add_reduce(n.add_select(ends, count, zero), ReduceOp::kArgMax, {axis}, true);
+  std::vector<TensorId> results;
+  for (const TensorId sequence : order) {
+    results.push_back(n.add_layer(GatherElements{axis}, {sequence, best})[0]);
+  }
+  return as_recorded(c, node, results);
+}
+
+/// Of no elements PyTorch raises an error.
+Support elements_along(const SupportContext& c, const Node& node) {
+  const TensorMeta& meta = c.meta(node, "self");
+  if (meta.rank() == 0) return Support::yes();
+  const auto axis = static_cast<size_t>(normalize_dim(node.integer("dim", -1), meta.rank()));
+  return c.graph.bounds.proves_less_equal(1, meta.shape[axis])
+             ? Support::yes()
+             : Support::no("there may be no elements along dim, for which PyTorch raises an error");
+}
+
 /// Where there may be fewer than k, PyTorch raises one of two errors.
 Support enough_elements(const SupportContext& c, const Node& node) {
   const TensorMeta& meta = c.meta(node, "self");
@@ -135,6 +186,7 @@ void register_order(ConverterRegistry& r) {
   r.add("aten.sort.stable", several(sort));
   // Which of equal elements PyTorch's own selection finds has no simpler rule than its steps.
   r.add("aten.kthvalue.default", several(kthvalue, some_value_alone));
+  r.add("aten.mode.default", several(aten::mode, elements_along));
   r.add("aten.median.default", single(median, some_elements));
   r.add("aten.argsort.default", single(argsort));
   r.add("aten.argsort.stable", single(argsort));
