@@ -108,11 +108,12 @@ Value* OpEmitter::divide(ElementwiseOp op, bool is_unsigned, Value* a, Value* b,
   const bool quotient = op == ElementwiseOp::kFloorDiv || op == ElementwiseOp::kTruncDiv;
   if (is_unsigned) {
     Value* d = b_.CreateSelect(by_zero, one, b);
-    return quotient ? b_.CreateUDiv(a, d) : b_.CreateURem(a, d);
+    Value* q = emit_quotient(b_, a, d, true);
+    return quotient ? q : b_.CreateSub(a, b_.CreateMul(q, d));
   }
   Value* minus_one = b_.CreateICmpEQ(b, llvm::Constant::getAllOnesValue(b->getType()));
   Value* d = b_.CreateSelect(b_.CreateOr(by_zero, minus_one), one, b);
-  Value* q = b_.CreateSDiv(a, d);
+  Value* q = emit_quotient(b_, a, d, false);
   Value* rest = b_.CreateSub(a, b_.CreateMul(q, d));
   q = b_.CreateSelect(minus_one, b_.CreateNeg(a), q);
   const bool floors = op == ElementwiseOp::kFloorDiv || op == ElementwiseOp::kMod;
@@ -160,14 +161,14 @@ bool has_elementwise(ElementwiseOp op, DType dtype) {
     case ElementwiseOp::kGreaterEqual:
       return true;
     case ElementwiseOp::kDiv:
+    case ElementwiseOp::kAtan2:
       return real;
-    case ElementwiseOp::kTruncDiv:
-      return dtype != DType::kBool;
     case ElementwiseOp::kPow:
-      return dtype == DType::kFloat32;
+    case ElementwiseOp::kTruncDiv:
     case ElementwiseOp::kFloorDiv:
     case ElementwiseOp::kMod:
     case ElementwiseOp::kFmod:
+      return dtype != DType::kBool;
     case ElementwiseOp::kShiftLeft:
     case ElementwiseOp::kShiftRight:
       return is_integral(dtype) && dtype != DType::kBool;
@@ -209,11 +210,16 @@ Value* OpEmitter::elementwise(const LoopOp& op, Value* a, Value* b, const Point&
       return real ? b_.CreateUnaryIntrinsic(llvm::Intrinsic::trunc, b_.CreateFDiv(a, b))
                   : divide(op.elementwise, is_unsigned, a, b, point);
     case ElementwiseOp::kFloorDiv:
+      return real ? emit_floor_division(b_, a, b)
+                  : divide(op.elementwise, is_unsigned, a, b, point);
     case ElementwiseOp::kMod:
+      return real ? emit_remainder(b_, a, b) : divide(op.elementwise, is_unsigned, a, b, point);
     case ElementwiseOp::kFmod:
-      return divide(op.elementwise, is_unsigned, a, b, point);
+      return real ? emit_fmod(b_, a, b) : divide(op.elementwise, is_unsigned, a, b, point);
+    case ElementwiseOp::kAtan2:
+      return emit_atan2(b_, a, b);
     case ElementwiseOp::kPow:
-      return emit_power(b_, a, b);
+      return real ? emit_power(b_, a, b) : emit_integer_power(b_, a, b, is_unsigned);
     case ElementwiseOp::kShiftLeft:
     case ElementwiseOp::kShiftRight:
       return shift(op.elementwise, is_unsigned, a, b);

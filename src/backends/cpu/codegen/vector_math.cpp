@@ -10,6 +10,7 @@
 
 #include <cmath>
 
+#include "backends/cpu/codegen/double_math.h"
 #include "base/check.h"
 
 namespace stator::cpu {
@@ -43,6 +44,8 @@ class Math {
   Value* bits(Value* x) { return b.CreateBitCast(x, int_type()); }
   Value* from_bits(Value* x) { return b.CreateBitCast(x, type); }
   Value* keep_nan(Value* x, Value* result) { return select(is_nan(x), x, result); }
+  bool is_double() const { return type->getScalarType()->isDoubleTy(); }
+  DoubleMath wide() { return {b, type, DoubleMath::Precision::kDouble}; }
 
   /// 2^n of an integer-valued float within the normal range.
   Value* power_of_two(Value* n) {
@@ -51,6 +54,7 @@ class Math {
   }
 
   Value* exp(Value* x) {
+    if (is_double()) return wide().exp(x);
     // Beyond these the result is 0 or infinity; the clamp keeps 2^n representable in two steps.
     Value* clamped = max(min(x, 89.0), -104.0);
     Value* n = call(llvm::Intrinsic::rint, b.CreateFMul(clamped, num(1.44269504088896341)));
@@ -74,6 +78,7 @@ class Math {
   }
 
   Value* exp2(Value* x) {
+    if (is_double()) return wide().exp2(x);
     Value* clamped = max(min(x, 129.0), -150.0);
     Value* n = call(llvm::Intrinsic::rint, clamped);
     Value* r = b.CreateFMul(b.CreateFSub(clamped, n), num(0.69314718055994531));
@@ -81,17 +86,19 @@ class Math {
   }
 
   Value* expm1(Value* x) {
+    if (is_double()) return wide().expm1(x);
     Value* p = num(1.0 / 5040);
     for (const double c : {1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5}) {
       p = fma(p, x, c);
     }
     Value* near = fma(b.CreateFMul(x, x), p, x);
     Value* far = b.CreateFSub(exp(x), num(1.0));
-    return select(b.CreateFCmpOLT(abs(x), num(0.35)), near, far);
+    return copysign(select(b.CreateFCmpOLT(abs(x), num(0.35)), near, far), x);
   }
 
   /// log of a positive normal number given as m 2^e.
   Value* log(Value* x) {
+    if (is_double()) return wide().log(x);
     // Denormals are brought into the normal range first.
     Value* small = b.CreateFCmpOLT(x, num(1.17549435e-38));
     Value* y = select(small, b.CreateFMul(x, num(8388608.0)), x);
@@ -117,6 +124,7 @@ class Math {
   }
 
   Value* log1p(Value* x) {
+    if (is_double()) return wide().log1p(x);
     Value* u = b.CreateFAdd(x, num(1.0));
     Value* lost = b.CreateFSub(b.CreateFSub(u, num(1.0)), x);
     Value* result = b.CreateFSub(log(u), b.CreateFDiv(lost, u));
@@ -130,6 +138,7 @@ class Math {
   }
 
   Value* tanh(Value* x) {
+    if (is_double()) return wide().tanh(x);
     Value* z = b.CreateFMul(x, x);
     Value* p = num(-5.70498872745e-3);
     for (const double c :
@@ -139,11 +148,11 @@ class Math {
     Value* near = fma(b.CreateFMul(p, z), x, x);
     Value* e = exp(b.CreateFMul(abs(x), num(2.0)));
     Value* far = b.CreateFSub(num(1.0), b.CreateFDiv(num(2.0), b.CreateFAdd(e, num(1.0))));
-    far = copysign(far, x);
-    return keep_nan(x, select(b.CreateFCmpOLT(abs(x), num(0.625)), near, far));
+    return keep_nan(x, copysign(select(b.CreateFCmpOLT(abs(x), num(0.625)), near, far), x));
   }
 
   Value* erf(Value* x) {
+    if (is_double()) return wide().erf(x);
     Value* magnitude = abs(x);
     // Beyond 4 the result is 1; held there, e^far is no denormal number, which would cost a trap
     // into microcode for the whole vector.
@@ -194,14 +203,14 @@ class Math {
     Value* rest;
   };
 
-  /// Two-part pi/2 in double precision: exact enough up to kNearAngle.
+  /// pi/2 in two parts, the first with 33 digits: its product with a quadrant below 2^20 is exact.
   Angle reduce_near(Value* x) {
     llvm::Type* wide = type->getWithNewType(b.getDoubleTy());
     Value* y = b.CreateFPExt(x, wide);
     const auto wide_num = [wide](double v) { return llvm::ConstantFP::get(wide, v); };
     Value* n = call(llvm::Intrinsic::rint, b.CreateFMul(y, wide_num(0.63661977236758134)));
-    Value* r = b.CreateFSub(y, b.CreateFMul(n, wide_num(1.5707963267948966)));
-    r = b.CreateFSub(r, b.CreateFMul(n, wide_num(6.123233995736766e-17)));
+    Value* r = b.CreateFSub(y, b.CreateFMul(n, wide_num(1.57079632673412561417)));
+    r = b.CreateFSub(r, b.CreateFMul(n, wide_num(6.07710050650619224932e-11)));
     Value* near = b.CreateFCmpOLE(abs(x), num(kNearAngle));
     return {b.CreateFPToSI(select(near, n, wide_num(0)), int_type()), b.CreateFPTrunc(r, type)};
   }
@@ -302,6 +311,7 @@ class Math {
     Value* negative = b.CreateICmpNE(b.CreateAnd(quadrant, integer(2)), integer(0));
     Value* result = select(odd, c, s);
     result = select(negative, b.CreateFNeg(result), result);
+    result = phase == 0 ? select(b.CreateFCmpOEQ(x, num(0.0)), x, result) : result;  // of -0, -0
     return select(b.CreateFCmpOLT(abs(x), num(INFINITY)), result, num(NAN));
   }
 
@@ -309,7 +319,33 @@ class Math {
   llvm::Type* type;
 };
 
-Value* emit_f32(Math& m, UnaryOp op, Value* x) {
+/// Of float32 through float64, or of float64; null: not there.
+Value* emit_in_double(DoubleMath m, UnaryOp op, Value* x) {
+  switch (op) {
+    case UnaryOp::kTan:
+      return m.tan(x);
+    case UnaryOp::kAsin:
+      return m.asin(x);
+    case UnaryOp::kAcos:
+      return m.acos(x);
+    case UnaryOp::kAtan:
+      return m.atan(x);
+    case UnaryOp::kSinh:
+      return m.sinh(x);
+    case UnaryOp::kCosh:
+      return m.cosh(x);
+    case UnaryOp::kAsinh:
+      return m.asinh(x);
+    case UnaryOp::kAcosh:
+      return m.acosh(x);
+    case UnaryOp::kAtanh:
+      return m.atanh(x);
+    default:
+      return nullptr;
+  }
+}
+
+Value* emit_real(Math& m, UnaryOp op, Value* x) {
   llvm::IRBuilder<>& b = m.b;
   switch (op) {
     case UnaryOp::kExp:
@@ -321,15 +357,15 @@ Value* emit_f32(Math& m, UnaryOp op, Value* x) {
     case UnaryOp::kLog:
       return m.log(x);
     case UnaryOp::kLog2:
-      return b.CreateFMul(m.log(x), m.num(1.44269504088896341));
+      return m.is_double() ? m.wide().log2(x) : b.CreateFMul(m.log(x), m.num(1.44269504088896341));
     case UnaryOp::kLog10:
-      return b.CreateFMul(m.log(x), m.num(0.43429448190325183));
+      return m.is_double() ? m.wide().log10(x) : b.CreateFMul(m.log(x), m.num(0.43429448190325183));
     case UnaryOp::kLog1p:
       return m.log1p(x);
     case UnaryOp::kSin:
-      return m.wave(x, 0);
+      return m.is_double() ? m.wide().sin(x) : m.wave(x, 0);
     case UnaryOp::kCos:
-      return m.wave(x, 1);
+      return m.is_double() ? m.wide().cos(x) : m.wave(x, 1);
     case UnaryOp::kTanh:
       return m.tanh(x);
     case UnaryOp::kErf:
@@ -353,8 +389,13 @@ Value* emit_f32(Math& m, UnaryOp op, Value* x) {
     case UnaryOp::kHardSwish:
       return b.CreateFMul(x, m.hard_sigmoid(x));
     default:
-      return nullptr;
+      break;
   }
+  if (m.is_double()) {
+    return emit_in_double(m.wide(), op, x);
+  }
+  const DoubleMath wide(b, m.type, DoubleMath::Precision::kSingle);
+  return b.CreateFPTrunc(emit_in_double(wide, op, b.CreateFPExt(x, wide.type())), m.type);
 }
 
 Value* emit_floating(Math& m, UnaryOp op, Value* x) {
@@ -401,58 +442,17 @@ Value* emit_floating(Math& m, UnaryOp op, Value* x) {
   }
 }
 
-bool is_simple(UnaryOp op) {
+}  // namespace
+
+bool has_unary(UnaryOp op, DType dtype) {
+  if (dtype == DType::kFloat32 || dtype == DType::kFloat64) {
+    return true;
+  }
   switch (op) {
     case UnaryOp::kNeg:
     case UnaryOp::kAbs:
     case UnaryOp::kSign:
-    case UnaryOp::kSqrt:
-    case UnaryOp::kRsqrt:
-    case UnaryOp::kReciprocal:
-    case UnaryOp::kFloor:
-    case UnaryOp::kCeil:
-    case UnaryOp::kRound:
-    case UnaryOp::kTrunc:
-    case UnaryOp::kIsNan:
-    case UnaryOp::kIsInf:
     case UnaryOp::kSignBit:
-    case UnaryOp::kNot:
-    case UnaryOp::kRelu:
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool is_f32_only(UnaryOp op) {
-  switch (op) {
-    case UnaryOp::kTan:
-    case UnaryOp::kAsin:
-    case UnaryOp::kAcos:
-    case UnaryOp::kAtan:
-    case UnaryOp::kSinh:
-    case UnaryOp::kCosh:
-    case UnaryOp::kAsinh:
-    case UnaryOp::kAcosh:
-    case UnaryOp::kAtanh:
-      return false;
-    default:
-      return !is_simple(op);
-  }
-}
-
-}  // namespace
-
-bool has_unary(UnaryOp op, DType dtype) {
-  if (dtype == DType::kFloat32) {
-    return is_simple(op) || is_f32_only(op);
-  }
-  if (dtype == DType::kFloat64) {
-    return is_simple(op);
-  }
-  switch (op) {
-    case UnaryOp::kNeg:
-    case UnaryOp::kAbs:
     case UnaryOp::kRelu:
     case UnaryOp::kNot:
       return is_integral(dtype) || (dtype == DType::kBool && op == UnaryOp::kNot);
@@ -461,12 +461,21 @@ bool has_unary(UnaryOp op, DType dtype) {
   }
 }
 
+Value* emit_atan2(llvm::IRBuilder<>& b, Value* y, Value* x) {
+  if (y->getType()->getScalarType()->isDoubleTy()) {
+    return DoubleMath(b, y->getType(), DoubleMath::Precision::kDouble).atan2(y, x);
+  }
+  DoubleMath math(b, y->getType(), DoubleMath::Precision::kSingle);
+  Value* angle = math.atan2(b.CreateFPExt(y, math.type()), b.CreateFPExt(x, math.type()));
+  return b.CreateFPTrunc(angle, y->getType());
+}
+
 Value* emit_unary(llvm::IRBuilder<>& builder, UnaryOp op, DType dtype, Value* x) {
   STATOR_CHECK(has_unary(op, dtype), std::string(name_of(op)) + " has no vector form");
   if (is_floating_point(dtype)) {
     Math math(builder, x->getType());
     Value* result = emit_floating(math, op, x);
-    return result != nullptr ? result : emit_f32(math, op, x);
+    return result != nullptr ? result : emit_real(math, op, x);
   }
   Value* zero = llvm::Constant::getNullValue(x->getType());
   switch (op) {
@@ -476,6 +485,16 @@ Value* emit_unary(llvm::IRBuilder<>& builder, UnaryOp op, DType dtype, Value* x)
       return dtype == DType::kUInt8
                  ? x
                  : builder.CreateBinaryIntrinsic(llvm::Intrinsic::abs, x, builder.getFalse());
+    case UnaryOp::kSign: {
+      Value* positive = builder.CreateZExt(builder.CreateICmpNE(x, zero), x->getType());
+      return dtype == DType::kUInt8
+                 ? positive
+                 : builder.CreateSelect(builder.CreateICmpSLT(x, zero),
+                                        llvm::Constant::getAllOnesValue(x->getType()), positive);
+    }
+    case UnaryOp::kSignBit:
+      return dtype == DType::kUInt8 ? builder.CreateICmpULT(x, zero)
+                                    : builder.CreateICmpSLT(x, zero);
     case UnaryOp::kRelu:
       return dtype == DType::kUInt8 ? x
                                     : builder.CreateBinaryIntrinsic(llvm::Intrinsic::smax, x, zero);

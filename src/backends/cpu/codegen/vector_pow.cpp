@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Powers of float32 in float64: 2^(y log2 |x|), each part to 1e-12, rounded once. The cases around
+// Powers of float32 in float64: 2^(y log2 |x|), each part to 1e-12, rounded once; those of float64
+// by double_pow.cpp. The cases around
 // zeros, infinities, NaN and negative bases are those of C's pow (IEC 60559, F.10.4.4).
 #include <cmath>
 #include <initializer_list>
 
+#include "backends/cpu/codegen/double_math.h"
 #include "backends/cpu/codegen/vector_math.h"
 
 namespace stator::cpu {
@@ -71,39 +73,51 @@ Value* Doubles::exp2(Value* x) const {
   return b.CreateFMul(power, scale);
 }
 
-}  // namespace
-
-Value* emit_power(llvm::IRBuilder<>& b, Value* x32, Value* y32) {
-  const Doubles d(b, x32->getType());
-  Value *x = d.of(x32), *y = d.of(y32);
+/// |x|^y of float32, in float64.
+Value* magnitude(llvm::IRBuilder<>& b, const Doubles& d, Value* x, Value* y) {
   Value *zero = d.number(0), *one = d.number(1), *infinity = d.number(HUGE_VAL);
   Value* size = d.unary(llvm::Intrinsic::fabs, x);
-
   Value* is_zero = b.CreateFCmpOEQ(size, zero);
   Value* is_infinite = b.CreateFCmpOEQ(size, infinity);
   Value* logarithm = d.log2(b.CreateSelect(b.CreateOr(is_zero, is_infinite), one, size));
   logarithm = b.CreateSelect(is_zero, d.number(-HUGE_VAL), logarithm);
   logarithm = b.CreateSelect(is_infinite, infinity, logarithm);
-  Value* is_nan = b.CreateFCmpUNO(x, y);
   // 1 to any power is 1, also to an infinite one, and anything to the power of 0.
   Value* product = b.CreateSelect(b.CreateFCmpOEQ(size, one), zero, b.CreateFMul(y, logarithm));
   Value* safe = b.CreateSelect(b.CreateFCmpUNO(product, product), zero, product);
   safe = b.CreateSelect(b.CreateFCmpOGT(safe, d.number(1000)), d.number(1000), safe);
   safe = b.CreateSelect(b.CreateFCmpOLT(safe, d.number(-1000)), d.number(-1000), safe);
-  Value* power = d.exp2(safe);
+  return d.exp2(safe);
+}
 
+/// With the signs of odd powers, and NaN.
+Value* finish(llvm::IRBuilder<>& b, const Doubles& d, Value* x, Value* y, Value* power) {
+  Value *zero = d.number(0), *one = d.number(1);
   Value* half = b.CreateFMul(y, d.number(0.5));
   Value* is_whole = b.CreateFCmpOEQ(d.unary(llvm::Intrinsic::trunc, y), y);
   Value* is_even = b.CreateFCmpOEQ(d.unary(llvm::Intrinsic::trunc, half), half);
   Value* is_odd = b.CreateAnd(is_whole, b.CreateNot(is_even));
   Value* sign = b.CreateBinaryIntrinsic(llvm::Intrinsic::copysign, one, x);
   power = b.CreateSelect(is_odd, b.CreateFMul(power, sign), power);
+  Value* is_infinite = b.CreateFCmpOEQ(x, d.number(-HUGE_VAL));
   Value* below = b.CreateAnd(b.CreateFCmpOLT(x, zero), b.CreateNot(is_infinite));
-  Value* nowhere = b.CreateOr(is_nan, b.CreateAnd(below, b.CreateNot(is_whole)));
+  Value* nowhere = b.CreateOr(b.CreateFCmpUNO(x, y), b.CreateAnd(below, b.CreateNot(is_whole)));
   power = b.CreateSelect(nowhere, d.number(NAN), power);
   Value* is_one = b.CreateOr(b.CreateFCmpOEQ(x, one), b.CreateFCmpOEQ(y, zero));
-  power = b.CreateSelect(is_one, one, power);
-  return b.CreateFPTrunc(power, x32->getType());
+  return b.CreateSelect(is_one, one, power);
+}
+
+}  // namespace
+
+Value* emit_power(llvm::IRBuilder<>& b, Value* x, Value* y) {
+  const Doubles d(b, x->getType());
+  if (x->getType()->getScalarType()->isDoubleTy()) {
+    DoubleMath math(b, x->getType(), DoubleMath::Precision::kDouble);
+    return finish(b, d, x, y, math.power_of_magnitude(x, y));
+  }
+  Value *wide_x = d.of(x), *wide_y = d.of(y);
+  Value* power = finish(b, d, wide_x, wide_y, magnitude(b, d, wide_x, wide_y));
+  return b.CreateFPTrunc(power, x->getType());
 }
 
 }  // namespace stator::cpu
