@@ -137,7 +137,9 @@ LayerRole layer_role(const Network& network, const NetworkLayer& layer,
     return reduce->axes.empty() || !computes ? LayerRole::kCall : LayerRole::kReduction;
   }
   if (std::holds_alternative<Softmax>(a) || std::holds_alternative<Normalization>(a)) {
-    return real ? LayerRole::kReduction : LayerRole::kCall;
+    const bool wide = dtype == DType::kFloat64 &&
+                      (traits.loop_unary == nullptr || traits.loop_unary(UnaryOp::kExp, dtype));
+    return real || wide ? LayerRole::kReduction : LayerRole::kCall;
   }
   if (std::holds_alternative<Pooling>(a)) {
     return real || dtype == DType::kFloat64 ? LayerRole::kReduction : LayerRole::kCall;

@@ -16,10 +16,6 @@ OpId inverse_count(LoopBuilder& loop, const Expr& count, DType dtype) {
   return loop.unary(UnaryOp::kReciprocal, loop.cast(loop.index(count), dtype));
 }
 
-OpId real(LoopBuilder& loop, double value) {
-  return loop.constant(Scalar{value, 0, false}, DType::kFloat32);
-}
-
 /// The place along the only reduction dim: the least of those that hold the extreme. Where there is
 /// a NaN the extreme is NaN, equal to nothing, and the places of NaN count.
 OpId place_of_extreme(LoopBuilder& loop, OpId x, bool greatest, const Expr& place,
@@ -125,8 +121,10 @@ void add_normalization(FusionContext& c, const NetworkLayer& layer,
       count = count * shape[k];
     }
   }
-  const OpId inverse = inverse_count(loop, count, DType::kFloat32);
   OpId x = loop.get(layer.inputs[0], index);
+  const DType dtype = loop.dtype(x) == DType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
+  const OpId inverse = inverse_count(loop, count, dtype);
+  const OpId epsilon = loop.constant(Scalar{normalization.epsilon, 0, false}, dtype);
   if (!normalization.rms) {
     const OpId mean =
         loop.elementwise(ElementwiseOp::kMul, loop.reduce(ReduceOp::kSum, x), inverse);
@@ -135,9 +133,8 @@ void add_normalization(FusionContext& c, const NetworkLayer& layer,
   const OpId square = loop.elementwise(ElementwiseOp::kMul, x, x);
   const OpId variance =
       loop.elementwise(ElementwiseOp::kMul, loop.reduce(ReduceOp::kSum, square), inverse);
-  const OpId factor = loop.unary(
-      UnaryOp::kRsqrt,
-      loop.elementwise(ElementwiseOp::kAdd, variance, real(loop, normalization.epsilon)));
+  const OpId factor =
+      loop.unary(UnaryOp::kRsqrt, loop.elementwise(ElementwiseOp::kAdd, variance, epsilon));
   OpId y = loop.elementwise(ElementwiseOp::kMul, x, factor);
   size_t next = 1;
   if (normalization.has_scale) {
