@@ -29,12 +29,22 @@ DoubleMath::DoubleMath(llvm::IRBuilder<>& builder, llvm::Type* like, Precision p
       whole_(like->getWithNewType(builder.getInt64Ty())),
       precision_(precision) {}
 
+/// Even and odd powers apart: two short chains of dependent sums instead of a long one.
 Value* DoubleMath::polynomial(Value* x, std::span<const double> highest_first) {
-  Value* sum = num(highest_first[0]);
-  for (const double c : highest_first.subspan(1)) {
-    sum = fma(sum, x, num(c));
+  const size_t count = highest_first.size();
+  const auto chain = [&](Value* power, size_t first, size_t step) {
+    Value* sum = num(highest_first[first]);
+    for (size_t k = first + step; k < count; k += step) {
+      sum = fma(sum, power, num(highest_first[k]));
+    }
+    return sum;
+  };
+  if (count < 6) {
+    return chain(x, 0, 1);
   }
-  return sum;
+  Value* square = mul(x, x);
+  const size_t even = (count - 1) % 2;  // of the constant's chain
+  return fma(chain(square, 1 - even, 2), x, chain(square, even, 2));
 }
 
 Value* DoubleMath::odd(Value* x, std::span<const double> full, std::span<const double> single) {
@@ -62,13 +72,15 @@ Value* DoubleMath::scale(Value* x, Value* n) {
   if (!is_double()) {
     return mul(x, power_of_two(n));
   }
-  Value* half = unary(llvm::Intrinsic::floor, mul(n, 0.5));
-  return mul(mul(x, power_of_two(half)), power_of_two(sub(n, half)));
+  Value* exponents = bits(add(n, num(kInteger + 2 * 1023)));  // the sum of both
+  Value* first = b.CreateLShr(exponents, 1);
+  const auto factor = [&](Value* exponent) { return from_bits(b.CreateShl(exponent, 52)); };
+  return mul(mul(x, factor(first)), factor(b.CreateSub(exponents, first)));
 }
 
 DoubleMath::Power DoubleMath::power(Value* x) {
-  Value* n = rint(mul(x, kLog2E));
-  Value* r = is_double() ? sub(sub(x, mul(n, kLn2High)), mul(n, kLn2Low)) : sub(x, mul(n, kLn2));
+  Value* n = sub(fma(x, num(kLog2E), num(kInteger)), num(kInteger));
+  Value* r = is_double() ? fma(n, num(-kLn2Low), fma(n, num(-kLn2High), x)) : fma(n, num(-kLn2), x);
   return {n, fma(mul(r, r), polynomial(r, kExp, kExpSingle), r)};
 }
 

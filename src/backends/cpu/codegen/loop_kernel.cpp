@@ -43,6 +43,22 @@ struct Cut {
   Expr tasks() const { return ceil_div(rows, row_block) * column_blocks; }
 };
 
+/// As many as fill a register with the widest values, four of its kind at most. What counts places
+/// in 64 bits stays with the number of floats.
+int lanes_of(const LoopProgram& program, int floats) {
+  int64_t widest = 1;
+  for (const LoopOp& op : program.ops) {
+    const bool plain = op.kind == LoopOpKind::kLoad || op.kind == LoopOpKind::kConstant ||
+                       op.kind == LoopOpKind::kUnary || op.kind == LoopOpKind::kElementwise ||
+                       op.kind == LoopOpKind::kSelect || op.kind == LoopOpKind::kCast;
+    if (!plain || !op.indirect.empty() || op.guard != kNoOp) {
+      return floats;
+    }
+    widest = std::max(widest, dtype_bytes(op.dtype));
+  }
+  return floats * static_cast<int>(std::max<int64_t>(4 / widest, 1));
+}
+
 class LoopEmitter : Emit {
  public:
   LoopEmitter(KernelHost& host, const LoopProgram& program, const std::vector<DType>& dtypes,
@@ -55,7 +71,7 @@ class LoopEmitter : Emit {
         inner_(program.inner_values()),
         pass_(program.passes()),
         outer_(program.outer_rank()),
-        lanes_(host.unit.lanes) {}
+        lanes_(lanes_of(program, host.unit.lanes)) {}
 
   void emit() {
     const Cut cut(p_);

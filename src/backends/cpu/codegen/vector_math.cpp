@@ -9,6 +9,7 @@
 #include "backends/cpu/codegen/vector_math.h"
 
 #include <cmath>
+#include <utility>
 
 #include "backends/cpu/codegen/double_math.h"
 #include "base/check.h"
@@ -56,11 +57,18 @@ class Math {
   Value* exp(Value* x) {
     if (is_double()) return wide().exp(x);
     // Beyond these the result is 0 or infinity; the clamp keeps 2^n representable in two steps.
-    Value* clamped = max(min(x, 89.0), -104.0);
-    Value* n = call(llvm::Intrinsic::rint, b.CreateFMul(clamped, num(1.44269504088896341)));
-    Value* r = fma(n, num(-0.693359375), clamped);
-    r = fma(n, num(2.12194440e-4), r);
+    const auto [n, r] = split(max(min(x, 89.0), -104.0));
     return keep_nan(x, scale(exp_polynomial(r), n));
+  }
+  /// Of -80 to 80, where 2^n is a normal number.
+  Value* plain_exp(Value* x) {
+    const auto [n, r] = split(x);
+    return b.CreateFMul(exp_polynomial(r), power_of_two(n));
+  }
+  /// x = n ln 2 + r
+  std::pair<Value*, Value*> split(Value* x) {
+    Value* n = call(llvm::Intrinsic::rint, b.CreateFMul(x, num(1.44269504088896341)));
+    return {n, fma(n, num(2.12194440e-4), fma(n, num(-0.693359375), x))};
   }
   /// 2^n p, in two steps, since 2^n itself may be out of range.
   Value* scale(Value* p, Value* n) {
@@ -165,7 +173,7 @@ class Math {
     far = fma(far, t, -6.34846687e-1);
     far = fma(far, t, -1.28717512e-1);
     far = fma(far, t, b.CreateFNeg(t));
-    far = copysign(b.CreateFSub(num(1.0), exp(far)), x);
+    far = copysign(b.CreateFSub(num(1.0), plain_exp(far)), x);
     far = select(b.CreateFCmpOGT(magnitude, num(4.0)), copysign(num(1.0), x), far);
     Value* near = num(-5.96761703e-4);
     for (const double c :

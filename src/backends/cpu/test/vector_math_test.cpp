@@ -35,7 +35,7 @@ const std::vector<Function>& functions() {
   static const std::vector<Function> list = {
       {UnaryOp::kExp, [](Exact x) { return std::exp(x); }, 1, 0.6, 0},
       {UnaryOp::kExp2, [](Exact x) { return std::exp2(x); }, 1, 0.6, 0},
-      {UnaryOp::kExpm1, [](Exact x) { return std::expm1(x); }, 5, 1.4, 0},
+      {UnaryOp::kExpm1, [](Exact x) { return std::expm1(x); }, 5, 1.6, 0},
       {UnaryOp::kLog, [](Exact x) { return std::log(x); }, 1, 0.4, 0},
       {UnaryOp::kLog2, [](Exact x) { return std::log2(x); }, 2, 0.4, 0},
       {UnaryOp::kLog10, [](Exact x) { return std::log10(x); }, 2, 0.4, 0},
