@@ -137,9 +137,7 @@ LayerRole layer_role(const Network& network, const NetworkLayer& layer,
     return reduce->axes.empty() || !computes ? LayerRole::kCall : LayerRole::kReduction;
   }
   if (std::holds_alternative<Softmax>(a) || std::holds_alternative<Normalization>(a)) {
-    // A softmax computes its exponents twice, which float64's vectors are too short for.
-    const auto* softmax = std::get_if<Softmax>(&a);
-    const bool wide = dtype == DType::kFloat64 && (softmax == nullptr || softmax->log) &&
+    const bool wide = dtype == DType::kFloat64 &&
                       (traits.loop_unary == nullptr || traits.loop_unary(UnaryOp::kExp, dtype));
     return real || wide ? LayerRole::kReduction : LayerRole::kCall;
   }
