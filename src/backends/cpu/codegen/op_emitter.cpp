@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/codegen/op_emitter.h"
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <numeric>
@@ -128,10 +129,18 @@ Value* OpEmitter::index_value(const Expr& e, const Point& point, bool vector) {
       case ExprKind::kMul:
         result = b_.CreateMul(result, parts[i]);
         break;
-      case ExprKind::kFloorDiv:  // index expressions are not negative
-        result = b_.CreateUDiv(result, at_least_one(parts[i]));
+      case ExprKind::kFloorDiv: {
+        // Index expressions are not negative, but for lanes whose guard is false: what is counted
+        // from such a lane must be right all the same.
+        const Expr& divisor = e.operands()[i];
+        const bool shifts = divisor.is_constant() && divisor.constant() > 0 &&
+                            (divisor.constant() & (divisor.constant() - 1)) == 0;
+        const auto bits = shifts ? std::countr_zero(static_cast<uint64_t>(divisor.constant())) : 0;
+        result = shifts ? b_.CreateAShr(result, static_cast<uint64_t>(bits))
+                        : b_.CreateUDiv(result, at_least_one(parts[i]));
         break;
-      case ExprKind::kMod:
+      }
+      case ExprKind::kMod:  // by a power of two: of negative ones too
         result = b_.CreateURem(result, at_least_one(parts[i]));
         break;
       case ExprKind::kMin:
