@@ -27,10 +27,10 @@ def exactly(function, *args, **kwargs):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("dim", [0, 1, -1])
-def test_gather(dim, dtype, device):
+def test_gather(dtype, device):
     x, i = some((4, 5, 19), dtype), torch.randint(0, 4, (3, 4, 17))
-    exactly(lambda x, i: torch.gather(x, dim, i), x, i, device=device)
+    for dim in [0, -1] if dtype == torch.float32 else [1]:
+        exactly(lambda x, i, d=dim: torch.gather(x, d, i), x, i, device=device)
 
 
 def test_gather_of_what_is_computed_and_turned(device):
@@ -77,12 +77,12 @@ def test_gather_out_of_range_is_an_error(device):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_index_tensors(dtype, device):
     x = some((4, 5, 19), dtype)
-    i, j, k = torch.tensor([0, 3, -1]), torch.tensor([1, 2, -5]), torch.tensor([-19, 18, 0])
-    exactly(lambda x, i, j: x[i, j], x, i, j, device=device)
-    exactly(lambda x, i, j: x[i[:, None], j], x, i, j, device=device)
-    exactly(lambda x, i, j: x[:, i, j], x, i, j, device=device)
-    exactly(lambda x, i, k: x[i, :, k], x, i, k, device=device)
-    exactly(lambda x, i, j, k: x[i, j, k], x, i, j, k, device=device)
+    i, j, k = torch.tensor([0, 3, -1]), torch.tensor([1, 2, -4]), torch.tensor([-19, 18, 0])
+    exactly(lambda x, i, j: x[:, i[:, None], j], x, i, j, device=device)
+    if dtype == torch.float32:
+        exactly(lambda x, i, j: x[i, j], x, i, j, device=device)
+        exactly(lambda x, i, k: x[i, :, k], x, i, k, device=device)
+        exactly(lambda x, i, j, k: x[i, j, k], x, i, j, k, device=device)
 
 
 def test_index_tensors_with_constants(device):
@@ -136,7 +136,7 @@ def resized(x, size, **options):
 
 @FORMATS
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
-@pytest.mark.parametrize("size", [(14, 22), (3, 5), (28, 33), (9, 30), (1, 11)])
+@pytest.mark.parametrize("size", [(14, 22), (3, 5), (28, 33), (9, 140)])
 def test_nearest(size, mode, format, device):
     x = torch.randn(2, 3, 7, 11).to(memory_format=format)
     exactly(resized(x, size, mode=mode), x, device=device)
@@ -180,7 +180,7 @@ def test_lines_and_volumes(align_corners, device):
     exactly(resized(volume, (5, 4, 9), mode="nearest-exact"), volume, device=device)
 
 
-@pytest.mark.parametrize("factor", [2, 3, 0.5, 1.7, 0.3, (2.0, 1.0), 1.1])
+@pytest.mark.parametrize("factor", [2, 0.5, 1.7, (2.0, 1.0), 1.1])
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_resizing_by_factors(mode, factor, recompute, device):
@@ -288,15 +288,23 @@ def test_cropping_and_constant_padding(dtype, device):
 # ---------------------------------------------------------------- slices set into tensors
 
 
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("dim", [0, 1, -1])
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_slice_scatter(dim, step, dtype, device):
+def sliced(dim, step, dtype, device):
     x = some((8, 9, 20), dtype)
     index = [slice(None)] * 3
     index[dim] = slice(1, 7, step)
     part = some(x[tuple(index)].shape, dtype)
     exactly(lambda x, s: torch.slice_scatter(x, s, dim, 1, 7, step), x, part, device=device)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_slice_scatter(step, device):
+    for dim in [0, 1, -1]:
+        sliced(dim, step, torch.float32, device)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_slice_scatter_of_other_types(dtype, device):
+    sliced(-1, 2, dtype, device)
 
 
 def test_slice_scatter_at_the_ends(device):
@@ -327,3 +335,38 @@ def test_slice_scatter_with_dynamic_sizes(device):
     others = [[torch.randn(n, 4), torch.randn(n, 2)] for n in (1, 5, 0)]
     exactly(lambda x, s: torch.slice_scatter(x, s, 1, 1, 3), torch.randn(3, 4), torch.randn(3, 2),
             device=device, dynamic=(0,), others=others)  # fmt: skip
+
+
+# ---------------------------------------------------------------- kernels
+
+
+EVERYDAY = {
+    "gather": (lambda x, i: torch.gather(x, 1, i), (4, 5), (4, 3)),
+    "index": (lambda x, i: x[i, i], (4, 5), (7,)),
+    "nearest": (lambda x, i: F.interpolate(x, scale_factor=2) + i.sum(), (1, 3, 4, 5), (2,)),
+    "bilinear": (
+        lambda x, i: F.interpolate(x, (7, 9), mode="bilinear") + i.sum(), (1, 3, 4, 5), (2,)
+    ),
+    "bicubic": (
+        lambda x, i: F.interpolate(x, (7, 9), mode="bicubic") + i.sum(), (1, 3, 4, 5), (2,)
+    ),
+    "reflect": (lambda x, i: F.pad(x, (1, 1, 1, 1), "reflect") + i.sum(), (1, 3, 4, 5), (2,)),
+    "circular": (lambda x, i: F.pad(x, (1, 1, 1, 1), "circular") + i.sum(), (1, 3, 4, 5), (2,)),
+    "slice_scatter": (
+        lambda x, i: torch.slice_scatter(x, x[:, :2] * 2, 1, 0, 4, 2) + i.sum(), (4, 5), (2,)
+    ),
+    "grid_sample": (
+        lambda x, i: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1), align_corners=False) + i.sum(),
+        (1, 3, 4, 5), (2,),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EVERYDAY.values(), ids=EVERYDAY.keys())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_nothing_runs_in_pytorch(case, dtype, device):
+    function, shape, index_shape = case
+    x, i = torch.randn(shape).to(dtype), torch.randint(0, 4, index_shape)
+    tolerance = 1e-5 if dtype == torch.float32 else 4e-2
+    compiled = check(function, x, i, device=device, rtol=tolerance, atol=tolerance)
+    assert compiled.stator_report.fallbacks == []

@@ -52,8 +52,11 @@ Expr padded_source(PadMode mode, const Expr& at, const Expr& size) {
   switch (mode) {
     case PadMode::kReflect:
       return min(max(at, -at), 2 * (size - 1) - at);
-    case PadMode::kCircular:  // by at most one size
-      return mod(at + size, size);
+    case PadMode::kCircular: {
+      // By at most one size, without a remainder: kernels take none of negative numbers.
+      const auto positive = [](const Expr& e) { return min(max(e, 0), 1); };
+      return at + size * positive(-at) - size * positive(at - size + 1);
+    }
     default:
       return min(max(at, 0), size - 1);
   }

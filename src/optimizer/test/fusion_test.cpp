@@ -136,11 +136,11 @@ TEST(Fusion, SoftmaxHoldsWhatComesBefore) {
 
 TEST(Fusion, GathersReadWhereTheirTableLies) {
   EXPECT_EQ(kinds(R"(network n:
-  input %x: f16[8, 4]
+  input %x: i32[8, 4]
   input %i: i64[3, 4]
   input %j: i32[3, 1]
-  %t: f16[4, 8] = transpose(%x) {permutation = [1, 0]}
-  %s: f16[4, 7] = slice(%t) {start = [0, 1], size = [4, 7], step = [1, 1]}
+  %t: i32[4, 8] = transpose(%x) {permutation = [1, 0]}
+  %s: i32[4, 7] = slice(%t) {start = [0, 1], size = [4, 7], step = [1, 1]}
   %w: f32[4, 7] = cast(%s) {to = f32}
   %a: f32[3, 4] = index_tensors(%w, %j, %i) {first_axis = 0}
   %b: f32[3, 4] = gather_elements(%w, %i) {axis = 1, error = element}

@@ -44,6 +44,37 @@ struct Growth {
   int64_t least = 0, most = 0;
 };
 
+Growth times(int64_t factor, const Growth& g) {
+  const Growth result{factor * g.least, factor * g.most};
+  return factor < 0 ? Growth{result.most, result.least} : result;
+}
+
+/// Of one factor that depends on the lane, a constant, and sizes, which are 0 or more.
+Growth growth_of_product(const Expr& e, const std::vector<Growth>& parts, const std::string& lane) {
+  constexpr int64_t kLargest = 1 << 20;
+  int64_t factor = 1;
+  bool sizes = false;
+  std::optional<Growth> varying;
+  for (size_t k = 0; k < parts.size(); ++k) {
+    const Expr& part = e.operands()[k];
+    if (part.uses_symbol(lane)) {
+      if (varying) return {-Growth::kFar, Growth::kFar};
+      varying = parts[k];
+    } else if (part.is_constant() && std::abs(part.constant()) <= kLargest) {
+      factor *= part.constant();
+    } else if (part.is_symbol()) {
+      sizes = true;
+    } else {
+      return {-Growth::kFar, Growth::kFar};
+    }
+  }
+  const Growth g = times(factor, *varying);
+  if (!sizes) {
+    return g;
+  }
+  return {g.least >= 0 ? 0 : -Growth::kFar, g.most <= 0 ? 0 : Growth::kFar};
+}
+
 Growth growth(const Expr& e, const std::string& lane) {
   const Growth unknown{-Growth::kFar, Growth::kFar};
   if (!e.uses_symbol(lane)) {
@@ -70,9 +101,7 @@ Growth growth(const Expr& e, const std::string& lane) {
     case ExprKind::kMax:
       return {std::min(parts[0].least, parts[1].least), std::max(parts[0].most, parts[1].most)};
     case ExprKind::kMul:
-      return e.operands().size() == 2 && e.operands()[0].is_constant(-1)
-                 ? Growth{-parts[1].most, -parts[1].least}
-                 : unknown;
+      return growth_of_product(e, parts, lane);
     case ExprKind::kFloorDiv:
     case ExprKind::kMod: {
       // Of what grows by at most one the quotient does too; the rest falls back to 0 at times.
