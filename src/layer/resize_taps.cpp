@@ -22,8 +22,8 @@ bool has_small_kernel(const Resize& resize) {
 
 ResizeTaps nearest_of_small(const Resize& resize, size_t k, int64_t in, int64_t out) {
   const double given = given_step(resize, k);
-  const float step = given > 0 ? static_cast<float>(given)
-                               : static_cast<float>(in) / static_cast<float>(out);
+  const float step =
+      given > 0 ? static_cast<float>(given) : static_cast<float>(in) / static_cast<float>(out);
   ResizeTaps taps;
   taps.weights.assign(static_cast<size_t>(out), 1.0);
   for (int64_t i = 0; i < out; ++i) {

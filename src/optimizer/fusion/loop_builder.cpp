@@ -442,9 +442,9 @@ Index LoopBuilder::gathered_index(const NetworkLayer& layer, const Index& index,
       at.push_back(index[k < first ? k : k - count + rank]);
       continue;
     }
-    const FaultSite site = gather != nullptr
-                               ? FaultSite{gather->error, 0, gather->wrap}
-                               : FaultSite{DataError::kIndex, static_cast<int64_t>(k - first), true};
+    const FaultSite site =
+        gather != nullptr ? FaultSite{gather->error, 0, gather->wrap}
+                          : FaultSite{DataError::kIndex, static_cast<int64_t>(k - first), true};
     at.push_back(checked_place(layer.inputs[1 + k - first], position, shape[k], site, guard));
   }
   return at;

@@ -41,11 +41,11 @@ TEST(Expand, WholeFactorsOfNearestAreViews) {
                     "channels_last = false",
                     "f32[1, 2, 3, 5]", "f32[1, 2, 6, 10]"),
             "reshape expand reshape");
-  EXPECT_EQ(resized("mode = nearest, size = [2*s0, 2*s1], align_corners = false, scale = [0, 0], "
-                    "channels_last = true",
-                    "f32[1, s0, s1, 2]", "f32[1, 2*s0, 2*s1, 2]",
-                    " where s0 in [1, 64], s1 in [1, 64]"),
-            "reshape expand reshape");
+  EXPECT_EQ(
+      resized("mode = nearest, size = [2*s0, 2*s1], align_corners = false, scale = [0, 0], "
+              "channels_last = true",
+              "f32[1, s0, s1, 2]", "f32[1, 2*s0, 2*s1, 2]", " where s0 in [1, 64], s1 in [1, 64]"),
+      "reshape expand reshape");
 }
 
 TEST(Expand, OtherSizesAreReadByTheirPlaces) {

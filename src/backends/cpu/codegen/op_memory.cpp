@@ -105,11 +105,11 @@ Growth growth(const Expr& e, const std::string& lane) {
     case ExprKind::kFloorDiv:
     case ExprKind::kMod: {
       // Of what grows by at most one the quotient does too; the rest falls back to 0 at times.
-      const bool slow = !e.operands()[1].uses_symbol(lane) && parts[0].least >= 0 &&
-                        parts[0].most <= 1;
-      return !slow                           ? unknown
+      const bool slow =
+          !e.operands()[1].uses_symbol(lane) && parts[0].least >= 0 && parts[0].most <= 1;
+      return !slow                             ? unknown
              : e.kind() == ExprKind::kFloorDiv ? Growth{0, 1}
-                                             : Growth{-Growth::kFar, 1};
+                                               : Growth{-Growth::kFar, 1};
     }
     default:
       return unknown;
@@ -150,8 +150,7 @@ OpEmitter::Address OpEmitter::address(const Expr& index, const std::vector<Indir
       a.base = b_.CreateAdd(a.base, b_.CreateMul(position, stride));
       continue;
     }
-    Value* offsets = i.stride.is_constant(1) ? position
-                                             : far_apart(i, position, stride, point);
+    Value* offsets = i.stride.is_constant(1) ? position : far_apart(i, position, stride, point);
     if (a.offsets != nullptr) {
       offsets = b_.CreateAdd(a.offsets, offsets);
     } else if (a.contiguous) {
@@ -175,9 +174,9 @@ Value* OpEmitter::far_apart(const Indirect& indirect, Value* position, Value* st
     return b_.CreateMul(position, spread(stride, point));
   }
   llvm::Type* narrow = position->getType()->getWithNewBitWidth(32);
-  Value* product = b_.CreateMul(
-      b_.CreateTrunc(position, narrow),
-      llvm::ConstantInt::getSigned(narrow, indirect.stride.constant()), "", true, true);
+  Value* product = b_.CreateMul(b_.CreateTrunc(position, narrow),
+                                llvm::ConstantInt::getSigned(narrow, indirect.stride.constant()),
+                                "", true, true);
   return b_.CreateSExt(product, position->getType());
 }
 
@@ -236,8 +235,8 @@ Value* OpEmitter::scattered(const Address& a, const Expr& index, llvm::FixedVect
   Value* zero = llvm::Constant::getNullValue(type);
   Value* first = b_.CreateGEP(element, base, a.base);
   const auto gathered = [&] {
-    Value* addresses = a.offsets != nullptr ? b_.CreateGEP(element, first, a.offsets)
-                                            : spread(first, point);
+    Value* addresses =
+        a.offsets != nullptr ? b_.CreateGEP(element, first, a.offsets) : spread(first, point);
     Value* lanes = mask != nullptr ? mask
                                    : llvm::Constant::getAllOnesValue(llvm::FixedVectorType::get(
                                          b_.getInt1Ty(), type->getNumElements()));

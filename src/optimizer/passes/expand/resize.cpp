@@ -3,10 +3,9 @@
 // Resizing: the elements that a position lies between, read by their places along each spatial axis
 // and blended, the last axis first, as PyTorch does. Places and weights are constants where the
 // sizes are, else computed from the position in the arithmetic of layer/resize_taps.
-#include "layer/resize_taps.h"
-
 #include <cstring>
 
+#include "layer/resize_taps.h"
 #include "optimizer/passes/expand/expand.h"
 
 namespace stator::expand {
@@ -50,7 +49,7 @@ class Resizing {
     if (!in(k).is_constant() || !out(k).is_constant()) {
       for (const int64_t n : {1, 2, 4, 8}) {  // exact in floating point
         const bool fits = given == 0 || given == 1.0 / static_cast<double>(n);
-        if (fits && e_.rewriter.source().bounds.proves_equal(out(k), in(k) * Expr(n))) return n;
+        if (fits && e_.rewriter.source().bounds.proves_equal(out(k), in(k)*Expr(n))) return n;
       }
       return 0;
     }
@@ -100,8 +99,8 @@ class Resizing {
     for (int64_t i = 0; i < count; ++i) {
       static_cast<T*>(writable)[i] = static_cast<T>(values[i]);
     }
-    return to_.add_constant("taps_" + std::to_string(to_.tensors.size()),
-                            {dtype, std::move(shape)}, data);
+    return to_.add_constant("taps_" + std::to_string(to_.tensors.size()), {dtype, std::move(shape)},
+                            data);
   }
 
   Taps known_taps(size_t k) {
@@ -134,7 +133,7 @@ class Resizing {
   TensorId step(size_t k) {
     const bool smooth = resize_tap_count(resize_.mode) > 1;
     if (resize_.align_corners && smooth) {
-      return div(size_of(in(k) - 1), size_of(max(out(k) - 1, 1)));  // one position is at 0
+      return div(size_of(in(k)-1), size_of(max(out(k) - 1, 1)));  // one position is at 0
     }
     const double given = given_step(resize_, k);
     if (given == 0) {
@@ -145,7 +144,7 @@ class Resizing {
     }
     // Images that keep their size, and small ones that double it, do so whatever the factor was.
     const auto grows = [&](int64_t n) {
-      return to_.add_elementwise(to_.add_size_value(in(k) * Expr(n)), to_.add_size_value(out(k)),
+      return to_.add_elementwise(to_.add_size_value(in(k)*Expr(n)), to_.add_size_value(out(k)),
                                  ElementwiseOp::kEqual);
     };
     if (resize_.mode == ResizeMode::kLinear) {
@@ -159,7 +158,7 @@ class Resizing {
 
   /// A whole number in the type of coordinates as a place within the axis.
   TensorId place(size_t k, TensorId whole) {
-    const TensorId last = size_of(in(k) - 1);
+    const TensorId last = size_of(in(k)-1);
     const TensorId inside = least(most(whole, number(0)), last);
     return to_.add_reshape(to_.add_cast(inside, DType::kInt32), along(k, false));
   }
@@ -177,8 +176,8 @@ class Resizing {
     const auto rank = static_cast<int64_t>(resize_.size.size());
     const TensorId position = coordinate(to_, out(k), axis, rank, real_);
     const bool by_corners = resize_.align_corners || resize_.mode == ResizeMode::kNearest;
-    TensorId at = by_corners ? mul(step(k), position)
-                             : centered(step(k), add(position, number(0.5)));
+    TensorId at =
+        by_corners ? mul(step(k), position) : centered(step(k), add(position, number(0.5)));
     if (resize_.mode != ResizeMode::kCubic) {
       at = most(at, number(0));
     }
@@ -188,7 +187,7 @@ class Resizing {
     if (resize_tap_count(resize_.mode) == 1) {
       at = to_.add_cast(to_.add_cast(at, DType::kFloat32), real_);
     }
-    const TensorId low = least(to_.add_unary(at, UnaryOp::kFloor), size_of(in(k) - 1));
+    const TensorId low = least(to_.add_unary(at, UnaryOp::kFloor), size_of(in(k)-1));
     const int count = resize_tap_count(resize_.mode);
     Taps taps;
     for (int t = 0; t < count; ++t) {

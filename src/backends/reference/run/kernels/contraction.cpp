@@ -299,8 +299,7 @@ void run(const Resize& layer, const Tensors& in, Tensors& out) {
   std::vector<ResizeTaps> axes;
   std::vector<int64_t> counts(spatial, resize_tap_count(layer.mode));
   for (size_t k = 0; k < spatial; ++k) {
-    axes.push_back(
-        resize_taps(layer, k, x.size(k), y.size(k), in[0].dtype == DType::kFloat64));
+    axes.push_back(resize_taps(layer, k, x.size(k), y.size(k), in[0].dtype == DType::kFloat64));
   }
   for (int64_t n = 0; n < out[0].shape[0]; ++n) {
     for (int64_t c = 0; c < y.channels(); ++c) {
