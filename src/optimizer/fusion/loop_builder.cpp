@@ -387,10 +387,11 @@ OpId LoopBuilder::check(OpId value, OpId result, const Expr& limit, const FaultS
   return add(op);
 }
 
-/// Whether all elements are constants of which 0 <= element < limit is known.
+/// Whether all elements are constants of which 0 <= element < limit is known. Those of the model
+/// may be exchanged in a finished engine, and are checked in every run.
 bool LoopBuilder::is_within(TensorId indices, const Expr& limit) const {
   const NetworkTensor& tensor = network_.tensor(indices);
-  if (tensor.role != TensorRole::kConstant || !limit.is_constant()) {
+  if (tensor.role != TensorRole::kConstant || !tensor.origin.name.empty() || !limit.is_constant()) {
     return false;
   }
   const auto all = [&](const auto* values) {
