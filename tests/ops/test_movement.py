@@ -266,6 +266,13 @@ def test_padding_of_other_types(mode, dtype, device):
     exactly(lambda x: F.pad(x, (2, 3), mode), x, device=device)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate"])
+def test_cropping_on_one_side_and_padding_on_the_other(mode, device):
+    x = torch.randn(2, 3, 6, 20)
+    for pad in [(-2, 3, 1, -1), (3, -2, -1, 1), (-1, -2, -3, -1)]:
+        exactly(lambda x, p=pad: F.pad(x, p, mode), x, device=device)
+
+
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_padding_of_volumes(mode, device):
     x = torch.randn(2, 3, 4, 5, 6)

@@ -42,7 +42,8 @@ TensorId pad(Conversion& c, const Node& node) {
   return padded(c, node, "pad", *mode_of(node.string("mode", "constant")));
 }
 
-/// Cropping is constant padding with a negative amount; the other modes have none.
+/// A negative amount crops. What circular padding then repeats is the cropped tensor, which no
+/// layer does.
 Support not_negative(const SupportContext& c, const Node& node, const char* list) {
   for (const Expr& amount : node.sym_ints(list)) {
     if (!c.graph.bounds.proves_less_equal(0, amount)) {
@@ -52,10 +53,6 @@ Support not_negative(const SupportContext& c, const Node& node, const char* list
     }
   }
   return Support::yes();
-}
-
-Support edge_support(const SupportContext& c, const Node& node) {
-  return not_negative(c, node, "padding");
 }
 
 Support circular_support(const SupportContext& c, const Node& node) {
@@ -72,7 +69,10 @@ Support pad_support(const SupportContext& c, const Node& node) {
   if (!mode) {
     return Support::no("its mode is \"" + name + "\"");
   }
-  return *mode == PadMode::kConstant ? constant_support(c, node) : not_negative(c, node, "pad");
+  if (*mode == PadMode::kConstant) {
+    return constant_support(c, node);
+  }
+  return *mode == PadMode::kCircular ? circular_support(c, node) : Support::yes();
 }
 
 }  // namespace
@@ -89,9 +89,9 @@ void register_padding(ConverterRegistry& r) {
         single(pad_with(PadMode::kCircular, "pad"), circular_support));
   for (const char* axes : {"1d", "2d", "3d"}) {
     r.add(std::string("aten.reflection_pad") + axes + ".default",
-          single(pad_with(PadMode::kReflect), edge_support));
+          single(pad_with(PadMode::kReflect)));
     r.add(std::string("aten.replication_pad") + axes + ".default",
-          single(pad_with(PadMode::kReplicate), edge_support));
+          single(pad_with(PadMode::kReplicate)));
   }
 }
 
