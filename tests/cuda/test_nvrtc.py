@@ -67,6 +67,27 @@ def test_checks_compile(architecture, tmp_path):
     check_kernels(Checked(), inputs, architecture, tmp_path)
 
 
+class Moved(nn.Module):
+    """What gathers: by one index or several, at computed places, under guards."""
+
+    def forward(self, x, i):
+        y = nn.functional.interpolate(x, scale_factor=1.7) + x[:, i, i].mean(-1)[..., None, None]
+        y = y + nn.functional.interpolate(x, y.shape[-2:], mode="bicubic")
+        y = nn.functional.pad(y, (1, 2, 1, 0), "reflect") + y.sum()
+        y = nn.functional.pad(y, (1, 2, 1, 0), "circular").relu()
+        z = torch.slice_scatter(y, y[..., 1:4] * 2, 3, 2, 8, 2)
+        grid = torch.gather(z, 1, y.argmax(1, keepdim=True)).expand(-1, 2, -1, -1)
+        return nn.functional.grid_sample(z, grid.permute(0, 2, 3, 1), align_corners=False)
+
+
+@WITHOUT_GPU
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+def test_what_moves_elements_compiles(architecture, dtype, tmp_path):
+    inputs = (torch.randn(2, 7, 7, 7).to(dtype), torch.arange(7))
+    check_kernels(Moved(), inputs, architecture, tmp_path)
+
+
 def check_kernels(network, inputs, architecture, tmp_path):
     torch.export.save(torch.export.export(network, inputs), tmp_path / "model.pt2")
     result = subprocess.run(

@@ -42,17 +42,18 @@ TensorId padded(Conversion& c, const Node& node, const char* list, PadMode mode)
   const TensorType type = c.network().type(x);
   const Amounts amounts = amounts_of(node, list, type.shape.size());
   Pad pad{amounts.before, amounts.after, mode, scalar_of(Argument{0.0}, type.dtype)};
-  if (mode == PadMode::kConstant) {  // crops by itself
-    if (!node.is_none("value")) pad.value = scalar_of(*node.find("value"), type.dtype);
-    return c.network().add_pad(x, pad);
+  if (mode == PadMode::kConstant && !node.is_none("value")) {
+    pad.value = scalar_of(*node.find("value"), type.dtype);
   }
-  for (std::vector<Expr>* list_of : {&pad.before, &pad.after}) {
-    for (Expr& amount : *list_of) amount = crops(c, amount) ? Expr(0) : amount;
+  // Where the layer crops, it crops what it has padded: what is cropped can be seen at the other
+  // end. Not so in circular padding.
+  if (mode == PadMode::kCircular) {
+    x = cropped(c, x, amounts);
+    for (std::vector<Expr>* side : {&pad.before, &pad.after}) {
+      for (Expr& amount : *side) amount = crops(c, amount) ? Expr(0) : amount;
+    }
   }
-  // What is cropped comes back from the other end in no circular padding; elsewhere it is seen.
-  if (mode == PadMode::kCircular) x = cropped(c, x, amounts);
-  x = c.network().add_pad(x, pad);
-  return mode == PadMode::kCircular ? x : cropped(c, x, amounts);
+  return c.network().add_pad(x, pad);
 }
 
 Compute pad_with(PadMode mode, const char* list = "padding") {
@@ -102,10 +103,6 @@ Support circular_once(const SupportContext& c, const Node& node, const char* lis
   return signs_known(c, node, list);
 }
 
-Support edge_support(const SupportContext& c, const Node& node) {
-  return signs_known(c, node, "padding");
-}
-
 Support circular_support(const SupportContext& c, const Node& node) {
   return circular_once(c, node, "pad");
 }
@@ -121,7 +118,7 @@ Support pad_support(const SupportContext& c, const Node& node) {
     return Support::no("its mode is \"" + name + "\"");
   }
   if (*mode == PadMode::kConstant) return constant_support(c, node);
-  return *mode == PadMode::kCircular ? circular_once(c, node, "pad") : signs_known(c, node, "pad");
+  return *mode == PadMode::kCircular ? circular_once(c, node, "pad") : Support::yes();
 }
 
 }  // namespace
@@ -138,9 +135,9 @@ void register_padding(ConverterRegistry& r) {
         single(pad_with(PadMode::kCircular, "pad"), circular_support));
   for (const char* axes : {"1d", "2d", "3d"}) {
     r.add(std::string("aten.reflection_pad") + axes + ".default",
-          single(pad_with(PadMode::kReflect), edge_support));
+          single(pad_with(PadMode::kReflect)));
     r.add(std::string("aten.replication_pad") + axes + ".default",
-          single(pad_with(PadMode::kReplicate), edge_support));
+          single(pad_with(PadMode::kReplicate)));
   }
 }
 

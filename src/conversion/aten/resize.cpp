@@ -32,7 +32,9 @@ std::vector<double> steps(const Node& node, size_t axes) {
 Compute resize(ResizeMode mode, size_t axes) {
   return [mode, axes](Conversion& c, const Node& node) {
     const char* input = input_name(node);
-    const DType dtype = compute_dtype(c.meta(node, input).dtype);
+    const bool moves = mode == ResizeMode::kNearest || mode == ResizeMode::kNearestExact;
+    const DType given = c.meta(node, input).dtype;
+    const DType dtype = moves ? given : compute_dtype(given);
     const Shape& shape = c.output_meta(node).shape;
     Resize resize;
     resize.mode = mode;

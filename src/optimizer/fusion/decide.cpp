@@ -118,7 +118,8 @@ LayerRole layer_role(const Network& network, const NetworkLayer& layer,
       std::holds_alternative<SizeValue>(a) || std::holds_alternative<Check>(a)) {
     return LayerRole::kPointwise;
   }
-  if (std::holds_alternative<Gather>(a)) {
+  if (std::holds_alternative<Gather>(a) || std::holds_alternative<GatherElements>(a) ||
+      std::holds_alternative<IndexTensors>(a)) {
     return LayerRole::kGather;
   }
   if (std::holds_alternative<Concat>(a)) {
@@ -127,8 +128,8 @@ LayerRole layer_role(const Network& network, const NetworkLayer& layer,
            : join_chunk(network, layer) ? LayerRole::kReduction
                                         : LayerRole::kCall;
   }
-  if (const auto* pad = std::get_if<Pad>(&a)) {
-    return pad->mode == PadMode::kConstant ? LayerRole::kJoin : LayerRole::kCall;
+  if (std::holds_alternative<Pad>(a) || std::holds_alternative<SliceScatter>(a)) {
+    return LayerRole::kJoin;
   }
   const bool real =
       traits.math_dtype != nullptr ? traits.math_dtype(dtype) : dtype == DType::kFloat32;
@@ -223,6 +224,24 @@ void FusionPlan::demand_view_base(TensorId id) {
   in_memory_[static_cast<size_t>(id)] = 1;
 }
 
+/// What a gather reads lies in memory, before it is turned, cut or converted: that is done with
+/// what is read.
+void FusionPlan::demand_table(TensorId id) {
+  while (network_.tensor(id).producer >= 0 && !in_memory(id)) {
+    const auto producer = static_cast<size_t>(network_.tensor(id).producer);
+    const NetworkLayer& layer = network_.layers[producer];
+    const bool follows = std::holds_alternative<Transpose>(layer.attributes) ||
+                         std::holds_alternative<Expand>(layer.attributes) ||
+                         std::holds_alternative<Slice>(layer.attributes) ||
+                         std::holds_alternative<Cast>(layer.attributes);
+    if (!follows || roles_[producer] == LayerRole::kCall) {
+      break;
+    }
+    id = layer.inputs[0];
+  }
+  in_memory_[static_cast<size_t>(id)] = 1;
+}
+
 void FusionPlan::demand_operands() {
   for (size_t i = 0; i < network_.layers.size(); ++i) {
     const NetworkLayer& layer = network_.layers[i];
@@ -238,7 +257,7 @@ void FusionPlan::demand_operands() {
         }
         break;
       case LayerRole::kGather:
-        in_memory_[static_cast<size_t>(layer.inputs[0])] = 1;
+        demand_table(layer.inputs[0]);
         break;
       case LayerRole::kContraction:
         // A bias is part of the epilogue; convolutions read their input as it lies.
@@ -396,7 +415,8 @@ void FusionPlan::grow_epilogues() {
       const size_t reader = readers_[static_cast<size_t>(at)].front();
       const NetworkLayer& layer = network_.layers[reader];
       const bool slices = std::holds_alternative<Slice>(layer.attributes) ||
-                          std::holds_alternative<Expand>(layer.attributes);
+                          std::holds_alternative<Expand>(layer.attributes) ||
+                          std::holds_alternative<Pad>(layer.attributes);
       const bool passes =
           (roles_[reader] == LayerRole::kView && !slices && !reduces) ||
           (roles_[reader] == LayerRole::kPointwise &&

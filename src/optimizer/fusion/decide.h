@@ -27,8 +27,8 @@ std::optional<int64_t> join_chunk(const Network& network, const NetworkLayer& la
 enum class LayerRole : uint8_t {
   kView,         // renames elements
   kPointwise,    // one element from one element of each operand
-  kGather,       // pointwise in its indices; the table lies in memory
-  kJoin,         // concat, constant padding: guarded loads
+  kGather,       // pointwise in its indices; what the table is made of lies in memory
+  kJoin,         // concat, constant padding, a slice set: guarded loads
   kReduction,    // reduce, softmax, normalization, pooling, a concat of many parts: its own loop
   kContraction,  // matrix product, convolution
   kAttention,
@@ -83,6 +83,7 @@ class FusionPlan {
   /// Operations to compute it where it is read; counted up to `limit` and a little.
   int cost(TensorId id, int limit = kCostLimit) const;
   void demand_view_base(TensorId id);
+  void demand_table(TensorId id);
 
   const Network& network_;
   const BackendTraits& traits_;

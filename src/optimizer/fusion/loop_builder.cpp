@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/check.h"
 #include "optimizer/fusion/merge_dims.h"
@@ -33,6 +34,39 @@ std::optional<Scalar> scalar_value(const NetworkTensor& tensor) {
       return Scalar::of(static_cast<int64_t>(*tensor.data.as<uint8_t>() != 0));
     default:
       return std::nullopt;
+  }
+}
+
+/// The symbol of an op that is part of an index, and back.
+std::string place_name(OpId op) { return "%" + std::to_string(op); }
+OpId place_op(const std::string& name) { return static_cast<OpId>(std::stoi(name.substr(1))); }
+
+std::vector<std::string> places_of(const Expr& e) {
+  std::set<std::string> symbols;
+  e.collect_symbols(symbols);
+  std::vector<std::string> places;
+  for (const std::string& name : symbols) {
+    if (name[0] == '%') places.push_back(name);
+  }
+  return places;
+}
+
+ElementwiseOp operation_of(ExprKind kind) {
+  switch (kind) {
+    case ExprKind::kAdd:
+      return ElementwiseOp::kAdd;
+    case ExprKind::kMul:
+      return ElementwiseOp::kMul;
+    case ExprKind::kFloorDiv:
+      return ElementwiseOp::kFloorDiv;
+    case ExprKind::kMod:
+      return ElementwiseOp::kMod;
+    case ExprKind::kMin:
+      return ElementwiseOp::kMin;
+    case ExprKind::kMax:
+      return ElementwiseOp::kMax;
+    default:
+      STATOR_CHECK(false, "an index is no such expression");
   }
 }
 
@@ -129,7 +163,31 @@ OpId LoopBuilder::index(const Expr& e) {
   if (op.index.is_constant()) {
     return constant(Scalar::of(op.index.constant()), DType::kInt64);
   }
-  return add(op);
+  return places_of(op.index).empty() ? add(op) : evaluate(op.index);
+}
+
+Expr LoopBuilder::place(OpId op, const Expr& limit) {
+  const std::string name = place_name(op);
+  bounds_.set_index(name, limit);
+  return Expr::symbol(name);
+}
+
+/// An expression that holds places, by ops.
+OpId LoopBuilder::evaluate(const Expr& e) {
+  if (e.is_symbol()) {
+    return place_op(e.symbol_name());
+  }
+  OpId result = kNoOp;
+  for (const Expr& part : e.operands()) {
+    OpId value = index(part);
+    if (result != kNoOp && (e.kind() == ExprKind::kFloorDiv || e.kind() == ExprKind::kMod) &&
+        !bounds_.proves_less(0, part)) {
+      // Computed where a guard is false too.
+      value = elementwise(ElementwiseOp::kMax, value, index(1));
+    }
+    result = result == kNoOp ? value : elementwise(operation_of(e.kind()), result, value);
+  }
+  return result;
 }
 
 OpId LoopBuilder::both(OpId a, OpId b) {
@@ -198,6 +256,17 @@ OpId LoopBuilder::read(TensorId id, const Index& index, OpId guard) {
   op.buffer = input(id);
   op.index = flat_index(network_.type(id).shape, index, bounds_);
   op.guard = guard;
+  if (const std::vector<std::string> places = places_of(op.index); !places.empty()) {
+    if (const std::optional<LinearForm> form = linear_form(op.index, places)) {
+      op.index = form->constant_term;
+      for (const std::string& name : places) {
+        op.indirect.push_back({place_op(name), form->coefficients.at(name)});
+      }
+    } else {
+      op.indirect.push_back({evaluate(op.index), 1});
+      op.index = 0;
+    }
+  }
   return add(op);
 }
 
@@ -272,7 +341,8 @@ OpId LoopBuilder::compute_layer(const NetworkLayer& layer, const Index& index, O
     return layer.inputs.size() == 1 ? check(x, kNoOp, c->limit, site, guard)
                                     : check(operand(1), x, c->limit, site, guard);
   }
-  if (std::holds_alternative<Gather>(a)) {
+  if (std::holds_alternative<Gather>(a) || std::holds_alternative<GatherElements>(a) ||
+      std::holds_alternative<IndexTensors>(a)) {
     return gather(layer, index, guard);
   }
   if (std::holds_alternative<Concat>(a)) {
@@ -280,6 +350,9 @@ OpId LoopBuilder::compute_layer(const NetworkLayer& layer, const Index& index, O
   }
   if (std::holds_alternative<Pad>(a)) {
     return pad(layer, index, guard);
+  }
+  if (std::holds_alternative<SliceScatter>(a)) {
+    return slice_scatter(layer, index, guard);
   }
   STATOR_CHECK(false, std::string(layer_kind_name(a)) + " is not computed in place");
 }
@@ -314,28 +387,100 @@ OpId LoopBuilder::check(OpId value, OpId result, const Expr& limit, const FaultS
   return add(op);
 }
 
-OpId LoopBuilder::gather(const NetworkLayer& layer, const Index& index, OpId guard) {
-  const auto& attributes = std::get<Gather>(layer.attributes);
-  const TensorId table = layer.inputs[0], indices = layer.inputs[1];
-  const auto axis = static_cast<size_t>(attributes.axis);
-  const size_t rank = network_.type(indices).shape.size();
-  const Index position(index.begin() + static_cast<int64_t>(axis),
-                       index.begin() + static_cast<int64_t>(axis + rank));
-  const std::vector<Expr>& shape = network_.type(table).shape;
-  const OpId place = check(cast(get(indices, position, guard), DType::kInt64), kNoOp, shape[axis],
-                           {attributes.error, 0, attributes.wrap}, guard);
-  Index rest;
-  for (size_t k = 0; k < shape.size(); ++k) {
-    rest.push_back(k < axis ? index[k] : k == axis ? Expr(0) : index[k - 1 + rank]);
+/// Whether all elements are constants of which 0 <= element < limit is known. Those of the model
+/// may be exchanged in a finished engine, and are checked in every run.
+bool LoopBuilder::is_within(TensorId indices, const Expr& limit) const {
+  const NetworkTensor& tensor = network_.tensor(indices);
+  if (tensor.role != TensorRole::kConstant || !tensor.origin.name.empty() || !limit.is_constant()) {
+    return false;
   }
-  LoopOp load;
-  load.kind = LoopOpKind::kLoad;
-  load.dtype = network_.type(table).dtype;
-  load.index = flat_index(shape, rest, bounds_);
-  load.indirect.push_back({place, contiguous_strides(shape)[axis]});
-  load.guard = guard;
-  load.buffer = input(table);
-  return add(load);
+  const auto all = [&](const auto* values) {
+    const int64_t count = tensor.data.size_bytes / static_cast<int64_t>(sizeof(*values));
+    return std::all_of(values, values + count,
+                       [&](int64_t v) { return v >= 0 && v < limit.constant(); });
+  };
+  switch (tensor.type.dtype) {
+    case DType::kInt64:
+      return all(tensor.data.as<int64_t>());
+    case DType::kInt32:
+      return all(tensor.data.as<int32_t>());
+    default:
+      return false;
+  }
+}
+
+/// Where along an axis of `limit` elements an index tensor points to.
+Expr LoopBuilder::checked_place(TensorId indices, const Index& at, const Expr& limit,
+                                const FaultSite& site, OpId guard) {
+  OpId value = cast(get(indices, broadcast(indices, at), guard), DType::kInt64);
+  if (!is_within(indices, limit)) {
+    value = check(value, kNoOp, limit, site, guard);
+    checked_.push_back({value, limit, site});
+  }
+  return place(value, limit);
+}
+
+/// The table's index for an index of the result.
+Index LoopBuilder::gathered_index(const NetworkLayer& layer, const Index& index, OpId guard) {
+  const std::vector<Expr>& shape = network_.type(layer.inputs[0]).shape;
+  if (const auto* a = std::get_if<GatherElements>(&layer.attributes)) {
+    const auto axis = static_cast<size_t>(a->axis);
+    Index at = index;
+    at[axis] =
+        checked_place(layer.inputs[1], index, shape[axis], {a->error, a->axis, false}, guard);
+    return at;
+  }
+  const auto* gather = std::get_if<Gather>(&layer.attributes);
+  const auto* several = std::get_if<IndexTensors>(&layer.attributes);
+  const auto first = static_cast<size_t>(gather != nullptr ? gather->axis : several->first_axis);
+  const size_t count = layer.inputs.size() - 1;
+  const size_t rank = index.size() - (shape.size() - count);
+  const Index position(index.begin() + static_cast<int64_t>(first),
+                       index.begin() + static_cast<int64_t>(first + rank));
+  Index at;
+  for (size_t k = 0; k < shape.size(); ++k) {
+    if (k < first || k >= first + count) {
+      at.push_back(index[k < first ? k : k - count + rank]);
+      continue;
+    }
+    const FaultSite site =
+        gather != nullptr ? FaultSite{gather->error, 0, gather->wrap}
+                          : FaultSite{DataError::kIndex, static_cast<int64_t>(k - first), true};
+    at.push_back(checked_place(layer.inputs[1 + k - first], position, shape[k], site, guard));
+  }
+  return at;
+}
+
+OpId LoopBuilder::gather(const NetworkLayer& layer, const Index& index, OpId guard) {
+  const size_t before = checked_.size();
+  const Index at = gathered_index(layer, index, guard);
+  OpId value = get(layer.inputs[0], at, guard);
+  // What was checked counts even where there is only one element to read.
+  for (size_t k = before; k < checked_.size(); ++k) {
+    const Checked& c = checked_[k];
+    if (!depends_on(value, c.place)) {
+      value = check(c.place, value, c.limit, {c.site.error, c.site.dim, false}, guard);
+    }
+  }
+  checked_.resize(before);
+  return value;
+}
+
+/// Whether `value` is computed from `place`. An op stands behind its operands.
+bool LoopBuilder::depends_on(OpId value, OpId place) const {
+  std::vector<bool> needed(static_cast<size_t>(value) + 1, false);
+  needed.back() = true;
+  for (OpId id = value; id > place; --id) {
+    if (!needed[static_cast<size_t>(id)]) continue;
+    const LoopOp& op = program_.ops[static_cast<size_t>(id)];
+    for (const OpId operand : {op.a, op.b, op.c, op.guard}) {
+      if (operand != kNoOp) needed[static_cast<size_t>(operand)] = true;
+    }
+    for (const Indirect& indirect : op.indirect) {
+      needed[static_cast<size_t>(indirect.op)] = true;
+    }
+  }
+  return place <= value && needed[static_cast<size_t>(place)];
 }
 
 OpId LoopBuilder::concat(const NetworkLayer& layer, const Index& index, OpId guard) {
@@ -371,6 +516,27 @@ OpId LoopBuilder::pad(const NetworkLayer& layer, const Index& index, OpId guard)
   }
   const OpId value = get(id, inner, both(guard, here));
   return here == kNoOp ? value : select(here, value, constant(attributes.value, dtype(value)));
+}
+
+OpId LoopBuilder::slice_scatter(const NetworkLayer& layer, const Index& index, OpId guard) {
+  const auto& attributes = std::get<SliceScatter>(layer.attributes);
+  const auto axis = static_cast<size_t>(attributes.axis);
+  const Expr step = attributes.step;
+  const Expr& size = network_.type(layer.inputs[1]).shape[axis];
+  const Expr offset = simplify(index[axis] - attributes.start, bounds_);
+  OpId here = within(index[axis], attributes.start, attributes.start + step * size);
+  if (!step.is_constant(1)) {
+    const OpId on_step =
+        elementwise(ElementwiseOp::kEqual, this->index(mod(offset, step)), this->index(0));
+    here = both(here, on_step);
+  }
+  Index part = index;
+  part[axis] = simplify(floor_div(offset, step), bounds_);
+  const OpId value = get(layer.inputs[1], part, both(guard, here));
+  if (here == kNoOp) {
+    return value;
+  }
+  return select(here, value, get(layer.inputs[0], index, guard));
 }
 
 void LoopBuilder::store(int32_t output, Expr index, OpId value) {

@@ -40,6 +40,9 @@ class LoopBuilder {
   OpId cast(OpId a, DType to);
   OpId reduce(ReduceOp op, OpId a);
   OpId index(const Expr& e);
+  /// The value of an op as a part of indices: a symbol, of which 0 <= value < limit is known. What
+  /// is read there has the op among its indirect ones.
+  Expr place(OpId op, const Expr& limit);
   /// least <= e < limit, as a bool op; kNoOp when both are proved.
   OpId within(const Expr& e, const Expr& least, const Expr& limit);
   OpId both(OpId a, OpId b);  // kNoOp is true
@@ -58,9 +61,16 @@ class LoopBuilder {
   OpId compute_layer(const NetworkLayer& layer, const Index& index, OpId guard);
   OpId divisor(ElementwiseOp op, OpId x, OpId guard);
   OpId check(OpId value, OpId result, const Expr& limit, const FaultSite& site, OpId guard);
+  bool is_within(TensorId indices, const Expr& limit) const;
+  Expr checked_place(TensorId indices, const Index& at, const Expr& limit, const FaultSite& site,
+                     OpId guard);
   OpId gather(const NetworkLayer& layer, const Index& index, OpId guard);
+  Index gathered_index(const NetworkLayer& layer, const Index& index, OpId guard);
+  OpId evaluate(const Expr& e);
+  bool depends_on(OpId value, OpId place) const;
   OpId concat(const NetworkLayer& layer, const Index& index, OpId guard);
   OpId pad(const NetworkLayer& layer, const Index& index, OpId guard);
+  OpId slice_scatter(const NetworkLayer& layer, const Index& index, OpId guard);
   OpId power(OpId x, float exponent);
   Index broadcast(TensorId id, const Index& index) const;
 
@@ -77,6 +87,13 @@ class LoopBuilder {
     OpId guard, value;
   };
   std::map<TensorId, std::vector<Computed>> computed_;
+  /// Places that may be out of range, of the gathers in hand.
+  struct Checked {
+    OpId place;
+    Expr limit;
+    FaultSite site;
+  };
+  std::vector<Checked> checked_;
   std::string problem_;
 };
 

@@ -42,12 +42,33 @@ Index reshape_index(const std::vector<Expr>& from, const std::vector<Expr>& to, 
   return result;
 }
 
+bool pads_with_own(const LayerAttributes& attributes) {
+  const auto* pad = std::get_if<Pad>(&attributes);
+  return pad != nullptr && pad->mode != PadMode::kConstant;
+}
+
+/// The source of position `at` along an axis of `size` elements, where it lies outside.
+Expr padded_source(PadMode mode, const Expr& at, const Expr& size) {
+  switch (mode) {
+    case PadMode::kReflect:
+      return min(max(at, -at), 2 * (size - 1) - at);
+    case PadMode::kCircular: {
+      // By at most one size, without a remainder: kernels take none of negative numbers.
+      const auto positive = [](const Expr& e) { return min(max(e, 0), 1); };
+      return at + size * positive(-at) - size * positive(at - size + 1);
+    }
+    default:
+      return min(max(at, 0), size - 1);
+  }
+}
+
 }  // namespace
 
 bool is_view(const LayerAttributes& attributes) {
   return std::holds_alternative<Transpose>(attributes) ||
          std::holds_alternative<Reshape>(attributes) ||
-         std::holds_alternative<Expand>(attributes) || std::holds_alternative<Slice>(attributes);
+         std::holds_alternative<Expand>(attributes) || std::holds_alternative<Slice>(attributes) ||
+         pads_with_own(attributes);
 }
 
 Expr flat_index(const std::vector<Expr>& shape, const Index& index, const Bounds& bounds) {
@@ -97,6 +118,15 @@ Index view_index(const Network& network, const NetworkLayer& layer, const Index&
     const size_t lead = to.size() - from.size();
     for (size_t k = 0; k < from.size(); ++k) {
       result.push_back(from[k].is_constant(1) ? Expr(0) : index[lead + k]);
+    }
+    return result;
+  }
+  if (const auto* pad = std::get_if<Pad>(&layer.attributes)) {
+    Index result;
+    for (size_t k = 0; k < from.size(); ++k) {
+      const bool grows = !pad->before[k].is_constant(0) || !pad->after[k].is_constant(0);
+      const Expr at = index[k] - pad->before[k];
+      result.push_back(grows ? simplify(padded_source(pad->mode, at, from[k]), bounds) : at);
     }
     return result;
   }

@@ -13,7 +13,8 @@ namespace stator {
 
 using Index = std::vector<Expr>;
 
-/// True for transpose, reshape, expand, slice: layers that only rename elements.
+/// True for transpose, reshape, expand, slice, and padding with the input's own elements: layers
+/// that only rename elements.
 bool is_view(const LayerAttributes& attributes);
 /// The operand's index for an index of the result. `layer` is a view.
 Index view_index(const Network& network, const NetworkLayer& layer, const Index& index,

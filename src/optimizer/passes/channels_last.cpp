@@ -132,6 +132,11 @@ class ChannelsLast {
         return true;
       }
       adaptive->channels_last = true;
+    } else if (auto* resize = std::get_if<Resize>(&attributes)) {
+      if (resize->channels_last || !known_last(layer.inputs[0])) {
+        return false;
+      }
+      resize->channels_last = true;
     } else {
       return false;
     }

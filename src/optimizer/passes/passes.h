@@ -71,7 +71,7 @@ int patches_as_products(Network& network, const OptimizerOptions& options);
 int pad_channels(Network& network, const OptimizerOptions& options);
 
 /// What no region stands for, as layers that loops hold: joins of many parts, pooling over the
-/// whole image, reductions over nothing (expand/expand.h).
+/// whole image, resizing, reductions over nothing (expand/expand.h).
 int expand_into_loops(Network& network, const OptimizerOptions& options);
 
 /// Removes layers that nobody reads.

@@ -134,6 +134,45 @@ TEST(Fusion, SoftmaxHoldsWhatComesBefore) {
             "loop/2");
 }
 
+TEST(Fusion, GathersReadWhereTheirTableLies) {
+  EXPECT_EQ(kinds(R"(network n:
+  input %x: i32[8, 4]
+  input %i: i64[3, 4]
+  input %j: i32[3, 1]
+  %t: i32[4, 8] = transpose(%x) {permutation = [1, 0]}
+  %s: i32[4, 7] = slice(%t) {start = [0, 1], size = [4, 7], step = [1, 1]}
+  %w: f32[4, 7] = cast(%s) {to = f32}
+  %a: f32[3, 4] = index_tensors(%w, %j, %i) {first_axis = 0}
+  %b: f32[3, 4] = gather_elements(%w, %i) {axis = 1, error = element}
+  %y: f32[3, 4] = elementwise(%a, %b) {op = add}
+  return %y
+)"),
+            "loop/3");
+}
+
+TEST(Fusion, PaddingWithOwnElementsIsAView) {
+  EXPECT_EQ(kinds(R"(network n where s0 in [2, 64]:
+  input %x: f32[s0, 8]
+  %a: f32[s0, 8] = unary(%x) {op = relu}
+  %p: f32[s0 + 2, 11] = pad(%a) {before = [1, 1], after = [1, 2], mode = reflect, value = 0}
+  %q: f32[s0 + 2, 13] = pad(%p) {before = [0, 1], after = [0, 1], mode = circular, value = 0}
+  %y: f32[s0 + 2, 13] = unary(%q) {op = neg}
+  return %y
+)"),
+            "loop/1");
+}
+
+TEST(Fusion, ASliceIsSetInOneLoop) {
+  EXPECT_EQ(kinds(R"(network n:
+  input %x: f32[4, 8]
+  input %s: f32[4, 3]
+  %a: f32[4, 3] = unary(%s) {op = relu}
+  %y: f32[4, 8] = slice_scatter(%x, %a) {axis = 1, start = 1, step = 2}
+  return %y
+)"),
+            "loop/2");
+}
+
 TEST(Fusion, OutputsThatAreInputsAreCopied) {
   EXPECT_EQ(kinds("network n:\n  input %x: f32[4]\n  return %x, %x\n"), "call/1 call/1");
 }

@@ -136,14 +136,14 @@ class LoopEmitter : Emit {
     const std::vector<Value*> index = outer_indices(row);
     if (lane_dim_ >= 0 && lane_dim_ == outer_ - 1) {
       emit_lanes(column_begin, column_end, [&](Value* column, Value* mask) {
-        Point point{index, lane_dim_, lanes_, mask};
+        Point point{index, lane_dim_, lanes_, mask, true};
         point.index[static_cast<size_t>(outer_ - 1)] = column;
         emit_points(point);
       });
       return;
     }
     loop(column_begin, column_end, 1, [&](Value* column) {
-      Point point{index, -1, 0, nullptr};
+      Point point{index, -1, 0, nullptr, false};
       if (outer_ > 0) {
         point.index[static_cast<size_t>(outer_ - 1)] = column;
       }
@@ -306,6 +306,7 @@ class LoopEmitter : Emit {
         at.lane_dim = dim;
         at.lanes = lanes_;
         at.mask = mask;
+        at.aligned = true;
         walk(dim + 1, at, body);
       });
       return;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cpu/codegen/op_emitter.h"
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <numeric>
@@ -14,10 +15,6 @@
 namespace stator::cpu {
 
 using llvm::Value;
-
-namespace {
-constexpr int64_t kMostStep = 4;  // between lanes of which whole vectors are read
-}  // namespace
 
 llvm::Type* register_type(llvm::LLVMContext& context, DType dtype) {
   switch (dtype) {
@@ -132,10 +129,18 @@ Value* OpEmitter::index_value(const Expr& e, const Point& point, bool vector) {
       case ExprKind::kMul:
         result = b_.CreateMul(result, parts[i]);
         break;
-      case ExprKind::kFloorDiv:  // index expressions are not negative
-        result = b_.CreateUDiv(result, at_least_one(parts[i]));
+      case ExprKind::kFloorDiv: {
+        // Index expressions are not negative, but for lanes whose guard is false: what is counted
+        // from such a lane must be right all the same.
+        const Expr& divisor = e.operands()[i];
+        const bool shifts = divisor.is_constant() && divisor.constant() > 0 &&
+                            (divisor.constant() & (divisor.constant() - 1)) == 0;
+        const auto bits = shifts ? std::countr_zero(static_cast<uint64_t>(divisor.constant())) : 0;
+        result = shifts ? b_.CreateAShr(result, static_cast<uint64_t>(bits))
+                        : b_.CreateUDiv(result, at_least_one(parts[i]));
         break;
-      case ExprKind::kMod:
+      }
+      case ExprKind::kMod:  // by a power of two: of negative ones too
         result = b_.CreateURem(result, at_least_one(parts[i]));
         break;
       case ExprKind::kMin:
@@ -147,175 +152,6 @@ Value* OpEmitter::index_value(const Expr& e, const Point& point, bool vector) {
     }
   }
   return result;
-}
-
-OpEmitter::Address OpEmitter::address(const Expr& index, const std::vector<Indirect>& indirect,
-                                      const Point& point) {
-  Address a;
-  if (!depends_on_lane(index, point)) {
-    a.base = index_value(index, point, false);
-  } else {
-    const std::string lane = index_symbol(point.lane_dim);
-    const std::optional<LinearForm> form = linear_form(index, {lane});
-    if (form.has_value() && form->coefficients.at(lane).is_constant(1)) {
-      a.base = index_value(index, point, false);
-      a.uniform = false;
-      a.contiguous = true;
-    } else {
-      a.uniform = false;
-      if (form.has_value() && form->coefficients.at(lane).is_constant()) {
-        const int64_t step = form->coefficients.at(lane).constant();
-        a.step = step > 1 && step <= kMostStep && indirect.empty() ? step : 0;
-        a.base = a.step > 0 ? index_value(index, point, false) : nullptr;
-      }
-      a.offsets = index_value(index, point, true);
-    }
-  }
-  for (const Indirect& i : indirect) {
-    Value* position = get(i.op, point);
-    Value* stride = index_value(i.stride, point, false);
-    if (!position->getType()->isVectorTy()) {
-      Value* offset = b_.CreateMul(position, stride);
-      if (a.offsets != nullptr) {
-        a.offsets = b_.CreateAdd(a.offsets, spread(offset, point));
-      } else {
-        a.base = b_.CreateAdd(a.base, offset);
-      }
-      continue;
-    }
-    if (a.offsets == nullptr) {
-      a.offsets = spread(a.base, point);
-      if (a.contiguous) {
-        a.offsets = b_.CreateAdd(a.offsets, lane_numbers(point));
-      }
-      a.uniform = a.contiguous = false;
-    }
-    a.offsets = b_.CreateAdd(a.offsets, b_.CreateMul(position, spread(stride, point)));
-  }
-  return a;
-}
-
-/// Elements a few apart: whole vectors that are picked from, which takes less than a gather does.
-/// `gathered` where lanes are off.
-Value* OpEmitter::every_few(llvm::FixedVectorType* type, Value* first, int64_t step, Value* mask,
-                            const std::function<Value*()>& gathered) {
-  const auto lanes = static_cast<int>(type->getNumElements());
-  const auto picked = [&] {
-    // What lies behind the last element need not be there.
-    const int span = (lanes - 1) * static_cast<int>(step) + 1;
-    const int width = lanes * static_cast<int>(step);
-    std::vector<llvm::Constant*> there;
-    std::vector<int> places;
-    for (int i = 0; i < width; ++i) there.push_back(b_.getInt1(i < span));
-    for (int i = 0; i < lanes; ++i) places.push_back(i * static_cast<int>(step));
-    llvm::Type* element = type->getElementType();
-    auto* wide = llvm::FixedVectorType::get(element, static_cast<unsigned>(width));
-    const llvm::Align align(element->getPrimitiveSizeInBits() / 8);
-    Value* all = b_.CreateMaskedLoad(wide, first, align, llvm::ConstantVector::get(there),
-                                     llvm::Constant::getNullValue(wide));
-    return b_.CreateShuffleVector(all, places);
-  };
-  if (mask == nullptr) return picked();
-  llvm::Function* function = b_.GetInsertBlock()->getParent();
-  const auto block = [&](const char* name) {
-    return llvm::BasicBlock::Create(b_.getContext(), name, function);
-  };
-  llvm::BasicBlock *whole = block("whole"), *some = block("some"), *after = block("after");
-  b_.CreateCondBr(b_.CreateAndReduce(mask), whole, some);
-  b_.SetInsertPoint(whole);
-  Value* quick = picked();
-  b_.CreateBr(after);
-  b_.SetInsertPoint(some);
-  Value* slow = gathered();
-  b_.CreateBr(after);
-  b_.SetInsertPoint(after);
-  llvm::PHINode* result = b_.CreatePHI(type, 2);
-  result->addIncoming(quick, whole);
-  result->addIncoming(slow, some);
-  return result;
-}
-
-Value* OpEmitter::load(const LoopOp& op, const Point& point) {
-  const Address a = address(op.index, op.indirect, point);
-  Value* guard = op.guard == kNoOp ? nullptr : get(op.guard, point);
-  llvm::Type* element = memory_type(b_.getContext(), op.dtype);
-  const llvm::Align align(static_cast<uint64_t>(dtype_bytes(op.dtype)));
-  Value* base = buffer_(op.buffer);
-  const bool vector_guard = guard != nullptr && guard->getType()->isVectorTy();
-  Value* result = nullptr;
-  if (a.uniform && !vector_guard) {
-    Value* address = b_.CreateGEP(element, base, a.base);
-    if (guard == nullptr) {
-      result = b_.CreateAlignedLoad(element, address, align);
-    } else {
-      auto* one = llvm::FixedVectorType::get(element, 1);
-      Value* mask = b_.CreateVectorSplat(1, guard);
-      result = b_.CreateMaskedLoad(one, address, align, mask, llvm::Constant::getNullValue(one));
-      result = b_.CreateExtractElement(result, uint64_t{0});
-    }
-  } else {
-    auto* type = llvm::FixedVectorType::get(element, static_cast<unsigned>(point.lanes));
-    Value* mask = point.mask;
-    if (guard != nullptr) {
-      Value* wide = spread(guard, point);
-      mask = mask == nullptr ? wide : b_.CreateAnd(mask, wide);
-    }
-    Value* zero = llvm::Constant::getNullValue(type);
-    if (a.contiguous) {
-      Value* address = b_.CreateGEP(element, base, a.base);
-      result = mask == nullptr ? static_cast<Value*>(b_.CreateAlignedLoad(type, address, align))
-                               : b_.CreateMaskedLoad(type, address, align, mask, zero);
-    } else {
-      Value* offsets = a.offsets != nullptr ? a.offsets : spread(a.base, point);
-      const auto gathered = [&] {
-        Value* addresses = b_.CreateGEP(element, base, offsets);
-        Value* lanes = mask != nullptr ? mask
-                                       : llvm::Constant::getAllOnesValue(llvm::FixedVectorType::get(
-                                             b_.getInt1Ty(), static_cast<unsigned>(point.lanes)));
-        return b_.CreateMaskedGather(type, addresses, align, lanes, zero);
-      };
-      result = a.step > 0
-                   ? every_few(type, b_.CreateGEP(element, base, a.base), a.step, mask, gathered)
-                   : gathered();
-    }
-  }
-  if (op.dtype == DType::kBool) {
-    result = b_.CreateICmpNE(result, llvm::Constant::getNullValue(result->getType()));
-  }
-  return result;
-}
-
-void OpEmitter::store(const LoopStore& store, DType dtype, const Point& point) {
-  Value* value = get(store.value, point);
-  llvm::Type* element = memory_type(b_.getContext(), dtype);
-  const llvm::Align align(static_cast<uint64_t>(dtype_bytes(dtype)));
-  const Address a = address(store.index, {}, point);
-  Value* base = buffer_(store.buffer);
-  const auto in_memory = [&](Value* v) {
-    return dtype == DType::kBool ? b_.CreateZExt(v, v->getType()->getWithNewBitWidth(8)) : v;
-  };
-  if (a.uniform) {
-    if (value->getType()->isVectorTy()) {
-      // The lane dim is 1 wide, so that its index does not show: the first lane is the only one.
-      value = b_.CreateExtractElement(value, uint64_t{0});
-    }
-    b_.CreateAlignedStore(in_memory(value), b_.CreateGEP(element, base, a.base), align);
-    return;
-  }
-  value = in_memory(spread(value, point));
-  if (a.contiguous) {
-    Value* address = b_.CreateGEP(element, base, a.base);
-    if (point.mask == nullptr) {
-      b_.CreateAlignedStore(value, address, align);
-    } else {
-      b_.CreateMaskedStore(value, address, align, point.mask);
-    }
-    return;
-  }
-  Value* mask = point.mask != nullptr ? point.mask
-                                      : llvm::Constant::getAllOnesValue(llvm::FixedVectorType::get(
-                                            b_.getInt1Ty(), static_cast<unsigned>(point.lanes)));
-  b_.CreateMaskedScatter(value, b_.CreateGEP(element, base, a.offsets), align, mask);
 }
 
 Value* OpEmitter::constant(const Scalar& scalar, DType dtype) {

@@ -20,6 +20,7 @@ struct Point {
   int lane_dim = -1;                // -1: one point
   int lanes = 0;
   llvm::Value* mask = nullptr;  // <lanes x i1>; null: all lanes are there
+  bool aligned = false;         // the first lane's index is a multiple of the lanes
 };
 
 /// LLVM's type of an element in registers: bool is i1.
@@ -47,11 +48,12 @@ class OpEmitter {
 
  private:
   struct Address {
-    llvm::Value* base = nullptr;     // i64 element offset of the first lane
+    llvm::Value* base = nullptr;     // i64 element offset that all lanes have
     bool uniform = true;             // the same for all lanes
     bool contiguous = false;         // one further for each lane
-    llvm::Value* offsets = nullptr;  // <lanes x i64>, otherwise
-    int64_t step = 0;                // lanes are so few elements apart from `base` on; 0: not known
+    llvm::Value* offsets = nullptr;  // <lanes x i64>, on top of the base; null where one of the two
+    std::vector<int64_t> known;      // these offsets, where the index says them
+    bool mostly_contiguous = false;  // the elements never lie further apart than contiguous ones
   };
   Address address(const Expr& index, const std::vector<Indirect>& indirect, const Point& point);
   llvm::Value* index_value(const Expr& e, const Point& point, bool vector);
@@ -64,8 +66,14 @@ class OpEmitter {
   llvm::Value* shift(ElementwiseOp op, bool is_unsigned, llvm::Value* a, llvm::Value* b);
   llvm::Value* widen(DType half, llvm::Value* bits);
   llvm::Value* narrow(DType half, llvm::Value* x);
-  llvm::Value* every_few(llvm::FixedVectorType* type, llvm::Value* first, int64_t step,
-                         llvm::Value* mask, const std::function<llvm::Value*()>& gathered);
+  llvm::Value* far_apart(const Indirect& indirect, llvm::Value* position, llvm::Value* stride,
+                         const Point& point);
+  llvm::Value* either(llvm::Value* condition, const std::function<llvm::Value*()>& quick,
+                      const std::function<llvm::Value*()>& slow);
+  llvm::Value* picked(llvm::FixedVectorType* type, llvm::Value* first,
+                      const std::vector<int64_t>& offsets);
+  llvm::Value* scattered(const Address& a, const Expr& index, llvm::FixedVectorType* type,
+                         llvm::Value* base, llvm::Value* mask, const Point& point);
   llvm::Value* cast(DType from, DType to, llvm::Value* x);
   llvm::Value* check_index(const LoopOp& op, const Point& point);
   void report_where(llvm::Value* wrong, llvm::Value* position, llvm::Value* limit,

@@ -25,6 +25,7 @@ Results expand_layer(const Expansion& e) {
   if (std::holds_alternative<Reduce>(a)) return reduce_nothing(e);
   if (std::holds_alternative<Concat>(a)) return concat(e);
   if (std::holds_alternative<AdaptivePooling>(a)) return adaptive_pooling(e);
+  if (std::holds_alternative<Resize>(a)) return resize(e);
   return std::nullopt;
 }
 

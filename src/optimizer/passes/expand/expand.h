@@ -37,5 +37,6 @@ TensorId coordinate(Network& to, const Expr& size, int64_t axis, int64_t rank, D
 Results reduce_nothing(const Expansion& e);    // extremes.cpp: over no axes
 Results concat(const Expansion& e);            // joins.cpp: of many parts
 Results adaptive_pooling(const Expansion& e);  // pooling.cpp: windows of the whole image
+Results resize(const Expansion& e);            // resize.cpp
 
 }  // namespace stator::expand

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "backends/reference/run/kernels.h"
+#include "layer/resize_taps.h"
 
 namespace stator::reference {
 namespace {
@@ -295,66 +296,22 @@ void run(const Attention& layer, const Tensors& in, Tensors& out) {
 void run(const Resize& layer, const Tensors& in, Tensors& out) {
   const Image x(in[0], layer.channels_last), y(out[0], layer.channels_last);
   const size_t spatial = layer.size.size();
-  const auto step = [&](size_t k) {
-    if (layer.align_corners && layer.mode != ResizeMode::kNearest) {
-      return y.size(k) > 1 ? static_cast<double>(x.size(k) - 1) / static_cast<double>(y.size(k) - 1)
-                           : 0.0;
-    }
-    return !layer.scale.empty() && layer.scale[k] > 0
-               ? layer.scale[k]
-               : static_cast<double>(x.size(k)) / static_cast<double>(y.size(k));
-  };
-  const auto cubic = [](double t) {
-    constexpr double kA = -0.75;
-    t = std::fabs(t);
-    return t <= 1  ? ((kA + 2) * t - (kA + 3)) * t * t + 1
-           : t < 2 ? ((kA * t - 5 * kA) * t + 8 * kA) * t - 4 * kA
-                   : 0.0;
-  };
-  /// Taps of one axis: source position and weight.
-  const auto taps = [&](size_t k, int64_t i) {
-    std::vector<std::pair<int64_t, double>> list;
-    const double scale = step(k);
-    const auto clamp = [&](int64_t s) { return std::clamp<int64_t>(s, 0, x.size(k) - 1); };
-    if (layer.mode == ResizeMode::kNearest || layer.mode == ResizeMode::kNearestExact) {
-      const double shift = layer.mode == ResizeMode::kNearestExact ? 0.5 : 0.0;
-      const auto f = static_cast<float>((static_cast<double>(i) + shift) * scale);
-      list.emplace_back(clamp(static_cast<int64_t>(std::floor(f))), 1.0);
-      return list;
-    }
-    double at = layer.align_corners ? scale * static_cast<double>(i)
-                                    : scale * (static_cast<double>(i) + 0.5) - 0.5;
-    if (layer.mode == ResizeMode::kLinear) {
-      at = std::max(at, 0.0);
-      const auto low = static_cast<int64_t>(std::floor(at));
-      const double part = at - static_cast<double>(low);
-      list.emplace_back(clamp(low), 1 - part);
-      list.emplace_back(clamp(low + 1), part);
-      return list;
-    }
-    const auto low = static_cast<int64_t>(std::floor(at));
-    for (int64_t s = low - 1; s <= low + 2; ++s) {
-      list.emplace_back(clamp(s), cubic(at - static_cast<double>(s)));
-    }
-    return list;
-  };
+  std::vector<ResizeTaps> axes;
+  std::vector<int64_t> counts(spatial, resize_tap_count(layer.mode));
+  for (size_t k = 0; k < spatial; ++k) {
+    axes.push_back(resize_taps(layer, k, x.size(k), y.size(k), in[0].dtype == DType::kFloat64));
+  }
   for (int64_t n = 0; n < out[0].shape[0]; ++n) {
     for (int64_t c = 0; c < y.channels(); ++c) {
       for_each_index(y.spatial(), [&](const std::vector<int64_t>& at) {
-        std::vector<std::vector<std::pair<int64_t, double>>> lists;
-        std::vector<int64_t> counts;
-        for (size_t k = 0; k < spatial; ++k) {
-          lists.push_back(taps(k, at[k]));
-          counts.push_back(static_cast<int64_t>(lists[k].size()));
-        }
         double sum = 0;
         for_each_index(counts, [&](const std::vector<int64_t>& tap) {
           std::vector<int64_t> source(spatial);
           double weight = 1;
           for (size_t k = 0; k < spatial; ++k) {
-            const auto& [position, part] = lists[k][static_cast<size_t>(tap[k])];
-            source[k] = position;
-            weight *= part;
+            const auto at_tap = static_cast<size_t>(tap[k] * y.size(k) + at[k]);
+            source[k] = axes[k].places[at_tap];
+            weight *= axes[k].weights[at_tap];
           }
           sum += weight * in[0].real(x.offset(n, c, source));
         });
