@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Upsampling: nearest, linear and cubic, in the .default and .vec forms.
+#include <algorithm>
+
 #include "conversion/aten/common.h"
 
 namespace stator::aten {
@@ -29,6 +31,17 @@ std::vector<double> steps(const Node& node, size_t axes) {
   return factors;
 }
 
+/// PyTorch's kernels for GPUs copy where no size changes, whatever factors were given; linear ones
+/// interpolate by the factor.
+bool copies_on_gpu(const Conversion& c, const Node& node, const Resize& resize) {
+  if (!on_gpu(c.graph()) || resize.mode == ResizeMode::kLinear) {
+    return false;
+  }
+  const Shape& from = c.meta(node, input_name(node)).shape;
+  return std::equal(resize.size.begin(), resize.size.end(),
+                    from.end() - static_cast<int64_t>(resize.size.size()));
+}
+
 Compute resize(ResizeMode mode, size_t axes) {
   return [mode, axes](Conversion& c, const Node& node) {
     const char* input = input_name(node);
@@ -41,6 +54,7 @@ Compute resize(ResizeMode mode, size_t axes) {
     resize.size.assign(shape.end() - static_cast<int64_t>(axes), shape.end());
     resize.align_corners = node.boolean("align_corners");
     resize.scale = steps(node, axes);
+    if (copies_on_gpu(c, node, resize)) resize.scale.assign(axes, 0.0);
     return c.network().add_layer(resize, {c.operand(node, input, dtype)})[0];
   };
 }

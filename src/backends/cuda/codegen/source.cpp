@@ -124,17 +124,21 @@ __device__ __forceinline__ T checked(i64 x, i64 limit, T y, bool wanted, i64 cod
   if (wanted) report(fault, code, x, limit);
   return T(0);
 }
+// -1, by which the least number has no quotient; of unsigned numbers it is the greatest.
+template <typename T> __device__ __forceinline__ bool is_minus_one(T b) {
+  return T(-1) < T(0) && b == T(-1);
+}
 template <typename T> __device__ __forceinline__ T whole_div(T a, T b, Fault fault) {
   if (b == T(0)) { report(fault, kDivision, 0, 0); return T(0); }
-  return b == T(-1) ? T(0) - a : T(a / b);
+  return is_minus_one(b) ? T(T(0) - a) : T(a / b);
 }
 template <typename T> __device__ __forceinline__ T whole_floor_div(T a, T b, Fault fault) {
   T q = whole_div(a, b, fault);
-  return b != T(0) && b != T(-1) && a % b != T(0) && (a < T(0)) != (b < T(0)) ? T(q - 1) : q;
+  return b != T(0) && !is_minus_one(b) && a % b != T(0) && (a < T(0)) != (b < T(0)) ? T(q - 1) : q;
 }
 template <typename T> __device__ __forceinline__ T whole_fmod(T a, T b, Fault fault) {
   if (b == T(0)) { report(fault, kDivision, 0, 0); return T(0); }
-  return b == T(-1) ? T(0) : T(a % b);
+  return is_minus_one(b) ? T(0) : T(a % b);
 }
 template <typename T> __device__ __forceinline__ T whole_mod(T a, T b, Fault fault) {
   T m = whole_fmod(a, b, fault);
@@ -148,7 +152,7 @@ template <typename T> __device__ __forceinline__ T shifted_right(T a, T b) {
   return b < T(0) || b >= T(8 * sizeof(T)) ? T(a < T(0) ? -1 : 0) : T(a >> b);
 }
 template <typename T> __device__ __forceinline__ T whole_pow(T a, T b) {
-  if (b < T(0)) return a == T(1) ? T(1) : a == T(-1) ? T(b % 2 == 0 ? 1 : -1) : T(0);
+  if (b < T(0)) return a == T(1) ? T(1) : is_minus_one(a) ? T(b % 2 == 0 ? 1 : -1) : T(0);
   T r = 1;
   for (; b > T(0); b = T(b / 2), a = T(a * a)) if (b % 2 != 0) r = T(r * a);
   return r;
