@@ -115,8 +115,9 @@ struct CallRegion {
   LayerAttributes attributes;
 };
 
-using RegionBody = std::variant<LoopProgram, MatmulContraction, ConvolutionContraction,
-                                AttentionRegion, ScanRegion, OrderRegion, ScatterRegion, CallRegion>;
+using RegionBody =
+    std::variant<LoopProgram, MatmulContraction, ConvolutionContraction, AttentionRegion,
+                 ScanRegion, OrderRegion, ScatterRegion, CallRegion>;
 
 const char* region_kind_name(const RegionBody& body);  // "loop", "matmul", …, "scatter", "call"
 
