@@ -479,7 +479,7 @@ struct Sort {
     v("stable", stable);
   }
 };
-/// x → inclusive scan along axis.
+/// x → inclusive scan along axis; of kMax, kMin also the places (int64): torch.cummax, cummin.
 struct Scan {
   ScanOp op = ScanOp::kSum;
   int64_t axis = 0;

@@ -41,6 +41,8 @@ struct BackendTraits {
   /// Which functions loops and epilogues may hold; a layer of another becomes a call. Null: all.
   bool (*loop_unary)(UnaryOp, DType) = nullptr;
   bool (*loop_elementwise)(ElementwiseOp, DType) = nullptr;
+  /// Whether a scan, a sort, a top-k or a scatter of such elements has a kernel. Null: none.
+  bool (*runs_whole)(const LayerAttributes&, DType) = nullptr;
 };
 
 }  // namespace stator

@@ -85,6 +85,14 @@ bool RegionBuilder::add_alias(TensorId id, TensorId source) {
   return true;
 }
 
+int32_t RegionBuilder::add_written(int32_t tensor) {
+  RegionTensor written = graph_.tensors[static_cast<size_t>(tensor)];
+  written.name += ".written";
+  written.alias_of = tensor;
+  graph_.tensors.push_back(std::move(written));
+  return static_cast<int32_t>(graph_.tensors.size() - 1);
+}
+
 void RegionBuilder::add_region(RegionBody body, std::vector<int32_t> inputs,
                                std::vector<int32_t> outputs, std::vector<Provenance> provenance,
                                const std::string& name) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 
+#include "layer/names.h"
 #include "region/region.h"
 #include "symbolic/facts.h"
 
@@ -238,6 +239,77 @@ Result<RegionBody> read_attention(Body& body) {
   return RegionBody(std::move(a));
 }
 
+/// "outer … length … inner …", up to `stop`.
+template <typename R>
+Status read_rows(Line& head, R* region, std::string_view stop) {
+  STATOR_RETURN_IF_ERROR(head.expect("outer "));
+  STATOR_TRY(region->outer, head.expr(" length "));
+  STATOR_RETURN_IF_ERROR(head.expect("length "));
+  STATOR_TRY(region->length, head.expr(" inner "));
+  STATOR_RETURN_IF_ERROR(head.expect("inner "));
+  STATOR_TRY(region->inner, head.expr(stop));
+  return {};
+}
+
+template <typename E>
+Status read_name(Line& head, E* value) {
+  const std::string name = head.word();
+  return parse_name(name, value) ? Status() : Status(bad("unknown name '" + name + "'"));
+}
+
+Result<RegionBody> read_scan(Body& body) {
+  ScanRegion r;
+  STATOR_TRY(Line head, body.line());
+  STATOR_RETURN_IF_ERROR(head.expect("scan"));
+  STATOR_RETURN_IF_ERROR(read_name(head, &r.op));
+  STATOR_TRY(r.dtype, head.dtype());
+  STATOR_RETURN_IF_ERROR(read_rows(head, &r, "\n"));
+  return RegionBody(std::move(r));
+}
+
+Result<RegionBody> read_order(Body& body) {
+  OrderRegion r;
+  STATOR_TRY(Line head, body.line());
+  STATOR_RETURN_IF_ERROR(head.expect("order"));
+  STATOR_TRY(r.dtype, head.dtype());
+  r.descending = head.accept("descending");
+  r.stable = head.accept("stable");
+  r.select = head.accept("select");
+  r.sorted = !head.accept("unsorted");
+  STATOR_RETURN_IF_ERROR(read_rows(head, &r, " count "));
+  STATOR_RETURN_IF_ERROR(head.expect("count "));
+  STATOR_TRY(r.count, head.expr("\n"));
+  return RegionBody(std::move(r));
+}
+
+Result<RegionBody> read_scatter(Body& body) {
+  ScatterRegion r;
+  STATOR_TRY(Line head, body.line());
+  STATOR_RETURN_IF_ERROR(head.expect("scatter"));
+  STATOR_TRY(r.dtype, head.dtype());
+  r.accumulate = head.accept("add");
+  if (!r.accumulate) {
+    STATOR_RETURN_IF_ERROR(head.expect("put"));
+  }
+  STATOR_RETURN_IF_ERROR(read_name(head, &r.error));
+  STATOR_RETURN_IF_ERROR(head.expect("dim"));
+  STATOR_TRY(r.dim, head.integer());
+  STATOR_RETURN_IF_ERROR(head.expect("axis"));
+  STATOR_TRY(r.axis, head.integer());
+  STATOR_RETURN_IF_ERROR(head.expect("limit "));
+  STATOR_TRY(r.limit, head.expr(" extents "));
+  STATOR_RETURN_IF_ERROR(head.expect("extents "));
+  STATOR_TRY(r.extents, head.exprs());
+  const std::pair<const char*, StridedView*> views[] = {
+      {"indices ", &r.indices}, {"updates ", &r.updates}, {"y ", &r.y}};
+  for (const auto& [name, view] : views) {
+    STATOR_TRY(Line line, body.line());
+    STATOR_RETURN_IF_ERROR(line.expect(name));
+    STATOR_TRY(*view, line.view());
+  }
+  return RegionBody(std::move(r));
+}
+
 Result<RegionBody> read_call(Body& body) {
   STATOR_TRY(Line line, body.line());
   STATOR_RETURN_IF_ERROR(line.expect("call"));
@@ -259,6 +331,15 @@ Result<RegionBody> read_body(const std::string& kind, Body body) {
   }
   if (kind == "attention") {
     return read_attention(body);
+  }
+  if (kind == "scan") {
+    return read_scan(body);
+  }
+  if (kind == "order") {
+    return read_order(body);
+  }
+  if (kind == "scatter") {
+    return read_scatter(body);
   }
   return kind == "call" ? read_call(body)
                         : Result<RegionBody>(bad("there is no region '" + kind + "'"));

@@ -65,6 +65,30 @@ std::string print_body(const AttentionRegion& body) {
   return s;
 }
 
+std::string print_rows(const Expr& outer, const Expr& length, const Expr& inner) {
+  return " outer " + outer.str() + " length " + length.str() + " inner " + inner.str();
+}
+
+std::string print_body(const ScanRegion& body) {
+  return std::string("scan ") + name_of(body.op) + " " + dtype_name(body.dtype) +
+         print_rows(body.outer, body.length, body.inner) + "\n";
+}
+
+std::string print_body(const OrderRegion& body) {
+  return std::string("order ") + dtype_name(body.dtype) + (body.descending ? " descending" : "") +
+         (body.stable ? " stable" : "") + (body.select ? " select" : "") +
+         (body.sorted ? "" : " unsorted") + print_rows(body.outer, body.length, body.inner) +
+         " count " + body.count.str() + "\n";
+}
+
+std::string print_body(const ScatterRegion& body) {
+  return std::string("scatter ") + dtype_name(body.dtype) + (body.accumulate ? " add " : " put ") +
+         name_of(body.error) + " dim " + std::to_string(body.dim) + " axis " +
+         std::to_string(body.axis) + " limit " + body.limit.str() + " extents " +
+         print_exprs(body.extents) + "\nindices " + print_view(body.indices) + "\nupdates " +
+         print_view(body.updates) + "\ny " + print_view(body.y) + "\n";
+}
+
 std::string print_body(const CallRegion& body) {
   return std::string("call ") + layer_kind_name(body.attributes) + " " +
          print_attributes(body.attributes) + "\n";
@@ -121,7 +145,9 @@ std::string rename_symbols(const std::string& text, const std::set<std::string>&
 }  // namespace
 
 const char* region_kind_name(const RegionBody& body) {
-  static constexpr const char* kNames[] = {"loop", "matmul", "convolution", "attention", "call"};
+  static constexpr const char* kNames[] = {"loop", "matmul", "convolution", "attention",
+                                           "scan", "order",  "scatter",     "call"};
+  static_assert(std::size(kNames) == std::variant_size_v<RegionBody>);
   return kNames[body.index()];
 }
 

@@ -70,17 +70,56 @@ struct AttentionRegion {
   bool causal = false;
 };
 
+/// y = the inclusive scan of x [outer, length, inner] along its middle axis. Buffers: x, y; of a
+/// running extreme (max, min; NaN stays) also its places as i64, the last one among equals.
+struct ScanRegion {
+  ScanOp op = ScanOp::kSum;
+  DType dtype = DType::kFloat32;  // of x and y; sums of f32 are kept in double where that is free
+  Expr outer, length, inner;
+};
+
+/// The first `count` of every row of x [outer, length, inner] along its middle axis, in order, NaN
+/// the greatest. Buffers: x, values, places (i64), both [outer, count, inner]. A row that has fewer
+/// is wrong data (kRank).
+struct OrderRegion {
+  DType dtype = DType::kFloat32;
+  Expr outer, length, inner, count;
+  bool descending = false;
+  /// Equals as they stood. Otherwise a backend that has the C++ library leaves them as its sort
+  /// does, or where only the first are selected as the layer kind TopK says.
+  bool stable = true;
+  bool select = false;
+  bool sorted = true;  // false: of selected ones only the last stands in its place
+};
+
+/// y[…, indices[i], …] = (or +=) updates[i]: dims `extents`, of which `axis` is the one along which
+/// y is as long as `limit` and the index stands for the position. Works in place: y lies where its
+/// operand x does, which a loop has filled. Updates of one place come in the order of the axis.
+/// Buffers: x (the same memory as y), indices (i64), updates, y.
+struct ScatterRegion {
+  DType dtype = DType::kFloat32;  // of updates and y
+  bool accumulate = false;
+  DataError error = DataError::kElement;
+  int64_t dim = 0;  // for the error's message
+  std::vector<Expr> extents;
+  int64_t axis = 0;
+  Expr limit;
+  StridedView indices;  // strides: by dim (0: broadcast)
+  StridedView updates;
+  StridedView y;
+};
+
 /// A layer run as it is, by a kernel for dense inputs and outputs: movement, library, plugin and
 /// reference kernels.
 struct CallRegion {
   LayerAttributes attributes;
 };
 
-using RegionBody = std::variant<LoopProgram, MatmulContraction, ConvolutionContraction,
-                                AttentionRegion, CallRegion>;
+using RegionBody =
+    std::variant<LoopProgram, MatmulContraction, ConvolutionContraction, AttentionRegion,
+                 ScanRegion, OrderRegion, ScatterRegion, CallRegion>;
 
-const char* region_kind_name(
-    const RegionBody& body);  // "loop", "matmul", "convolution", "attention", "call"
+const char* region_kind_name(const RegionBody& body);  // "loop", "matmul", …, "scatter", "call"
 
 struct Region {
   RegionBody body;

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <optional>
+#include <utility>
+
+#include "layer/scan_places.h"
 #include "region/region.h"
 
 namespace stator {
@@ -73,6 +77,33 @@ Status verify_op(const LoopProgram& program, size_t i, int buffer_count,
   return {};
 }
 
+Status verify_scatter(const ScatterRegion& scatter, int buffers) {
+  const size_t rank = scatter.extents.size();
+  if (scatter.axis < 0 || static_cast<size_t>(scatter.axis) >= rank) {
+    return bad("its axis is none of its dims");
+  }
+  for (const StridedView* view : {&scatter.indices, &scatter.updates, &scatter.y}) {
+    if (view->strides.size() != rank) {
+      return bad("a view needs one stride for each dim");
+    }
+    if (view->buffer < 0 || view->buffer >= buffers) {
+      return bad("a view looks into a buffer that is not there");
+    }
+  }
+  return {};
+}
+
+/// How many inputs and outputs a region takes; nullopt: its body's views say so.
+std::optional<std::pair<size_t, size_t>> arity(const RegionBody& body) {
+  if (const auto* scan = std::get_if<ScanRegion>(&body)) {
+    return std::pair<size_t, size_t>(1, has_places(scan->op) ? 2 : 1);
+  }
+  if (std::holds_alternative<OrderRegion>(body)) {
+    return std::pair<size_t, size_t>(1, 2);
+  }
+  return std::nullopt;
+}
+
 Status verify_region(const RegionGraph& graph, const Region& region) {
   const int buffers = static_cast<int>(region.inputs.size() + region.outputs.size());
   for (const std::vector<int32_t>* list : {&region.inputs, &region.outputs}) {
@@ -81,6 +112,15 @@ Status verify_region(const RegionGraph& graph, const Region& region) {
         return bad("it uses a tensor that is not there");
       }
     }
+  }
+  if (const auto counts = arity(region.body);
+      counts.has_value() && *counts != std::pair(region.inputs.size(), region.outputs.size())) {
+    return bad("it has " + std::to_string(region.inputs.size()) + " inputs and " +
+               std::to_string(region.outputs.size()) + " outputs, and takes " +
+               std::to_string(counts->first) + " and " + std::to_string(counts->second));
+  }
+  if (const auto* scatter = std::get_if<ScatterRegion>(&region.body)) {
+    return verify_scatter(*scatter, buffers);
   }
   const LoopProgram* program = std::get_if<LoopProgram>(&region.body);
   if (const auto* matmul = std::get_if<MatmulContraction>(&region.body)) {

@@ -88,6 +88,24 @@ def test_what_moves_elements_compiles(architecture, dtype, tmp_path):
     check_kernels(Moved(), inputs, architecture, tmp_path)
 
 
+class Whole(nn.Module):
+    """Scans, sorts, top-k and scatters, in every way in which they are printed."""
+
+    def forward(self, x, i):
+        scans = [torch.cumsum(x, 1), torch.cumprod(x, 0), *torch.cummax(x, 1), *torch.cummin(x, 0)]
+        orders = [*torch.sort(x, 0), *torch.topk(x, 3), *torch.sort(i, 1, descending=True)]
+        y = x.scatter(1, i, x) + x.scatter_add(0, i % 5, x)
+        return [*scans, *orders, y, i.scatter_add(1, i, i), x.index_add(0, i[0, :5], x)]
+
+
+@WITHOUT_GPU
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int8])
+def test_whole_layers_compile(dtype, architecture, tmp_path):
+    x, i = torch.ones(5, 5000).to(dtype), torch.randint(0, 5, (5, 5000))
+    check_kernels(Whole(), (x, i), architecture, tmp_path)
+
+
 def check_kernels(network, inputs, architecture, tmp_path):
     torch.export.save(torch.export.export(network, inputs), tmp_path / "model.pt2")
     result = subprocess.run(

@@ -17,12 +17,6 @@ Compute scan(ScanOp op) {
   };
 }
 
-/// Whether equal elements stand as they stood: asked for, or on a GPU; PyTorch's CPU kernels have
-/// an order of their own, which the layers know.
-bool stable(const Conversion& c, const Node& node) {
-  return node.boolean("stable") || on_gpu(c.graph());
-}
-
 /// Of values that have an order in every backend: bool as uint8, half precision as float32.
 TensorId ordered(Conversion& c, const Node& node) {
   const DType dtype = c.meta(node, "self").dtype;
@@ -40,6 +34,30 @@ std::vector<TensorId> as_recorded(Conversion& c, const Node& node, std::vector<T
   return results;
 }
 
+/// A running extreme and its places.
+ComputeAll running_extreme(ScanOp op) {
+  return [op](Conversion& c, const Node& node) {
+    const TensorId x = ordered(c, node);
+    const int64_t axis = normalize_dim(node.integer("dim"), c.network().type(x).rank());
+    return as_recorded(c, node, c.network().add_layer(Scan{op, axis}, {x}));
+  };
+}
+
+constexpr int64_t kSortedByRadix = 32768;  // integers of one axis, from so many on, by PyTorch
+
+/// Whether equal elements stand as they stood: asked for, or on a GPU; PyTorch's CPU kernels have
+/// an order of their own, which the layers know.
+bool stable(const Conversion& c, const Node& node) {
+  return node.boolean("stable") || on_gpu(c.graph());
+}
+
+bool sorts_stably(const Conversion& c, const Node& node) {
+  const TensorMeta& meta = c.meta(node, "self");
+  return stable(c, node) ||
+         (is_integral(meta.dtype) && meta.rank() == 1 && !node.boolean("descending") &&
+          meta.shape[0].is_constant() && meta.shape[0].constant() >= kSortedByRadix);
+}
+
 std::vector<TensorId> topk(Conversion& c, const Node& node) {
   const TensorId x = ordered(c, node);
   const int64_t axis = normalize_dim(node.integer("dim", -1), c.network().type(x).rank());
@@ -51,38 +69,46 @@ std::vector<TensorId> topk(Conversion& c, const Node& node) {
 std::vector<TensorId> sorted(Conversion& c, const Node& node) {
   const TensorId x = ordered(c, node);
   const int64_t axis = normalize_dim(node.integer("dim", -1), c.network().type(x).rank());
-  return c.network().add_layer(Sort{axis, node.boolean("descending"), stable(c, node)}, {x});
+  return c.network().add_layer(Sort{axis, node.boolean("descending"), sorts_stably(c, node)}, {x});
 }
 
 std::vector<TensorId> sort(Conversion& c, const Node& node) {
   return as_recorded(c, node, sorted(c, node));
 }
 
+/// The smallest `count` along axis, of which the greatest comes last, with their places; else in
+/// any order.
+std::vector<TensorId> smallest(Conversion& c, const Node& node, TensorId x, int64_t axis,
+                               const Expr& count) {
+  return c.network().add_layer(TopK{axis, count, false, stable(c, node), false}, {x});
+}
+
 /// The k-th smallest along dim (from 1) and its place.
 std::vector<TensorId> kthvalue(Conversion& c, const Node& node) {
   const TensorId x = ordered(c, node);
   const int64_t axis = normalize_dim(node.integer("dim", -1), c.network().type(x).rank());
-  std::vector<TensorId> results = sorted(c, node);
+  const Expr k = node.sym_int("k");
+  std::vector<TensorId> results = smallest(c, node, x, axis, k);
   for (TensorId& result : results) {
-    result = slice_axis(c, result, axis, node.sym_int("k") - 1, 1);
+    result = slice_axis(c, result, axis, k - 1, 1);
   }
   return as_recorded(c, node, results);
 }
 
-/// The lower middle of all elements; NaN where one is NaN (NaN are last in the order).
+/// The lower middle of all elements; NaN where one is NaN.
 TensorId median(Conversion& c, const Node& node) {
   Network& n = c.network();
   const TensorId x = ordered(c, node);
   const Expr count = product(n.type(x).shape);
   const TensorId flat = n.add_reshape(x, {count});
-  const TensorId order = n.add_layer(Sort{0, false}, {flat})[0];
-  const TensorId middle = slice_axis(c, order, 0, floor_div(count - 1, 2), 1);
+  const Expr middle = floor_div(count - 1, 2);
+  const TensorId lower = smallest(c, node, flat, 0, middle + 1)[0];
+  const TensorId result = slice_axis(c, lower, 0, middle, 1);
   if (!is_floating_point(n.type(x).dtype)) {
-    return n.add_reshape(middle, {});
+    return n.add_reshape(result, {});
   }
-  const TensorId last = slice_axis(c, order, 0, count - 1, 1);
-  const TensorId missing = n.add_unary(last, UnaryOp::kIsNan);
-  return n.add_reshape(n.add_select(missing, last, middle), {});
+  const TensorId most = n.add_reduce(flat, ReduceOp::kMax, {0}, true);  // NaN where one is
+  return n.add_reshape(n.add_select(n.add_unary(most, UnaryOp::kIsNan), most, result), {});
 }
 
 /// 0, 1, … along `axis` of x.
@@ -181,6 +207,8 @@ void register_order(ConverterRegistry& r) {
   using namespace aten;
   r.add("aten.cumsum.default", single(scan(ScanOp::kSum)));
   r.add("aten.cumprod.default", single(scan(ScanOp::kProd)));
+  r.add("aten.cummax.default", several(running_extreme(ScanOp::kMax)));
+  r.add("aten.cummin.default", several(running_extreme(ScanOp::kMin)));
   r.add("aten.topk.default", several(topk));
   r.add("aten.sort.default", several(sort));
   r.add("aten.sort.stable", several(sort));

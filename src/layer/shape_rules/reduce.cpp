@@ -3,6 +3,7 @@
 // Reductions, normalizations, scans and sorts.
 #include <algorithm>
 
+#include "layer/scan_places.h"
 #include "layer/shape_rules/rules.h"
 
 namespace stator::shape_rules {
@@ -75,7 +76,7 @@ Result<Types> infer(const Sort& layer, const Inputs& in) {
 Result<Types> infer(const Scan& layer, const Inputs& in) {
   STATOR_RETURN_IF_ERROR(expect_inputs(in, 1, 1));
   STATOR_RETURN_IF_ERROR(expect_axis(layer.axis, in[0].rank()));
-  return Types{in[0]};
+  return has_places(layer.op) ? Types{in[0], {DType::kInt64, in[0].shape}} : Types{in[0]};
 }
 
 }  // namespace stator::shape_rules

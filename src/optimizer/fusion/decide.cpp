@@ -173,7 +173,8 @@ LayerRole layer_role(const Network& network, const NetworkLayer& layer,
                        network.type(layer.inputs[2]).shape[3].is_constant();
     return real && traits.attention && known ? LayerRole::kAttention : LayerRole::kCall;
   }
-  return LayerRole::kCall;
+  const bool whole = traits.runs_whole != nullptr && traits.runs_whole(a, dtype);
+  return whole ? LayerRole::kWhole : LayerRole::kCall;
 }
 
 FusionPlan::FusionPlan(const Network& network, const BackendTraits& traits)
@@ -242,10 +243,25 @@ void FusionPlan::demand_table(TensorId id) {
   in_memory_[static_cast<size_t>(id)] = 1;
 }
 
+void FusionPlan::demand_whole(const NetworkLayer& layer) {
+  if (std::holds_alternative<ScatterElements>(layer.attributes)) {
+    demand_view_base(layer.inputs[1]);
+    demand_view_base(layer.inputs[2]);  // the first is computed where the result lies
+  } else {
+    in_memory_[static_cast<size_t>(layer.inputs[0])] = 1;
+  }
+  for (const TensorId id : layer.outputs) {
+    in_memory_[static_cast<size_t>(id)] = 1;
+  }
+}
+
 void FusionPlan::demand_operands() {
   for (size_t i = 0; i < network_.layers.size(); ++i) {
     const NetworkLayer& layer = network_.layers[i];
     switch (roles_[i]) {
+      case LayerRole::kWhole:
+        demand_whole(layer);
+        break;
       case LayerRole::kCall:
         for (const TensorId id : layer.inputs) {
           in_memory_[static_cast<size_t>(id)] = 1;

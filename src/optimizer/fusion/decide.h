@@ -32,6 +32,7 @@ enum class LayerRole : uint8_t {
   kReduction,    // reduce, softmax, normalization, pooling, a concat of many parts: its own loop
   kContraction,  // matrix product, convolution
   kAttention,
+  kWhole,  // scan, sort, top-k, scatter: no loop, and a region of its own
   kCall,
 };
 
@@ -77,6 +78,7 @@ class FusionPlan {
   /// Finds where the readers of shared pointwise values meet again.
   void find_meetings();
   void demand_operands();
+  void demand_whole(const NetworkLayer& layer);
   void demand_shared();
   void grow_epilogues();
   bool is_trivial(TensorId id) const;

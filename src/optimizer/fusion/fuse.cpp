@@ -76,6 +76,9 @@ class Fuser {
       case LayerRole::kAttention:
         add_attention_region(c, layer, attention_result(network_, plan_, layer.outputs[0]));
         return;
+      case LayerRole::kWhole:
+        add_whole_layer(c, layer);
+        return;
       case LayerRole::kCall:
         add_call_region(regions_, layer);
         return;

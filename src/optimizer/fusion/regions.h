@@ -29,6 +29,8 @@ void add_matmul_region(FusionContext& c, const NetworkLayer& layer);
 void add_convolution_region(FusionContext& c, const NetworkLayer& layer);
 /// `out` is the layer's result, or the transpose of it that its one reader takes.
 void add_attention_region(FusionContext& c, const NetworkLayer& layer, TensorId out);
+/// A scan, a sort, a top-k or a scatter; the last in place of what a loop before it has put there.
+void add_whole_layer(FusionContext& c, const NetworkLayer& layer);
 
 /// Appends the region of a finished program.
 void add_loop(FusionContext& c, LoopBuilder& loop, const std::vector<TensorId>& outputs,

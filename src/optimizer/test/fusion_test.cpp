@@ -9,12 +9,13 @@ namespace stator {
 namespace {
 
 /// "matmul[linear], loop[…]": kinds of the regions in order, with the number of their inputs.
-std::string kinds(const std::string& text) {
+std::string kinds(const std::string& text, const BackendTraits& traits = {}) {
   Result<Network> network = parse_network(text);
   if (!network.ok()) {
     return network.error().message;
   }
   OptimizerOptions options;
+  options.traits = traits;
   options.traits.name = "test";
   if (const Status status = optimize(*network, options); !status.ok()) {
     return status.error().message;
@@ -175,6 +176,30 @@ TEST(Fusion, ASliceIsSetInOneLoop) {
 
 TEST(Fusion, OutputsThatAreInputsAreCopied) {
   EXPECT_EQ(kinds("network n:\n  input %x: f32[4]\n  return %x, %x\n"), "call/1 call/1");
+}
+
+constexpr const char* kWholeLayers = R"(network n where s0 in [1, 64]:
+  input %x: f32[s0, 4, 8]
+  input %i: i64[4]
+  %e: f32[s0, 4, 8] = unary(%x) {op = exp}
+  %s: f32[s0, 4, 8] = scan(%e) {op = sum, axis = 1}
+  %v: f32[s0, 3, 8], %p: i64[s0, 3, 8] = top_k(%s) {axis = 1, k = 3, largest = true, stable = true, sorted = true}
+  %r: i64[1, 4, 1] = reshape(%i) {shape = [1, 4, 1]}
+  %j: i64[s0, 4, 8] = expand(%r) {shape = [s0, 4, 8]}
+  %z: f32[s0, 4, 8] = unary(%s) {op = neg}
+  %y: f32[s0, 4, 8] = scatter_elements(%z, %j, %x) {axis = 1, accumulate = true, error = element}
+  return %v, %p, %y
+)";
+
+TEST(Fusion, WholeLayersAreRegionsWhereTheBackendHasKernels) {
+  EXPECT_EQ(kinds(kWholeLayers), "loop/1 call/1 call/1 loop/1 loop/1 call/3");
+  BackendTraits traits;
+  traits.runs_whole = [](const LayerAttributes& layer, DType) {
+    return std::holds_alternative<Scan>(layer) || std::holds_alternative<TopK>(layer) ||
+           std::holds_alternative<ScatterElements>(layer);
+  };
+  // The loop before the scatter computes what it writes into; the index is read as it lies.
+  EXPECT_EQ(kinds(kWholeLayers, traits), "loop/1 scan/1 order/1 loop/1 scatter/3");
 }
 
 }  // namespace

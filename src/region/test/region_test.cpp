@@ -70,6 +70,57 @@ TEST(LoopProgram, VerifierFindsWhatIsWrong) {
   EXPECT_EQ(message("dims $0 < 4 reduction, $1 < 4\n"), "reduction dims come last");
 }
 
+constexpr const char* kWholeLayers = R"(regions main where s0 in [1, 64]:
+  input %x: f32[s0, 8, 4]
+  input %i: i64[s0]
+  region running_sum scan (%x: f32[s0, 8, 4]) -> (%y: f32[s0, 8, 4]):
+    scan sum f32 outer s0 length 8 inner 4
+  region running_most scan (%y: f32[s0, 8, 4]) -> (%m: f32[s0, 8, 4], %p: i64[s0, 8, 4]):
+    scan max f32 outer 8*s0 length 4 inner 1
+  region first order (%m: f32[s0, 8, 4]) -> (%v: f32[s0, 3, 4], %w: i64[s0, 3, 4]):
+    order f32 descending select unsorted outer s0 length 8 inner 4 count 3
+  region all order (%v: f32[s0, 3, 4]) -> (%a: f32[s0, 3, 4], %b: i64[s0, 3, 4]):
+    order f32 stable outer 3*s0 length 4 inner 1 count 4
+  region add scatter (%a: f32[s0, 3, 4], %i: i64[s0], %m: f32[s0, 8, 4]) -> (%c: f32[s0, 3, 4] = %a):
+    scatter f32 add element dim 1 axis 0 limit s0 extents [s0, 12]
+    indices b1[0] strides [1, 0]
+    updates b2[0] strides [32, 1]
+    y b3[0] strides [12, 1]
+  region last order (%c: f32[s0, 3, 4] = %a) -> (%r: f32[s0, 3, 4], %s: i64[s0, 3, 4]):
+    order f32 descending outer 3*s0 length 4 inner 1 count 4
+  return %r, %s
+)";
+
+TEST(WholeLayers, PrintWhatTheyParsed) {
+  Result<RegionGraph> graph = parse_regions(kWholeLayers);
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  EXPECT_EQ(print_regions(*graph), kWholeLayers);
+  const Status status = verify_regions(*graph);
+  EXPECT_TRUE(status.ok()) << status.error().message;
+}
+
+TEST(WholeLayers, VerifierFindsWhatIsWrong) {
+  const auto message = [](const std::string& from, const std::string& to) {
+    std::string text = kWholeLayers;
+    text.replace(text.find(from), from.size(), to);
+    Result<RegionGraph> graph = parse_regions(text);
+    if (!graph.ok()) {
+      return graph.error().message;
+    }
+    const Status status = verify_regions(*graph);
+    return status.ok() ? std::string("no error") : status.error().message;
+  };
+  EXPECT_EQ(message("scan sum", "scan max"),
+            "region running_sum: it has 1 inputs and 1 outputs, and takes 1 and 2");
+  EXPECT_EQ(message("dim 1 axis 0", "dim 1 axis 2"), "region add: its axis is none of its dims");
+  EXPECT_EQ(message("strides [32, 1]", "strides [32]"),
+            "region add: a view needs one stride for each dim");
+  EXPECT_EQ(message("y b3", "y b4"), "region add: a view looks into a buffer that is not there");
+  EXPECT_EQ(message("scan sum", "scan median"), "line 4: unknown name 'median'");
+  EXPECT_EQ(message("order f32 stable", "order f32 shuffled"),
+            "line 10: expected 'outer ' before 'shuffled outer 3*s0 '");
+}
+
 TEST(Signature, RenamesSymbolsAndIgnoresNames) {
   RegionGraph graph;
   for (const char* symbol : {"s3", "s7"}) {

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "backends/cpu/codegen/gemm_family.h"
+#include "backends/cpu/codegen/library_tactic.h"
 #include "backends/cpu/codegen/loop_kernel.h"
 #include "backends/cpu/codegen/object.h"
 #include "backends/cpu/codegen/op_emitter.h"
@@ -121,6 +122,11 @@ std::vector<DType> buffer_dtypes(const RegionGraph& graph, const Region& region)
     }
   }
   return dtypes;
+}
+
+/// Whether machine code is made for it.
+bool has_code(const Region& region) {
+  return !std::holds_alternative<CallRegion>(region.body) && !library_kernel(region).has_value();
 }
 
 std::vector<std::string> symbols_of(const RegionGraph& graph, const Region& region) {
@@ -234,6 +240,7 @@ class CpuBackend : public CompilerBackend {
     traits.loop_dtype = [](DType dtype) { return is_plain_number(dtype) || is_half(dtype); };
     traits.loop_unary = has_unary;
     traits.loop_elementwise = has_elementwise;
+    traits.runs_whole = has_library_layer;
     traits.short_step_us = 10;
     traits.bytes_per_us = 1e4;
     if (CpuTarget::host(options.hardware_compatible).unit.byte_products) {
@@ -261,8 +268,7 @@ class CpuBackend : public CompilerBackend {
         conv != nullptr && !conv->w_constant) {
       return Support::no("convolutions whose weights are computed are calls");
     }
-    if (!std::holds_alternative<LoopProgram>(region.body) &&
-        !std::holds_alternative<CallRegion>(region.body)) {
+    if (!std::holds_alternative<LoopProgram>(region.body) && has_code(region)) {
       return contraction_supports(region);
     }
     return Support::yes();
@@ -274,7 +280,8 @@ class CpuBackend : public CompilerBackend {
     std::vector<Tactic> names = contraction_tactics(
         region, graph.bounds, target.unit, executor().thread_count(), options.optimization_level);
     if (names.empty()) {
-      names.push_back(Tactic{std::holds_alternative<CallRegion>(region.body) ? "call" : "plain"});
+      const bool is_call = std::holds_alternative<CallRegion>(region.body);
+      names.push_back(Tactic{is_call ? "call" : has_code(region) ? "plain" : "library"});
     }
     search_tiles(region, options.tiling_level, options.tiling_l2_limit, &names);
     return names;
@@ -285,6 +292,9 @@ class CpuBackend : public CompilerBackend {
     KernelLaunch launch = family_launch(region, tactic.name);
     if (const auto* call = std::get_if<CallRegion>(&region.body)) {
       launch.sizes = expr_fields(call->attributes);
+      return launch;
+    }
+    if (!has_code(region)) {
       return launch;
     }
     for (const std::string& symbol : symbols_of(graph, region)) {
@@ -313,6 +323,9 @@ class CpuBackend : public CompilerBackend {
     }
     if (std::holds_alternative<CallRegion>(region.body)) {
       return {};
+    }
+    if (library_kernel(region).has_value()) {
+      return library_launch(region);
     }
     const auto prepared = prepare_contraction(region, tactic);
     STATOR_CHECK(prepared != nullptr, "'" + tactic + "' is no tactic of " + region.name);
@@ -351,7 +364,7 @@ Result<CompiledCode> CpuBackend::compile(const std::vector<KernelRequest>& reque
   std::vector<std::vector<const KernelRequest*>> shares(kShares);
   size_t next = 0;
   for (const KernelRequest& request : requests) {
-    if (!std::holds_alternative<CallRegion>(request.region->body)) {
+    if (has_code(*request.region)) {
       shares[next++ % kShares].push_back(&request);
     }
   }
@@ -387,10 +400,12 @@ Result<CompiledCode> CpuBackend::compile(const std::vector<KernelRequest>& reque
           {"reference", layer_kind_name(call->attributes), print_call_payload(payload), {}});
       continue;
     }
+    const std::optional<LibraryKernel> library = library_kernel(*request.region);
     code.kernels.push_back(
         {"cpu",
          region_kind_name(request.region->body) + std::string(" ") + request.tactic.name,
-         std::to_string(image.entries.at(request.symbol)),
+         library.has_value() ? print_library_kernel(*library)
+                             : std::to_string(image.entries.at(request.symbol)),
          {}});
   }
   return code;

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The code image is one position-independent block that refers to nothing outside itself. It is
-// copied into fresh pages, which then become executable and lose the right to be written.
+// copied into fresh pages, which then become executable and lose the right to be written. A
+// kernel's payload is the number of the byte where it begins, or names one of the library's.
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstring>
+#include <optional>
 
 #include "backends/cpu/run/features.h"
+#include "backends/cpu/run/library/library.h"
 #include "backends/cpu/run/register.h"
 #include "base/allocate.h"
 #include "base/thread_pool.h"
@@ -92,7 +95,12 @@ class CpuCode : public LoadedCode {
     }
     for (const PlanKernel& kernel : kernels) {
       CpuKernel entry = nullptr;
-      if (kernel.executor == "cpu") {
+      library_.emplace_back();
+      if (kernel.executor == "cpu" && is_library_payload(kernel.payload)) {
+        STATOR_TRY(library_.back(), cpu::parse_library_kernel(kernel.payload));
+        entry = cpu::library_entry(*library_.back());
+        has_library_ = true;
+      } else if (kernel.executor == "cpu") {
         int64_t offset = -1;
         const char* end = kernel.payload.data() + kernel.payload.size();
         if (std::from_chars(kernel.payload.data(), end, offset).ptr != end || offset < 0 ||
@@ -107,7 +115,19 @@ class CpuCode : public LoadedCode {
     return {};
   }
 
+  Status check_step(const Plan& plan, const PlanStep& step) const override {
+    const std::optional<cpu::LibraryKernel>& kernel = library_[static_cast<size_t>(step.kernel)];
+    return kernel.has_value() ? cpu::check_library_step(*kernel, plan, step) : Status();
+  }
+
   Status run(const BoundStep* steps, int64_t count, const RunOptions& options) const override {
+    for (int64_t i = 0; has_library_ && i < count; ++i) {
+      const std::optional<cpu::LibraryKernel>& kernel =
+          library_[static_cast<size_t>(steps[i].kernel)];
+      if (kernel.has_value()) {
+        STATOR_RETURN_IF_ERROR(cpu::check_library_launch(*kernel, steps[i]));
+      }
+    }
     void* scratch = options.scratch;
     int64_t* step_ns = options.step_ns;
     ThreadPool& pool = ThreadPool::global();
@@ -136,6 +156,10 @@ class CpuCode : public LoadedCode {
   }
 
  private:
+  static bool is_library_payload(const std::string& payload) {
+    return payload.find(' ', 1) != std::string::npos;  // several words
+  }
+
   /// Gives the end of the group that begins at `begin`.
   int64_t run_group(const BoundStep* steps, int64_t begin, int64_t count,
                     const RunOptions& options) const {
@@ -150,6 +174,8 @@ class CpuCode : public LoadedCode {
 
   CodePages pages_;
   std::vector<CpuKernel> entries_;  // by kernel of the plan; null for other executors' ones
+  std::vector<std::optional<cpu::LibraryKernel>> library_;  // by kernel of the plan; the library's
+  bool has_library_ = false;
 };
 
 std::string joined(const std::vector<std::string>& names) {

@@ -6,6 +6,7 @@
 
 #include "backends/cuda/codegen/epilogue.h"
 #include "backends/cuda/codegen/prepare.h"
+#include "backends/cuda/codegen/whole_kernels.h"
 #include "base/check.h"
 #include "base/float_element.h"
 #include "layer/call_payload.h"
@@ -13,9 +14,28 @@
 
 namespace stator::cuda {
 
+static bool is_whole(const RegionBody& body) {
+  return std::holds_alternative<ScanRegion>(body) || std::holds_alternative<OrderRegion>(body) ||
+         std::holds_alternative<ScatterRegion>(body);
+}
+
+static PreparedRegion prepare_whole(const RegionGraph& graph, const Region& region,
+                                    const std::string& name) {
+  const LoopProgram none;
+  const LoopRequest request = loop_request(graph, region, none, name);
+  if (const auto* scan = std::get_if<ScanRegion>(&region.body)) {
+    return prepare_kernel(generate_scan(*scan, request), request);
+  }
+  if (const auto* order = std::get_if<OrderRegion>(&region.body)) {
+    return prepare_kernel(generate_order(*order, request), request);
+  }
+  return prepare_kernel(generate_scatter(std::get<ScatterRegion>(region.body), request), request);
+}
+
 std::vector<Tactic> region_tactics(const RegionGraph& graph, const Region& region,
                                    const Target& target) {
   if (std::holds_alternative<CallRegion>(region.body)) return {{"call"}};
+  if (is_whole(region.body)) return {{"whole"}};
   if (const auto* a = std::get_if<AttentionRegion>(&region.body)) {
     return attention_tactics(*a, target);
   }
@@ -40,6 +60,7 @@ PreparedRegion prepare_region(const RegionGraph& graph, const Region& region,
     prepared.launch.sizes = expr_fields(call->attributes);
     return prepared;
   }
+  if (is_whole(region.body)) return prepare_whole(graph, region, name);
   if (const auto* a = std::get_if<AttentionRegion>(&region.body)) {
     return prepare_attention(region, *a, tactic, name, tf32);
   }

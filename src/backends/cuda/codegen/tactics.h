@@ -2,6 +2,7 @@
 //
 // What can run a region on the GPU, by the tactic's name:
 //   loop          a generated kernel for the whole region
+//   whole         the same for a scan, an order, a scatter
 //   cublaslt N    the N-th algorithm that cuBLASLt proposes (and an epilogue kernel, where it is
 //                 none that the library has)
 //   cusparselt N  weights that are 2:4 along k, by the N-th of cuSPARSELt's kernels (0: its choice)

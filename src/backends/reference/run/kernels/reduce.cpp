@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "backends/reference/run/kernels.h"
+#include "layer/scan_places.h"
 
 namespace stator::reference {
 namespace {
@@ -263,7 +264,32 @@ void run(const Sort& layer, const Tensors& in, Tensors& out) {
             layer.stable ? Ordering(sort_stably) : Ordering(sort_plainly), out);
 }
 
+/// torch.cummax: what comes last wins among equals, and NaN stays.
+static void running_extreme(const Scan& layer, const Tensor& x, Tensors& out) {
+  const bool greatest = layer.op == ScanOp::kMax;
+  for_each_row(x.shape, static_cast<size_t>(layer.axis), [&](Row row) {
+    int64_t best = 0;
+    for (int64_t i = 0; i < row.size; ++i) {
+      const int64_t a = row.at(i), b = row.at(best);
+      bool better = false;
+      if (x.is_real()) {
+        const double v = x.real(a), w = x.real(b);
+        better = std::isnan(v) || (!std::isnan(w) && (greatest ? v >= w : v <= w));
+      } else {
+        better = greatest ? x.integer(a) >= x.integer(b) : x.integer(a) <= x.integer(b);
+      }
+      best = better ? i : best;
+      out[0].copy(row.at(i), x, row.at(best));
+      out[1].put_integer(row.at(i), best);
+    }
+  });
+}
+
 void run(const Scan& layer, const Tensors& in, Tensors& out) {
+  if (has_places(layer.op)) {
+    running_extreme(layer, in[0], out);
+    return;
+  }
   static constexpr ReduceOp kOps[] = {ReduceOp::kSum, ReduceOp::kProd, ReduceOp::kMax,
                                       ReduceOp::kMin};
   for_each_row(in[0].shape, static_cast<size_t>(layer.axis), [&](Row row) {
