@@ -329,7 +329,7 @@ def test_select_scatter_and_assignments(device):
 
     def assigned(x):
         y = x.clone()
-        y[:, 2:5] = 1
+        y[:, 2:5] = x[:, 5:8]
         y[3] = x[0]
         y[:, ::4] += 2
         return y

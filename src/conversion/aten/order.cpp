@@ -152,8 +152,12 @@ std::vector<TensorId> mode(Conversion& c, const Node& node) {
   return as_recorded(c, node, results);
 }
 
-/// Of no elements PyTorch raises an error.
-Support elements_along(const SupportContext& c, const Node& node) {
+/// Of no elements PyTorch raises an error; among values as frequent as others its GPU kernel takes
+/// one by no rule.
+Support mode_support(const SupportContext& c, const Node& node) {
+  if (on_gpu(c.graph)) {
+    return Support::no("which of the most frequent values it is depends on PyTorch's own kernel");
+  }
   const TensorMeta& meta = c.meta(node, "self");
   if (meta.rank() == 0) return Support::yes();
   const auto axis = static_cast<size_t>(normalize_dim(node.integer("dim", -1), meta.rank()));
@@ -214,7 +218,7 @@ void register_order(ConverterRegistry& r) {
   r.add("aten.sort.stable", several(sort));
   // Which of equal elements PyTorch's own selection finds has no simpler rule than its steps.
   r.add("aten.kthvalue.default", several(kthvalue, some_value_alone));
-  r.add("aten.mode.default", several(aten::mode, elements_along));
+  r.add("aten.mode.default", several(aten::mode, mode_support));
   r.add("aten.median.default", single(median, some_elements));
   r.add("aten.argsort.default", single(argsort));
   r.add("aten.argsort.stable", single(argsort));
