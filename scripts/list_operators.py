@@ -29,9 +29,8 @@ Values are eager PyTorch's on the same device, also where two answers would do:
 - Equal elements: `sort` and `argsort` with `stable=True` keep their order; without it, and in
   `topk`, PyTorch's CPU kernels leave them as the C++ library's `sort`, `partial_sort` and
   `nth_element` do, and so does an engine. On a GPU the order is the stable one. `kthvalue` with its
-  place, `mode` and
-  `median` along a dimension run in PyTorch. Extremes with a place give the first of equals. NaN is
-  the greatest.
+  place, `median` along a dimension and, on a GPU, `mode` run in PyTorch. Extremes with a place give
+  the first of equals. NaN is the greatest.
 - Special functions (`lgamma`, `polygamma`, `erfc`, Bessel's, Chebyshev's …) are formulas in
   float64, rounded once to float32: within a unit in the last place of the true value, away from
   zeros of the function, where it is 1e-7 of its size nearby. Of float64 itself they run in PyTorch.
