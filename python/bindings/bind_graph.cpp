@@ -7,6 +7,7 @@
 // text), ("exprs", [text or int]), ("dtype", name),
 // ("device", name), ("memory_format", name), ("layout", name), ("opaque", (index, text, [id],
 // [text or int])).
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
@@ -14,6 +15,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "bindings.h"
+#include "graph/conditions.h"
 #include "stator/graph.h"
 #include "tensor_exchange.h"
 
@@ -231,6 +233,17 @@ void bind_graph(nb::module_& m) {
             return value_or_raise(g.read_guard(text)).str();
           },
           nb::arg("text"), "The canonical text of a condition on the inputs.")
+      .def(
+          "holds_within",
+          [](const Graph& g, const std::string& text,
+             const std::map<std::string, std::pair<int64_t, int64_t>>& ranges) {
+            Bounds bounds = g.bounds;
+            for (const auto& [symbol, ends] : ranges) bounds.set(symbol, ends.first, ends.second);
+            return holds_for_all(value_or_raise(g.read_guard(text)), bounds);
+          },
+          nb::arg("text"), nb::arg("ranges"),
+          "Whether a condition on the inputs, as torch.export writes it, holds for all sizes in "
+          "these ranges of symbols, as far as can be proved.")
       .def(
           "add_guard",
           [](Graph& g, const std::string& text, const std::string& source) {

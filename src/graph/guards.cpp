@@ -5,6 +5,7 @@
 #include <cctype>
 #include <set>
 
+#include "graph/conditions.h"
 #include "stator/graph.h"
 
 namespace stator {
@@ -141,11 +142,10 @@ Result<Expr> Graph::read_guard(std::string_view text) const {
 Status Graph::add_guard(std::string_view text, const std::string& source) {
   for (const std::string_view part : conjuncts(text)) {
     STATOR_TRY(const Expr condition, read_guard(part));
-    const Expr holds = simplify(condition, bounds);
-    if (holds.is_constant() && !holds.is_constant(0)) {
+    if (holds_for_all(condition, bounds)) {
       continue;  // what the inputs' sizes say already
     }
-    guards.push_back({holds, readable_condition(part), source});
+    guards.push_back({simplify(condition, bounds), readable_condition(part), source});
   }
   return {};
 }

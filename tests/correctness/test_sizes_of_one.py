@@ -148,7 +148,8 @@ def test_implied_conditions_are_not_told(caplog):
         def forward(self, x):
             a, b = x.shape
             assert a >= 2 and b >= 3
-            return x.unfold(1, 3, 2).sum(-1) + (a if a <= 25 and b < 100 else 0)
+            y = x.unfold(1, 3, 2).sum(-1) + (a if a <= 25 and b < 100 else 0)
+            return y * 2 if min(512, b) == b and 1 + (a // 8) * (b // 8) >= a // 9 else y
 
     with caplog.at_level(logging.WARNING):
         compiled = stator.compile(Windows(), [ranged((2, 8), (4, 16), (9, 64))], **SETTINGS)

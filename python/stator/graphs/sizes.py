@@ -217,7 +217,7 @@ def add_guards(
     graph: _native.Graph,
     *programs: ExportedProgram,
     without_effect: Callable[[Sequence[Any]], set[int]] = lambda conditions: set(),
-) -> list[tuple[str, str, Any]]:
+) -> list[tuple[str, str, str]]:
     """Give the graph what was assumed of the inputs' sizes when these programs were traced.
 
     Args:
@@ -226,7 +226,7 @@ def add_guards(
         without_effect: says which of some conditions (sympy) need not be checked.
 
     Returns:
-        Of each that is checked: the condition for the user, its source line, and in sympy.
+        Of each that is checked: the condition for the user, its source line, and as it is written.
 
     Raises:
         ValueError: a condition that cannot be checked.
@@ -245,11 +245,11 @@ def add_guards(
         found.append((text, _source(guard) if guard is not None else "", expression))
     needless = without_effect([expression for *_, expression in found])
     added = []
-    for k, (text, source, expression) in enumerate(found):
+    for k, (text, source, _) in enumerate(found):
         if k in needless:
             logger.debug("not guarded, the program is the same without it: %s", text)
             continue
         if reason := graph.add_guard(text, source):
             raise ValueError(reason)
-        added.append((_native.readable_condition(text), source, expression))
+        added.append((_native.readable_condition(text), source, text))
     return added

@@ -22,15 +22,15 @@ from torch.export.graph_signature import (
 )
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.numbers import int_oo
-from torch.utils._sympy.value_ranges import ValueRanges
 
+from stator import _native
 from stator._log import logger
 from stator.graphs.doubles import double_outputs, has_doubles, single, truncate
 from stator.graphs.failures import users_code
 from stator.graphs.functionalize import decomposed, make_functional
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import HandedOver, Placeholder, hand_over
-from stator.graphs.sizes import add_guards, holds_within
+from stator.graphs.sizes import add_guards
 from stator.lowering.autocast import autocast, observe
 from stator.lowering.examples import apart, make_classes_known
 from stator.lowering.export_errors import check_arguments, export_error
@@ -225,28 +225,28 @@ def _as_it_is(program: ExportedProgram) -> ExportedProgram:
     return program
 
 
-def _declared(
-    program: ExportedProgram, inputs: Sequence[Any]
-) -> dict[sympy.Symbol, ValueRanges[Any]]:
+def _declared(program: ExportedProgram, inputs: Sequence[Any]) -> dict[str, tuple[int, int]]:
     """What the Inputs say of each symbol, which may be more than the program can do."""
-    limits: dict[sympy.Symbol, ValueRanges[Any]] = {}
+    limits: dict[str, tuple[int, int]] = {}
     for value, given in zip(_user_values(program), inputs, strict=False):
         if not isinstance(given, Input) or not isinstance(value, torch.Tensor):
             continue
         for size, *ends in zip(value.shape, given.min_shape, given.max_shape, strict=True):
             if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
-                limits.setdefault(size.node.expr, ValueRanges(*ends))
+                limits.setdefault(str(size.node.expr), (ends[0], ends[1]))
     return limits
 
 
 def _tell_what_was_narrowed(
-    limits: dict[sympy.Symbol, ValueRanges[Any]], guards: list[tuple[str, str, Any]]
+    graph: _native.Graph,
+    limits: dict[str, tuple[int, int]],
+    guards: list[tuple[str, str, str]],
 ) -> None:
     """Warn where the sizes that Inputs declare are more than the model was compiled for."""
     lines = [
         text + (f" ({line})" if line else "")
-        for text, line, condition in guards
-        if not (condition.free_symbols <= limits.keys() and holds_within(condition, limits))
+        for text, line, written in guards
+        if not graph.holds_within(written, limits)
     ]
     if limits and lines:
         logger.warning(
@@ -368,7 +368,7 @@ def capture(
     handed.hints.update(_opt_sizes(program, inputs))
     ones = SizesOfOne(exported, lowered, ranges)
     added = add_guards(handed.graph, exported, program, without_effect=ones.without_effect)
-    _tell_what_was_narrowed(_declared(program, inputs), added)
+    _tell_what_was_narrowed(handed.graph, _declared(program, inputs), added)
     in_spec, out_spec = program.call_spec.in_spec, program.call_spec.out_spec
     finish = finisher(program, state, constants)
     free_dims = _free_dims(_user_values(program))
