@@ -222,10 +222,11 @@ void bind_graph(nb::module_& m) {
       .def_rw("user_input_names", &Graph::user_input_names)
       .def(
           "set_range",
-          [](Graph& g, const std::string& symbol, int64_t least, std::optional<int64_t> greatest) {
-            g.bounds.set(symbol, least, greatest.value_or(Bounds::kUnbounded));
+          [](Graph& g, const std::string& symbol, std::optional<int64_t> least,
+             std::optional<int64_t> greatest) {
+            g.bounds.set(symbol, least.value_or(INT64_MIN), greatest.value_or(Bounds::kUnbounded));
           },
-          nb::arg("symbol"), nb::arg("least"), nb::arg("greatest").none(),
+          nb::arg("symbol"), nb::arg("least").none(), nb::arg("greatest").none(),
           "Says that least <= symbol <= greatest (None: no limit).")
       .def(
           "guard_text",

@@ -29,5 +29,6 @@ void bind_errors(nanobind::module_& m);
 void bind_graph(nanobind::module_& m);
 void bind_compiler(nanobind::module_& m);
 void bind_engine(nanobind::module_& m);
+void bind_memory(nanobind::module_& m);
 
 }  // namespace stator

@@ -102,5 +102,6 @@ NB_MODULE(_native, m) {
   stator::bind_log(m);
   stator::bind_graph(m);
   stator::bind_engine(m);
+  stator::bind_memory(m);
   stator::bind_compiler(m);
 }

@@ -26,6 +26,7 @@ from stator.graphs.doubles import double_outputs, has_doubles, restore, single, 
 from stator.graphs.failures import failure_of
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import Placeholder, hand_over, offloaded
+from stator.graphs.weights import WatchedWeights
 from stator.lowering.autocast import autocast
 from stator.lowering.passes import lower
 from stator.reports import print_report, summarize, warn_of_nothing, why_nothing
@@ -77,7 +78,11 @@ def stator_backend(
     """Compile one graph that Dynamo captured.
 
     Parameters and buffers that the graph only reads are compiled into the engine; they are looked
-    at in each call, and where one was changed or replaced the graph is compiled anew. A graph that
+    at in each call, and where one was changed or replaced the graph is compiled anew. A change is
+    known by the tensor's version (what PyTorch's operators do), by its address (``p.data = new``),
+    and in host memory by its bytes (``p.data += d``, NumPy): all of them up to 16 KiB, a sample of
+    4 KiB of more. Who writes to less than that shows, or on a GPU through ``.data``, says so by
+    ``torch.autograd.graph.increment_version(p)`` (docs/forms.md). A graph that
     trains (a module in training mode, or an input that requires a gradient, with gradients
     enabled) is left to eager PyTorch, and so is one that the compiler fails at; a warning says why.
     """
@@ -159,6 +164,8 @@ class _Graph:
         self.place = frame_place()
         self.of = compile_call()
         self.report: Callable[[], None] | None = None  # the dry run's, at the first call
+        # Who changes a weight goes on: then all of them are inputs, and every change is seen.
+        self.freezes = True
         self.compiled = self.compile(example_inputs, example_inputs)
 
     def traced(self, args: Sequence[Any]) -> list[Any]:
@@ -178,7 +185,7 @@ class _Graph:
             return self.compile_dynamo(args, traced)
         except Exception as error:
             failure_of(error, self.settings, self.place, lambda: str(self.gm.graph))
-            self.watched = []
+            self.weights = WatchedWeights()
             return self.gm
 
     def compile_dynamo(self, args: Sequence[Any], traced: Sequence[Any]) -> Callable[..., Any]:
@@ -191,7 +198,7 @@ class _Graph:
         self.watched = [
             (i, value, value._version)
             for i, (value, weight) in enumerate(zip(args, weights, strict=True))
-            if weight and not value.is_inference()
+            if weight and not value.is_inference() and self.freezes
         ]
         self.frozen: set[int] = set()
 
@@ -202,7 +209,8 @@ class _Graph:
         with torch.no_grad(), debugging(self.settings.debug):
             backend = aot_autograd(fw_compiler=inner, inference_compiler=inner)
             compiled = backend(self.gm, list(traced))
-        self.watched = [w for w in self.watched if w[0] in self.frozen]
+        with _disable_current_modes():
+            self.weights = WatchedWeights((i, args[i]) for i in sorted(self.frozen))
         return compiled
 
     def compile_aten(
@@ -260,8 +268,9 @@ class _Graph:
             warn_of_nothing(self.place, why)
 
     def __call__(self, *args: Any) -> Any:
-        if any(args[i] is not t or t._version != version for i, t, version in self.watched):
-            logger.info("a weight has changed; the graph is compiled again")
+        if not self.weights.are_noted(args) and self.weights.have_changed(args):
+            logger.info("a weight has changed; the graph is compiled again, weights as its inputs")
+            self.freezes = False
             self.compiled = self.compile(args, self.traced(args))
         if self.report is not None:
             self.report()

@@ -11,6 +11,7 @@ Error wrong(const std::string& message) { return Error{ErrorCode::kInvalidArgume
 
 std::string range_text(int64_t least, int64_t greatest) {
   if (greatest == Bounds::kUnbounded) return std::to_string(least) + " or more";
+  if (least == INT64_MIN) return std::to_string(greatest) + " or less";
   return std::to_string(least) + ".." + std::to_string(greatest);
 }
 

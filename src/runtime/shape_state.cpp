@@ -20,6 +20,7 @@ std::string input_name(const Plan& plan, int32_t input) {
 
 std::string range_text(int64_t least, int64_t greatest) {
   if (greatest == INT64_MAX) return std::to_string(least) + " or more";
+  if (least == INT64_MIN) return std::to_string(greatest) + " or less";
   if (least == greatest) return std::to_string(least);
   return std::to_string(least) + ".." + std::to_string(greatest);
 }

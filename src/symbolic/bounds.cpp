@@ -174,6 +174,9 @@ class IntervalOf {
       return {};
     }
     Interval i{it->second.first, it->second.second};
+    if (it->second.first == INT64_MIN) {  // every integer is no less: nothing to compute with
+      i.least.reset();
+    }
     if (it->second.second == Bounds::kUnbounded) {
       i.greatest.reset();
     }

@@ -2,7 +2,8 @@
 //
 // What bounds allow beyond the canonical form: quotients and remainders of index sums. With g a
 // common factor of the divisor b = g*c and of some terms of the numerator a = g*p + r:
-//   0 <= r < g   gives   a // b == p // c   and   a % b == g*(p % c) + r.
+//   0 <= r < g   gives   a // b == p // c   and   a % b == g*(p % c) + r,
+// where c is no less than 0 or r is 0: 3 // -2 == -2, and 1 // -1 == -1.
 #include <algorithm>
 #include <set>
 
@@ -36,7 +37,13 @@ struct Split {
   Expr g, p, r, c;
 };
 
-/// a == g*p + r with 0 <= r < g proved and b == g*c, if there is one with g > 1.
+bool is_no_less_than_0(const Expr& e, const Bounds& bounds) {
+  const std::optional<int64_t> low = bounds.least(e);
+  return low && *low >= 0;
+}
+
+/// a == g*p + r with 0 <= r < g proved and b == g*c, if there is one with g > 1. Integers that are
+/// no sizes may be negative, and so c: then only r == 0 will do.
 std::optional<Split> split(const Expr& a, const Expr& b, const Bounds& bounds) {
   const Polynomial pb = to_polynomial(b);
   if (pb.size() != 1) {
@@ -53,8 +60,9 @@ std::optional<Split> split(const Expr& a, const Expr& b, const Bounds& bounds) {
     split_by_divisor(a, g, &s.p, &s.r);
     Expr remainder;
     split_by_divisor(b, g, &s.c, &remainder);
-    const std::optional<int64_t> low = bounds.least(s.r);
-    if (remainder.is_constant(0) && low && *low >= 0 && bounds.proves_less(s.r, g)) {
+    const bool splits =
+        s.r.is_constant(0) || (is_no_less_than_0(s.c, bounds) && is_no_less_than_0(s.r, bounds));
+    if (remainder.is_constant(0) && splits && bounds.proves_less(s.r, g)) {
       return s;
     }
   }
@@ -65,8 +73,7 @@ std::optional<Split> split(const Expr& a, const Expr& b, const Bounds& bounds) {
 /// value either way.
 Expr nested_quotient(const Expr& a, const Expr& b, const Bounds& bounds) {
   if (a.kind() == ExprKind::kFloorDiv) {
-    const std::optional<int64_t> low = bounds.least(b);
-    if (low && *low >= 0) {
+    if (is_no_less_than_0(b, bounds)) {
       return nested_quotient(a.operands()[0], a.operands()[1] * b, bounds);
     }
   }
@@ -74,8 +81,7 @@ Expr nested_quotient(const Expr& a, const Expr& b, const Bounds& bounds) {
 }
 
 Expr simplify_quotient(const Expr& a, const Expr& b, const Bounds& bounds) {
-  const std::optional<int64_t> low = bounds.least(a);
-  if (low && *low >= 0 && bounds.proves_less(a, b)) {
+  if (is_no_less_than_0(a, bounds) && bounds.proves_less(a, b)) {
     return 0;
   }
   if (const std::optional<Split> s = split(a, b, bounds)) {
@@ -88,8 +94,7 @@ Expr simplify_quotient(const Expr& a, const Expr& b, const Bounds& bounds) {
 }
 
 Expr simplify_remainder(const Expr& a, const Expr& b, const Bounds& bounds) {
-  const std::optional<int64_t> low = bounds.least(a);
-  if (low && *low >= 0 && bounds.proves_less(a, b)) {
+  if (is_no_less_than_0(a, bounds) && bounds.proves_less(a, b)) {
     return a;
   }
   if (const std::optional<Split> s = split(a, b, bounds)) {

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -175,7 +175,7 @@ class _HandOver:
         self,
         gm: fx.GraphModule,
         placeholders: list[Placeholder],
-        ranges: dict[str, tuple[int, int | None]],
+        ranges: Mapping[str, tuple[int | None, int | None]],
         skipped: set[str],
     ) -> None:
         self.gm = gm
@@ -186,14 +186,17 @@ class _HandOver:
         self.values: dict[fx.Node, list[int] | int] = {}  # value id, or ids of a tuple
         self.held: dict[fx.Node, Any] = {}  # placeholders that are objects of the model
         self.symbols: set[str] = set()
+        self.sizes: set[str] = set()  # of them those that are dimensions
 
     # -------------------------------------------------------------- symbols
 
     def note_symbols(self, value: Any) -> None:
-        """Gives C++ the range of every symbol in a size, once."""
+        """Gives C++ the range of every symbol in a size or number, once."""
         if isinstance(value, torch.Tensor):
-            strides = () if _peculiarity(value) else value.stride()
-            for size in (*_sizes(value), *strides):
+            sizes = _sizes(value)
+            for size in sizes:
+                self.note_symbol_of_size(size)
+            for size in (*sizes, *(() if _peculiarity(value) else value.stride())):
                 self.note_symbols(size)
         elif isinstance(value, list | tuple):
             for item in value:
@@ -205,21 +208,32 @@ class _HandOver:
                     self.symbols.add(str(symbol))
                     self.set_range(env, symbol)
 
+    def note_symbol_of_size(self, size: int | torch.SymInt) -> None:
+        """A symbol that is a dimension is 0 or more, also where it came as a number."""
+        symbol = size.node.expr if isinstance(size, torch.SymInt) else None
+        if symbol is not None and symbol.is_symbol and str(symbol) not in self.sizes:
+            self.sizes.add(str(symbol))
+            self.symbols.add(str(symbol))
+            self.set_range(size.node.shape_env, symbol)
+
     def set_range(self, env: Any, symbol: Any) -> None:
-        vr = env.var_to_range.get(symbol)
-        least, greatest = 0, None
-        if str(symbol) in self.ranges:
-            least, greatest = self.ranges[str(symbol)]
+        name, vr = str(symbol), env.var_to_range.get(symbol)
+        least, greatest = None, None
+        if name in self.ranges:
+            least, greatest = self.ranges[name]
         elif vr is not None:
-            if vr.lower not in (-int_oo, -sympy.oo) and int(vr.lower) != 2:
-                least = max(0, int(vr.lower))  # 2 says only that 0 and 1 were not traced
+            if vr.lower not in (-int_oo, -sympy.oo) and int(vr.lower) > -(2**62):
+                # 2 says only that 0 and 1 were not traced
+                least = 0 if int(vr.lower) == 2 else int(vr.lower)
             if vr.upper not in (int_oo, sympy.oo) and int(vr.upper) < 2**62:
                 greatest = int(vr.upper)
-        self.out.graph.set_range(str(symbol), least, greatest)
+        if name in self.sizes:
+            least = max(0, least or 0)
+        self.out.graph.set_range(name, least, greatest)
         hints = getattr(env, "backed_var_to_val", None) or getattr(env, "var_to_val", {})
         # The size of a jagged dimension is a symbol whose value is no number.
         if isinstance(hints.get(symbol), int | sympy.Integer):
-            self.out.hints[str(symbol)] = int(hints[symbol])
+            self.out.hints[name] = int(hints[symbol])
 
     # -------------------------------------------------------------- arguments
 
@@ -440,7 +454,7 @@ def hand_over(
     gm: fx.GraphModule,
     placeholders: list[Placeholder],
     outputs: list[tuple[str, Any, str]],
-    ranges: dict[str, tuple[int, int | None]] | None = None,
+    ranges: Mapping[str, tuple[int | None, int | None]] | None = None,
     skipped: set[str] = frozenset(),
 ) -> HandedOver:
     """Build the C++ Graph of `gm`.

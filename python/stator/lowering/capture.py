@@ -200,14 +200,18 @@ class Captured:
 
 def _ranges_of(
     program: ExportedProgram, inputs: Sequence[Any]
-) -> dict[str, tuple[int, int | None]]:
-    """The user's ranges of symbols: what Inputs say, else what the program's author said."""
-    ranges: dict[str, tuple[int, int | None]] = {}
+) -> dict[str, tuple[int | None, int | None]]:
+    """The user's ranges of symbols: what Inputs say, else what the program's author said.
+
+    A number that is no size may be negative: without a least value it has None.
+    """
+    ranges: dict[str, tuple[int | None, int | None]] = {}
     for symbol, limits in program.range_constraints.items():
         upper = None if limits.upper in (int_oo, sympy.oo) else int(limits.upper)
-        lower = 0 if limits.lower in (-int_oo, -sympy.oo) else int(limits.lower)
+        lower = None if limits.lower in (-int_oo, -sympy.oo) else int(limits.lower)
         # 2 is torch.export's way to say nothing: it traces with at least 2 and then takes less.
-        ranges[str(symbol)] = (0 if lower <= 2 and str(symbol).startswith("s") else lower, upper)
+        nothing = lower is not None and 0 <= lower <= 2 and str(symbol).startswith("s")
+        ranges[str(symbol)] = (0 if nothing else lower, upper)
     values = _user_values(program)
     for value, given in zip(values, inputs, strict=False):
         if isinstance(given, Input) and isinstance(value, torch.Tensor):
@@ -217,7 +221,7 @@ def _ranges_of(
                 if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
                     low, high = ranges.get(str(size.node.expr), (0, None))
                     high = most if high is None else min(most, high)
-                    ranges[str(size.node.expr)] = (max(least, low), high)
+                    ranges[str(size.node.expr)] = (max(least, low or 0), high)
     return ranges
 
 

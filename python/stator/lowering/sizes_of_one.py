@@ -48,7 +48,7 @@ class SizesOfOne:
         self,
         exported: ExportedProgram,
         lowered: Callable[[ExportedProgram], ExportedProgram],
-        ranges: Mapping[str, tuple[int, int | None]],
+        ranges: Mapping[str, tuple[int | None, int | None]],
     ) -> None:
         """Nothing is exported yet.
 
@@ -101,13 +101,15 @@ class SizesOfOne:
 
     def _may_be_one(self, symbol: sympy.Symbol) -> bool:
         least, most = self._ranges.get(str(symbol), (2, None))
-        return symbol in self._places and least <= 1 and (most is None or most >= 1)
+        admits_one = (least is None or least <= 1) and (most is None or most >= 1)
+        return symbol in self._places and admits_one
 
     def _holds(self, condition: Any, at_least_two: Iterable[sympy.Symbol] = ()) -> bool:
         """Whether it does for all sizes that are admitted."""
         limits = {}
         for symbol in condition.free_symbols:
             least, most = self._ranges.get(str(symbol), (0, None))
+            least = -int_oo if least is None else least
             least = max(least, 2) if symbol in at_least_two else least
             limits[symbol] = ValueRanges(least, int_oo if most is None else max(most, least))
         return holds_within(condition, limits)

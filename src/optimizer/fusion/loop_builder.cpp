@@ -74,12 +74,14 @@ ElementwiseOp operation_of(ExprKind kind) {
 
 Expr LoopBuilder::add_dim(const Expr& extent, bool reduction) {
   // Whatever the body computes, it computes where there is a point: a factor of an extent is not 0.
+  // Two factors may both be negative, where they are integers that the caller gave and no sizes.
   const std::vector<Expr> factors =
       extent.kind() == ExprKind::kMul ? extent.operands() : std::vector<Expr>{extent};
   for (const Expr& factor : factors) {
     if (factor.is_symbol()) {
       const auto range = bounds_.ranges().find(factor.symbol_name());
       const bool known = range != bounds_.ranges().end();
+      if (factors.size() > 1 && known && range->second.first < 0) continue;
       bounds_.set(factor.symbol_name(), known ? std::max<int64_t>(range->second.first, 1) : 1,
                   known ? range->second.second : Bounds::kUnbounded);
     }

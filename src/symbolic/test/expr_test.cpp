@@ -92,6 +92,26 @@ TEST(Simplify, FoldsIndexMapsOfReshapes) {
   EXPECT_EQ(simplify(min(i, s), b), i);
 }
 
+TEST(Simplify, LeavesWhatNegativeNumbersForbid) {
+  Bounds bounds;
+  bounds.set("s0", INT64_MIN);  // a number that the caller gives, no size
+  bounds.set("s1", 0);
+  EXPECT_FALSE(bounds.least(s));
+  EXPECT_FALSE(bounds.least(s * t));
+  EXPECT_FALSE(bounds.greatest(s));
+  EXPECT_EQ(bounds.least(mod(s, 3)), 0);
+  const Expr quotient = floor_div(4 * t + 1, 2 * s);
+  const Expr remainder = mod(4 * t + 1, 2 * s);
+  for (const int64_t n : {-3, -1, 1, 2}) {
+    for (const int64_t m : {0, 1, 5}) {
+      const std::map<std::string, int64_t> values{{"s0", n}, {"s1", m}};
+      EXPECT_EQ(simplify(quotient, bounds).evaluate(values), quotient.evaluate(values));
+      EXPECT_EQ(simplify(remainder, bounds).evaluate(values), remainder.evaluate(values));
+    }
+  }
+  EXPECT_EQ(simplify(max(s, 0), bounds), max(s, 0));
+}
+
 TEST(Simplify, JoinsQuotientAndRemainder) {
   Bounds bounds;
   bounds.set("s", 1, 64);
