@@ -80,7 +80,7 @@ def stator_backend(
     Parameters and buffers that the graph only reads are compiled into the engine; they are looked
     at in each call, and where one was changed or replaced the graph is compiled anew. A change is
     known by the tensor's version (what PyTorch's operators do), by its address (``p.data = new``),
-    and in host memory by its bytes (``p.data += d``, NumPy): all of them up to 16 KiB, a sample of
+    and in host memory by its bytes (``p.data += d``, NumPy): all of them up to 4 KiB, a sample of
     4 KiB of more. Who writes to less than that shows, or on a GPU through ``.data``, says so by
     ``torch.autograd.graph.increment_version(p)`` (docs/forms.md). A graph that
     trains (a module in training mode, or an input that requires a gradient, with gradients

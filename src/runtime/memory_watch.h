@@ -18,8 +18,8 @@ struct WatchedMemory {
 /// What is read of one piece of memory: all of it up to kWatchedWhole bytes; of more kSampledLines
 /// cache lines, of which the first and the last are the memory's own and each other one lies at an
 /// arbitrary place, always the same, in its own equal part.
-inline constexpr int64_t kWatchedWhole = 16384;
-inline constexpr int64_t kSampledLines = 64;
+inline constexpr int64_t kWatchedWhole = 4096;
+inline constexpr int64_t kSampledLines = 16;
 inline constexpr int64_t kSampledLineBytes = 64;
 
 class MemoryWatch {
