@@ -26,6 +26,7 @@ from stator.graphs.doubles import double_outputs, has_doubles, restore, single, 
 from stator.graphs.failures import failure_of
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import Placeholder, hand_over, offloaded
+from stator.graphs.tracing_state import restored_state
 from stator.graphs.weights import WatchedWeights
 from stator.lowering.autocast import autocast
 from stator.lowering.passes import lower
@@ -148,6 +149,14 @@ def _trains(gm: fx.GraphModule, example_inputs: Sequence[Any]) -> str:
     return ""
 
 
+class _TrainsError(Exception):
+    """Results of the graph require a gradient, as its tracing under its own modes found."""
+
+
+def _refuse_training(_graph: fx.GraphModule, _fake: Sequence[Any]) -> Any:
+    raise _TrainsError
+
+
 class _Graph:
     """One captured graph: compiled now, and again when a weight has changed."""
 
@@ -163,6 +172,7 @@ class _Graph:
         self.settings = settings
         self.place = frame_place()
         self.of = compile_call()
+        self.gradients = torch.is_grad_enabled()  # at the graph's first node; Dynamo guards it
         self.report: Callable[[], None] | None = None  # the dry run's, at the first call
         # Who changes a weight goes on: then all of them are inputs, and every change is seen.
         self.freezes = True
@@ -179,10 +189,36 @@ class _Graph:
             for node, arg in zip(nodes, args, strict=True)
         ]
 
+    def for_inference(self, traced: Sequence[Any]) -> list[Any]:
+        """The same, but that weights require no gradient where gradients are switched on.
+
+        Where they are off, a part under torch.enable_grad() is there for its gradients: it is
+        traced as it is, and left to PyTorch if its results require any.
+        """
+        if not self.gradients:
+            return list(traced)
+        nodes = [n for n in self.gm.graph.nodes if n.op == "placeholder"]
+        return [
+            node.meta.get("example_value", value).detach()
+            if isinstance(value, torch.Tensor) and value.requires_grad
+            else value
+            for node, value in zip(nodes, traced, strict=True)
+        ]
+
     def compile(self, args: Sequence[Any], traced: Sequence[Any]) -> Callable[..., Any]:
         """The compiled graph, or the graph itself where compiling fails."""
         try:
-            return self.compile_dynamo(args, traced)
+            with restored_state():
+                return self.compile_dynamo(args, traced)
+        except _TrainsError:
+            logger.warning(
+                "%s was not compiled and runs in PyTorch: torch.enable_grad() in the model makes "
+                "its results require a gradient, and engines compute none; torch.func.grad in the "
+                "model is compiled",
+                self.place,
+            )
+            self.weights = WatchedWeights()
+            return self.gm
         except Exception as error:
             failure_of(error, self.settings, self.place, lambda: str(self.gm.graph))
             self.weights = WatchedWeights()
@@ -206,9 +242,10 @@ class _Graph:
             with _disable_current_modes():  # weights are real tensors, the tracer's are not
                 return self.compile_aten(graph, args, weights)
 
-        with torch.no_grad(), debugging(self.settings.debug):
-            backend = aot_autograd(fw_compiler=inner, inference_compiler=inner)
-            compiled = backend(self.gm, list(traced))
+        # In the mode that Dynamo traced in: torch.func.grad inside needs gradients switched on.
+        with torch.set_grad_enabled(self.gradients), debugging(self.settings.debug):
+            backend = aot_autograd(fw_compiler=_refuse_training, inference_compiler=inner)
+            compiled = backend(self.gm, self.for_inference(traced))
         with _disable_current_modes():
             self.weights = WatchedWeights((i, args[i]) for i in sorted(self.frozen))
         return compiled
