@@ -22,6 +22,7 @@
 #include "base/float_element.h"
 #include "layer/call_payload.h"
 #include "layer/expr_fields.h"
+#include "layer/whole_layer.h"
 
 namespace stator {
 namespace {
@@ -240,7 +241,7 @@ class CpuBackend : public CompilerBackend {
     traits.loop_dtype = [](DType dtype) { return is_plain_number(dtype) || is_half(dtype); };
     traits.loop_unary = has_unary;
     traits.loop_elementwise = has_elementwise;
-    traits.runs_whole = has_library_layer;
+    traits.runs_whole = is_whole_layer;
     traits.short_step_us = 10;
     traits.bytes_per_us = 1e4;
     if (CpuTarget::host(options.hardware_compatible).unit.byte_products) {

@@ -3,7 +3,6 @@
 
 #include "base/check.h"
 #include "layer/fault_site.h"
-#include "layer/scan_places.h"
 
 namespace stator::cpu {
 namespace {
@@ -62,15 +61,6 @@ KernelLaunch library_launch(const Region& region) {
   if (const auto* scan = std::get_if<ScanRegion>(&region.body)) return launch_of(*scan);
   if (const auto* order = std::get_if<OrderRegion>(&region.body)) return launch_of(*order);
   return launch_of(std::get<ScatterRegion>(region.body));
-}
-
-bool has_library_layer(const LayerAttributes& attributes, DType dtype) {
-  const bool truth = dtype == DType::kBool;
-  if (const auto* scan = std::get_if<Scan>(&attributes)) return !truth || has_places(scan->op);
-  if (const auto* scatter = std::get_if<ScatterElements>(&attributes)) {
-    return !truth || !scatter->accumulate;
-  }
-  return std::holds_alternative<Sort>(attributes) || std::holds_alternative<TopK>(attributes);
 }
 
 }  // namespace stator::cpu

@@ -15,7 +15,4 @@ std::optional<LibraryKernel> library_kernel(const Region& region);
 /// The launch of a region that has one.
 KernelLaunch library_launch(const Region& region);
 
-/// Whether a layer becomes such a region.
-bool has_library_layer(const LayerAttributes& attributes, DType dtype);
-
 }  // namespace stator::cpu

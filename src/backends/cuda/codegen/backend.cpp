@@ -7,11 +7,11 @@
 #include "backends/cuda/codegen/op_printer.h"
 #include "backends/cuda/codegen/register.h"
 #include "backends/cuda/codegen/tactics.h"
-#include "backends/cuda/codegen/whole_kernels.h"
 #include "backends/cuda/shared/driver.h"
 #include "backends/cuda/shared/nvrtc.h"
 #include "base/check.h"
 #include "base/float_element.h"
+#include "layer/whole_layer.h"
 
 namespace stator {
 namespace cuda {
@@ -89,7 +89,7 @@ class CudaBackend : public CompilerBackend {
     traits.loop_unary = has_unary;
     traits.loop_elementwise = has_elementwise;
     traits.loop_dtype = is_loop_dtype;
-    traits.runs_whole = has_whole_kernel;
+    traits.runs_whole = is_whole_layer;
     traits.math_dtype = is_math_dtype;
     traits.fast_product = is_half;
     traits.short_step_us = 10;

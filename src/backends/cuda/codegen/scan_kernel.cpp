@@ -124,13 +124,4 @@ GeneratedKernel generate_scan(const ScanRegion& scan, const LoopRequest& request
   return finish_kernel(request, s, kThreads, 0, rows ? columns : ceil_div(columns, Expr(kThreads)));
 }
 
-bool has_whole_kernel(const LayerAttributes& attributes, DType dtype) {
-  const bool truth = dtype == DType::kBool;
-  if (const auto* scan = std::get_if<Scan>(&attributes)) return !truth || has_places(scan->op);
-  if (const auto* scatter = std::get_if<ScatterElements>(&attributes)) {
-    return !truth || !scatter->accumulate;
-  }
-  return std::holds_alternative<Sort>(attributes) || std::holds_alternative<TopK>(attributes);
-}
-
 }  // namespace stator::cuda

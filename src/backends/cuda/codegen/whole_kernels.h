@@ -18,9 +18,6 @@ GeneratedKernel generate_order(const OrderRegion& order, const LoopRequest& requ
 /// A thread takes an update. Sums are atomic, and in any order.
 GeneratedKernel generate_scatter(const ScatterRegion& scatter, const LoopRequest& request);
 
-/// Whether a layer becomes such a region.
-bool has_whole_kernel(const LayerAttributes& attributes, DType dtype);
-
 /// The head of such a kernel: the function's first lines, then `constants`, each an Expr as an i64
 /// by name. Over the symbols of `request`.
 std::string whole_head(const LoopRequest& request, int threads,
