@@ -77,11 +77,8 @@ TensorId places(Conversion& c, const Node& node, const Shape& sizes) {
   const Shape strides = node.sym_ints("stride");
   TensorId sum = -1;
   for (size_t k = 0; k < sizes.size(); ++k) {
-    Shape along(sizes.size(), Expr(1));
-    along[k] = sizes[k];
     const Expr start = k == 0 ? offset_of(node) : Expr(0);
-    const TensorId steps =
-        n.add_reshape(n.add_iota(sizes[k], start, strides[k], DType::kInt64), along);
+    const TensorId steps = iota_along(c, sizes[k], start, strides[k], k, sizes.size());
     sum = sum == -1 ? steps : n.add_elementwise(sum, steps, ElementwiseOp::kAdd);
   }
   return sum;

@@ -119,6 +119,14 @@ TensorId whole(Conversion& c, int64_t value, DType dtype) {
   return c.fill(scalar_of(Argument{Expr(value)}, dtype), dtype);
 }
 
+TensorId iota_along(Conversion& c, const Expr& length, const Expr& start, const Expr& step,
+                    size_t axis, size_t rank) {
+  Network& n = c.network();
+  Shape along(rank, Expr(1));
+  along[axis] = length;
+  return n.add_reshape(n.add_iota(length, start, step, DType::kInt64), along);
+}
+
 TensorId int64_table(Conversion& c, const std::vector<int64_t>& values, const Shape& shape) {
   void* writable = nullptr;
   const auto bytes = static_cast<int64_t>(values.size() * sizeof(int64_t));

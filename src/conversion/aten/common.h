@@ -59,6 +59,11 @@ TensorId whole(Conversion& c, int64_t value, DType dtype);
 /// A constant tensor of int64.
 TensorId int64_table(Conversion& c, const std::vector<int64_t>& values, const Shape& shape);
 
+/// start, start + step, … (int64), `length` of them, along `axis` of a tensor of `rank` axes whose
+/// others have one element.
+TensorId iota_along(Conversion& c, const Expr& length, const Expr& start, const Expr& step,
+                    size_t axis, size_t rank);
+
 /// Axes of `arg` (an int or a list) normalized against `rank`; all axes for None or [].
 std::vector<int64_t> axes_of(const Node& node, std::string_view arg, int64_t rank);
 /// The ints of `arg`, given as one or as a list; [] for None. All constant.

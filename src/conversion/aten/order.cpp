@@ -111,15 +111,6 @@ TensorId median(Conversion& c, const Node& node) {
   return n.add_reshape(n.add_select(n.add_unary(most, UnaryOp::kIsNan), most, result), {});
 }
 
-/// 0, 1, … along `axis` of x.
-TensorId places_along(Conversion& c, const Shape& shape, int64_t axis) {
-  Network& n = c.network();
-  const auto k = static_cast<size_t>(axis);
-  Shape column(shape.size(), Expr(1));
-  column[k] = shape[k];
-  return n.add_reshape(n.add_iota(shape[k], 0, 1, DType::kInt64), column);
-}
-
 /// The least of the most frequent values along dim, and the place that comes last of it in the
 /// order: runs of equals are counted from where they begin to where they end.
 std::vector<TensorId> mode(Conversion& c, const Node& node) {
@@ -136,7 +127,8 @@ std::vector<TensorId> mode(Conversion& c, const Node& node) {
   const TensorId yes = n.add_expand(c.cast(whole(c, 1, DType::kInt64), DType::kBool), edge);
   const TensorId begins = n.add_concatenation({yes, changes}, axis);
   const TensorId ends = n.add_concatenation({changes, yes}, axis);
-  const TensorId place = places_along(c, n.type(x).shape, axis);
+  const TensorId place =
+      iota_along(c, size, 0, 1, static_cast<size_t>(axis), n.type(x).shape.size());
   const TensorId zero = whole(c, 0, DType::kInt64);
   const TensorId begin =
       n.add_layer(Scan{ScanOp::kMax, axis}, {n.add_select(begins, place, zero)})[0];
