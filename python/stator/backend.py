@@ -231,16 +231,16 @@ class _Graph:
         if any(is_traceable_wrapper_subclass(value) for value in args):
             # One distributed tensor is several inputs of the graph: all of them stay inputs.
             weights = [False] * len(weights)
-        self.watched = [
-            (i, value, value._version)
+        freezable = {
+            i
             for i, (value, weight) in enumerate(zip(args, weights, strict=True))
             if weight and not value.is_inference() and self.freezes
-        ]
+        }
         self.frozen: set[int] = set()
 
         def inner(graph: fx.GraphModule, _fake: Sequence[Any]) -> Callable[..., Any]:
             with _disable_current_modes():  # weights are real tensors, the tracer's are not
-                return self.compile_aten(graph, args, weights)
+                return self.compile_aten(graph, args, freezable)
 
         # In the mode that Dynamo traced in: torch.func.grad inside needs gradients switched on.
         with torch.set_grad_enabled(self.gradients), debugging(self.settings.debug):
@@ -251,16 +251,15 @@ class _Graph:
         return compiled
 
     def compile_aten(
-        self, graph: fx.GraphModule, args: Sequence[Any], weights: list[bool]
+        self, graph: fx.GraphModule, args: Sequence[Any], freezable: set[int]
     ) -> Callable[..., Any]:
         """The inference graph of ATen operators → a function of its flat inputs."""
         whole, begin = graph, time.monotonic()
         graph = fx.GraphModule(graph, copy.deepcopy(graph.graph))
         nodes = [n for n in graph.graph.nodes if n.op == "placeholder"]
         mutated = _mutated_inputs(len(nodes))
-        watched = {w[0] for w in self.watched}
         if len(nodes) == len(args):  # as Dynamo passes them; else all stay inputs
-            self.frozen = {i for i in watched if weights[i] and i not in mutated}
+            self.frozen = freezable - mutated
         graph = lower(graph, self.settings, {nodes[i]: args[i] for i in self.frozen})
         autocast(graph, self.settings)
         doubles: list[bool] = []

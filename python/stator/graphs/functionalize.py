@@ -140,8 +140,6 @@ def without_dropout(program: ExportedProgram) -> ExportedProgram:
 
 def _is_converted(node: fx.Node) -> bool:
     target = node.target
-    if target is torch.ops.aten._assert_tensor_metadata.default:
-        return True
     trains = target is torch.ops.aten.batch_norm.default and not _keeps_statistics(node)
     name = str(target)
     return (_native.has_converter(name) and not trains) or _native.is_bookkeeping(name)

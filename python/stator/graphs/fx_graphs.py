@@ -12,18 +12,30 @@ import torch
 from torch import fx
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 from stator.graphs.known_sizes import KnownSizes
 
-__all__ = ["cast_value", "fake_mode_of", "inline", "noted", "replace", "returned"]
+__all__ = ["cast_value", "fake_mode_of", "inline", "noted", "replace", "returned", "user_values"]
 
 
 def returned(gm: fx.GraphModule) -> list[Any]:
     """What a graph returns: nodes and constants."""
     values = next(n for n in gm.graph.nodes if n.op == "output").args[0]
     return list(values) if isinstance(values, tuple | list) else [values]
+
+
+def user_values(program: ExportedProgram) -> list[Any]:
+    """meta["val"] of each user input of an exported program (the value itself for a constant)."""
+    nodes = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
+    return [
+        nodes[spec.arg.name].meta.get("val")
+        for spec in program.graph_signature.input_specs
+        if spec.kind is InputKind.USER_INPUT
+    ]
 
 
 def cast_value(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

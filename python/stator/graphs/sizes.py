@@ -117,13 +117,18 @@ def _only_more_than_one(guard: Any, expression: Any) -> bool:
     )  # fmt: skip
     if not inside:
         return False
+    found = _bounds(expression, {s: ValueRanges(2, int_oo) for s in expression.free_symbols})
+    return found is not None and found.is_singleton() and bool(found.lower)
+
+
+def _bounds(
+    expression: Any, limits: Mapping[sympy.Symbol, ValueRanges[Any]]
+) -> ValueRanges[Any] | None:
+    """The range of an expression's values; None where sympy has none for some function in it."""
     try:
-        found = bound_sympy(
-            expression, {s: ValueRanges(2, int_oo) for s in expression.free_symbols}
-        )
-    except Exception:  # sympy has no bounds for some function
-        return False
-    return found.is_singleton() and bool(found.lower)
+        return bound_sympy(expression, dict(limits))
+    except Exception:
+        return None
 
 
 def _source(guard: Any) -> str:
@@ -175,9 +180,8 @@ def holds_within(condition: Any, limits: Mapping[sympy.Symbol, ValueRanges[Any]]
         return True
     if isinstance(condition, sympy.And):
         return all(holds_within(part, limits) for part in condition.args)
-    try:
-        bound = bound_sympy(condition, dict(limits))
-    except Exception:  # sympy has no bounds for some function
+    bound = _bounds(condition, limits)
+    if bound is None:
         return False
     if bound.is_singleton():
         return bool(bound.lower)
@@ -204,12 +208,9 @@ def _left_over(difference: Any, limits: Mapping[sympy.Symbol, ValueRanges[Any]])
         if isinstance(part, polynomial):
             seen.extend(part.args)
             continue
-        try:
-            least = bound_sympy(part, dict(limits)).lower
-        except Exception:  # sympy has no bounds for some function
-            continue
-        if least.is_Integer:
-            more[part] = least + sympy.Dummy(integer=True, nonnegative=True)
+        bound = _bounds(part, limits)
+        if bound is not None and bound.lower.is_Integer:
+            more[part] = bound.lower + sympy.Dummy(integer=True, nonnegative=True)
     return sympy.factor(sympy.expand(difference.xreplace(more)))
 
 

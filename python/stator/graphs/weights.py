@@ -56,7 +56,6 @@ class _Weight:
         self.tensor = tensor
         self.has_memory = _has_memory(tensor)
         self.digest = _digest(tensor) if self.has_memory else 0
-        self.note_place()
 
     def note_place(self) -> None:
         """Where it lies now. The reference keeps the storage's own address from coming again."""

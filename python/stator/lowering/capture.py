@@ -6,7 +6,7 @@ import contextlib
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ from stator._log import logger
 from stator.graphs.doubles import double_outputs, has_doubles, single, truncate
 from stator.graphs.failures import users_code
 from stator.graphs.functionalize import decomposed, make_functional
-from stator.graphs.fx_graphs import returned
+from stator.graphs.fx_graphs import returned, user_values
 from stator.graphs.hand_over import HandedOver, Placeholder, hand_over
 from stator.graphs.sizes import add_guards
 from stator.lowering.autocast import autocast, observe
@@ -198,6 +198,19 @@ class Captured:
     free_dims: list[tuple[int, ...]]  # of each flat user input: dimensions that vary by themselves
 
 
+def _declared_sizes(
+    program: ExportedProgram, inputs: Sequence[Any]
+) -> Iterator[tuple[str, int, int, int]]:
+    """(symbol, least, opt, most) of each dimension of an Input that is a symbol by itself."""
+    for value, given in zip(user_values(program), inputs, strict=False):
+        if not isinstance(given, Input) or not isinstance(value, torch.Tensor):
+            continue
+        shapes = given.min_shape, given.opt_shape, given.max_shape
+        for size, least, opt, most in zip(value.shape, *shapes, strict=True):
+            if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
+                yield str(size.node.expr), least, opt, most
+
+
 def _ranges_of(
     program: ExportedProgram, inputs: Sequence[Any]
 ) -> dict[str, tuple[int | None, int | None]]:
@@ -212,16 +225,9 @@ def _ranges_of(
         # 2 is torch.export's way to say nothing: it traces with at least 2 and then takes less.
         nothing = lower is not None and 0 <= lower <= 2 and str(symbol).startswith("s")
         ranges[str(symbol)] = (0 if nothing else lower, upper)
-    values = _user_values(program)
-    for value, given in zip(values, inputs, strict=False):
-        if isinstance(given, Input) and isinstance(value, torch.Tensor):
-            for size, least, most in zip(
-                value.shape, given.min_shape, given.max_shape, strict=True
-            ):
-                if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
-                    low, high = ranges.get(str(size.node.expr), (0, None))
-                    high = most if high is None else min(most, high)
-                    ranges[str(size.node.expr)] = (max(least, low or 0), high)
+    for symbol, least, _, most in _declared_sizes(program, inputs):
+        low, high = ranges.get(symbol, (0, None))
+        ranges[symbol] = (max(least, low or 0), most if high is None else min(most, high))
     return ranges
 
 
@@ -232,12 +238,8 @@ def _as_it_is(program: ExportedProgram) -> ExportedProgram:
 def _declared(program: ExportedProgram, inputs: Sequence[Any]) -> dict[str, tuple[int, int]]:
     """What the Inputs say of each symbol, which may be more than the program can do."""
     limits: dict[str, tuple[int, int]] = {}
-    for value, given in zip(_user_values(program), inputs, strict=False):
-        if not isinstance(given, Input) or not isinstance(value, torch.Tensor):
-            continue
-        for size, *ends in zip(value.shape, given.min_shape, given.max_shape, strict=True):
-            if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
-                limits.setdefault(str(size.node.expr), (ends[0], ends[1]))
+    for symbol, least, _, most in _declared_sizes(program, inputs):
+        limits.setdefault(symbol, (least, most))
     return limits
 
 
@@ -260,16 +262,6 @@ def _tell_what_was_narrowed(
         )
 
 
-def _user_values(program: ExportedProgram) -> list[Any]:
-    """meta["val"] of each user input (the value itself for a constant)."""
-    nodes = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
-    values = []
-    for spec in program.graph_signature.input_specs:
-        if spec.kind is InputKind.USER_INPUT:
-            values.append(nodes[spec.arg.name].meta.get("val"))
-    return values
-
-
 def _free_dims(values: Sequence[Any]) -> list[tuple[int, ...]]:
     """Of each value the dimensions whose size is a symbol that no other size is computed from."""
     sizes = [v.shape if isinstance(v, torch.Tensor) else () for v in values]
@@ -286,13 +278,7 @@ def _free_dims(values: Sequence[Any]) -> list[tuple[int, ...]]:
 
 
 def _opt_sizes(program: ExportedProgram, inputs: Sequence[Any]) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    for value, given in zip(_user_values(program), inputs, strict=False):
-        if isinstance(given, Input) and isinstance(value, torch.Tensor):
-            for size, opt in zip(value.shape, given.opt_shape, strict=True):
-                if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
-                    sizes[str(size.node.expr)] = opt
-    return sizes
+    return {symbol: opt for symbol, _, opt, _ in _declared_sizes(program, inputs)}
 
 
 def capture(
@@ -375,7 +361,7 @@ def capture(
     _tell_what_was_narrowed(handed.graph, _declared(program, inputs), added)
     in_spec, out_spec = program.call_spec.in_spec, program.call_spec.out_spec
     finish = finisher(program, state, constants)
-    free_dims = _free_dims(_user_values(program))
+    free_dims = _free_dims(user_values(program))
     return Captured(handed, in_spec, out_spec, constants, state, finish, doubles, free_dims)
 
 

@@ -18,12 +18,13 @@ import sympy
 import torch
 from torch import fx
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, InputSpec
+from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_flatten
 from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges
 
 from stator._log import logger
+from stator.graphs.fx_graphs import user_values
 from stator.graphs.sizes import conditions_of, holds_within
 
 __all__ = ["SizesOfOne", "exported_from"]
@@ -154,19 +155,10 @@ class SizesOfOne:
         return [c.xreplace(back) for c in conditions_of(exported, lowered)]
 
 
-def _user_specs(program: ExportedProgram) -> list[InputSpec]:
-    return [s for s in program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT]
-
-
-def _user_values(program: ExportedProgram) -> list[Any]:
-    nodes = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
-    return [nodes[s.arg.name].meta.get("val") for s in _user_specs(program)]
-
-
 def _places(program: ExportedProgram) -> dict[sympy.Symbol, list[Place]]:
     """Where each symbol is a size of the inputs."""
     places: dict[sympy.Symbol, list[Place]] = {}
-    for k, value in enumerate(_user_values(program)):
+    for k, value in enumerate(user_values(program)):
         for dim, size in enumerate(value.shape if isinstance(value, torch.Tensor) else ()):
             if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
                 places.setdefault(size.node.expr, []).append((k, dim))
@@ -174,7 +166,7 @@ def _places(program: ExportedProgram) -> dict[sympy.Symbol, list[Place]]:
 
 
 def _size(program: ExportedProgram, place: Place) -> Any:
-    value = _user_values(program)[place[0]]
+    value = user_values(program)[place[0]]
     return _expression(value.shape[place[1]]) if isinstance(value, torch.Tensor) else None
 
 
