@@ -8,12 +8,11 @@
 
 #include "backends/cpu/codegen/attention_softmax.h"
 #include "backends/cpu/codegen/packing_copy.h"
+#include "base/align.h"
 #include "base/check.h"
 
 namespace stator::cpu {
 namespace {
-
-int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 enum class MaskForm { kNone, kPerColumn, kFull };  // kPerColumn: the same for all q rows
 

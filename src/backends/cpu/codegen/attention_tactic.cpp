@@ -4,11 +4,10 @@
 
 #include "backends/cpu/codegen/attention_kernel.h"
 #include "backends/cpu/codegen/gemm_tactic.h"
+#include "base/align.h"
 
 namespace stator::cpu {
 namespace {
-
-int64_t ceil_quotient(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Register tiles that differ in width, one vector included.
 std::vector<TileShape> tiles_by_width(int lanes, int registers) {

@@ -6,6 +6,7 @@
 
 #include "backends/cpu/codegen/gemm_kernel.h"
 #include "backends/cpu/codegen/packing_copy.h"
+#include "base/align.h"
 #include "base/check.h"
 
 namespace stator::cpu {
@@ -13,8 +14,6 @@ namespace {
 
 constexpr int64_t kHeaderBytes = 64;
 constexpr int64_t kSlackBytes = 128;  // copies round the end of a row up to whole vectors
-
-int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
 /// Scratch: which copy is there, the steps' offsets, the C tiles, the padded copy of the input.
 struct ConvLayout {
@@ -38,7 +37,7 @@ struct ConvLayout {
     copied_width = (s.out[2] - 1) * s.stride[2] + ((s.kernel[2] - 1) * s.dilation[2] + 1);
     copied_rows = (tactic.row_block - 1) * s.stride[1] + ((s.kernel[1] - 1) * s.dilation[1] + 1);
     row_blocks = ceil_div(s.out[1], tactic.row_block);
-    column_blocks = (s.group_out + tactic.column_block - 1) / tactic.column_block;
+    column_blocks = ceil_quotient(s.group_out, tactic.column_block);
     panels = tactic.column_block / tactic.tile.columns();
     tiles_in_row = ceil_div(s.out[2], tactic.tile.rows);
     tile_bytes = int64_t{4} * tactic.tile.rows * tactic.tile.columns();
@@ -51,8 +50,8 @@ struct ConvLayout {
 std::vector<int> tile_row_counts(const Expr& width, int rows) {
   if (!width.is_constant()) return {};
   int64_t w = std::max<int64_t>(1, width.constant());
-  int64_t tiles = (w + rows - 1) / rows;
-  std::set<int> counts = {static_cast<int>(w / tiles), static_cast<int>((w + tiles - 1) / tiles)};
+  int64_t tiles = ceil_quotient(w, rows);
+  std::set<int> counts = {static_cast<int>(w / tiles), static_cast<int>(ceil_quotient(w, tiles))};
   return {counts.begin(), counts.end()};
 }
 
@@ -141,7 +140,7 @@ class ConvEmitter : Emit {
     longer_tiles_ = rem(out_[2], tile_count_);
     Value* columns = min(num(tactic_.column_block), sub(num(shape_.group_out), column_begin_));
     int64_t panel_bytes = 4 * shape_.depth() * tactic_.tile.columns();
-    int64_t group_panels = (shape_.group_out + tactic_.tile.columns() - 1) / tactic_.tile.columns();
+    int64_t group_panels = ceil_quotient(shape_.group_out, tactic_.tile.columns());
     Value* first_panel =
         add(mul(group_, group_panels), div(column_begin_, num(tactic_.tile.columns())));
     loop(num(0), ceil_div(columns, tactic_.tile.columns()), 1, [&](Value* panel) {

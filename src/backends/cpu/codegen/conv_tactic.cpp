@@ -5,11 +5,10 @@
 #include <cstdio>
 
 #include "backends/cpu/codegen/gemm_tactic.h"
+#include "base/align.h"
 
 namespace stator::cpu {
 namespace {
-
-int64_t ceil_quotient(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t planning_size(const Expr& e, const Bounds& bounds, int64_t otherwise) {
   if (e.is_constant()) return e.constant();

@@ -10,7 +10,7 @@
 #include <cstdint>
 
 #include "backends/cpu/codegen/double_math.h"
-#include "backends/cpu/codegen/vector_polynomials.inc"
+#include "backends/cpu/codegen/vector_polynomials.h"
 
 namespace stator::cpu {
 namespace {
@@ -18,7 +18,6 @@ namespace {
 using llvm::Value;
 
 constexpr double kNear = 1e6;  // below 2^20 quadrants
-constexpr double kInteger = 6755399441055744.0;
 constexpr double kParts[] = {0x1.921fb544p+0, 0x1.0b4611a6p-34, 0x1.3198a2ep-69,
                              0x1.b839a252049c1p-104};  // of pi/2
 constexpr double kSecondPart = 6.077100506506192e-11;  // with all digits

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "backends/cpu/codegen/double_math.h"
-#include "backends/cpu/codegen/vector_polynomials.inc"
+#include "backends/cpu/codegen/vector_polynomials.h"
 
 namespace stator::cpu {
 namespace {
@@ -18,8 +18,6 @@ constexpr double kLn2 = 0.69314718055994531;
 // ln 2 in two parts, the first with 32 digits, so that its product with an exponent is exact.
 constexpr double kLn2High = 6.93147180369123816490e-01;
 constexpr double kLn2Low = 1.90821492927058770002e-10;
-/// 1.5 * 2^52: added to a small integer, the integer stands in the number's last digits.
-constexpr double kInteger = 6755399441055744.0;
 
 }  // namespace
 

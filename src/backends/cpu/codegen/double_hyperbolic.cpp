@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "backends/cpu/codegen/double_math.h"
-#include "backends/cpu/codegen/vector_polynomials.inc"
+#include "backends/cpu/codegen/vector_polynomials.h"
 
 namespace stator::cpu {
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "backends/cpu/codegen/double_math.h"
-#include "backends/cpu/codegen/vector_polynomials.inc"
+#include "backends/cpu/codegen/vector_polynomials.h"
 
 namespace stator::cpu {
 namespace {

@@ -102,6 +102,9 @@ class DoubleMath {
   };
   Pair two_sum(Value* x, Value* y);
 
+  /// 1.5 * 2^52: added to a small integer, the integer stands in the number's last digits.
+  static constexpr double kInteger = 6755399441055744.0;
+
   /// e^x = 2^n (1 + p), p relatively exact.
   struct Power {
     Value *n, *p;

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "backends/cpu/codegen/double_math.h"
-#include "backends/cpu/codegen/vector_polynomials.inc"
+#include "backends/cpu/codegen/vector_polynomials.h"
 
 namespace stator::cpu {
 namespace {
@@ -14,8 +14,8 @@ using llvm::Value;
 // 2/(3 ln 2), in two parts of which the first has 24 digits, and ln 2.
 constexpr double kScale = 9.61796693925975554329e-01;
 constexpr double kScaleHigh = 9.61796700954437255859e-01, kScaleLow = -7.02846165095275826516e-09;
-constexpr double kLn2 = 6.93147180559945286227e-01;
-constexpr double kLn2High = 6.93147182464599609375e-01, kLn2Low = -1.90465429995776804525e-09;
+constexpr double kPowLn2 = 6.93147180559945286227e-01;
+constexpr double kPowLn2High = 6.93147182464599609375e-01, kPowLn2Low = -1.90465429995776804525e-09;
 
 }  // namespace
 
@@ -64,8 +64,8 @@ Value* DoubleMath::power_of_magnitude(Value* x, Value* y) {
   Value* n = rint(add(high, low));
   Value* t = sub(high, n);
   Value* t_high = upper(add(t, low));
-  Value* main = mul(t_high, kLn2High);
-  Value* rest = add(mul(sub(low, sub(t_high, t)), kLn2), mul(t_high, kLn2Low));
+  Value* main = mul(t_high, kPowLn2High);
+  Value* rest = add(mul(sub(low, sub(t_high, t)), kPowLn2), mul(t_high, kPowLn2Low));
   Value* r = add(main, rest);
   Value* lost = sub(rest, sub(r, main));
   Value* p = fma(mul(r, r), polynomial(r, kExp), fma(r, lost, lost));

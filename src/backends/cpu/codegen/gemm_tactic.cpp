@@ -4,11 +4,10 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/align.h"
+
 namespace stator::cpu {
 namespace {
-
-int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
-int64_t ceil_quotient(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// A size to plan with where the true one is open.
 int64_t planning_size(const Expr& e, const Bounds& bounds, int64_t otherwise) {

@@ -9,7 +9,7 @@
 namespace stator::cpu::test {
 namespace {
 
-struct Case {
+struct ConvCase {
   int64_t batch;
   std::vector<int64_t> in, kernel, stride, dilation, pad_before, pad_after;
   int64_t channels, out_channels, groups;
@@ -18,7 +18,7 @@ struct Case {
 
 class Conv {
  public:
-  explicit Conv(const Case& c) : c_(c) {
+  explicit Conv(const ConvCase& c) : c_(c) {
     auto size = [&](int64_t value) {
       if (!c.dynamic) return Expr(value);
       std::string name = "s" + std::to_string(symbols_.size());
@@ -137,22 +137,23 @@ class Conv {
     return flat + n * step;
   }
 
-  Case c_;
+  ConvCase c_;
   std::vector<int64_t> out_;
   Region region_;
   Bounds bounds_;
   SymbolValues symbols_;
 };
 
-Case square(int64_t size, int64_t channels, int64_t out_channels, int64_t kernel, int64_t stride,
-            int64_t pad, int64_t groups = 1, int64_t dilation = 1, bool dynamic = false) {
+ConvCase square(int64_t size, int64_t channels, int64_t out_channels, int64_t kernel,
+                int64_t stride, int64_t pad, int64_t groups = 1, int64_t dilation = 1,
+                bool dynamic = false) {
   return {2,          {size, size + 1}, {kernel, kernel}, {stride, stride}, {dilation, dilation},
           {pad, pad}, {pad, pad},       channels,         out_channels,     groups,
           dynamic};
 }
 
 TEST(ConvKernel, AgreesWithTheDefinition) {
-  const Case cases[] = {
+  const ConvCase cases[] = {
       square(9, 16, 32, 3, 1, 1),
       square(11, 3, 20, 7, 2, 3),
       square(8, 24, 50, 1, 2, 0),
@@ -165,22 +166,22 @@ TEST(ConvKernel, AgreesWithTheDefinition) {
       {1, {3, 4, 5}, {2, 3, 2}, {1, 2, 1}, {1, 1, 2}, {1, 0, 1}, {0, 1, 1}, 4, 19, 1, false},
   };
   for (const VectorUnit& unit : runnable_units())
-    for (const Case& c : cases) Conv(c).check(unit, 5);
+    for (const ConvCase& c : cases) Conv(c).check(unit, 5);
 }
 
 TEST(ConvKernel, TakesOpenSizes) {
-  const Case cases[] = {
+  const ConvCase cases[] = {
       square(9, 8, 24, 3, 1, 1, 1, 1, true),
       square(1, 8, 24, 3, 1, 1, 1, 1, true),
       {0, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, 4, 8, 1, true},
       {1, {2, 0}, {1, 1}, {2, 2}, {1, 1}, {1, 1}, {1, 1}, 4, 8, 1, true},
   };
   for (const VectorUnit& unit : runnable_units())
-    for (const Case& c : cases) Conv(c).check(unit, 0);
+    for (const ConvCase& c : cases) Conv(c).check(unit, 0);
 }
 
 TEST(ConvKernel, Depthwise) {
-  const Case cases[] = {
+  const ConvCase cases[] = {
       square(10, 16, 16, 3, 1, 1, 16),
       square(13, 24, 24, 5, 2, 2, 24),
       square(4, 40, 40, 7, 1, 3, 40),
@@ -191,7 +192,7 @@ TEST(ConvKernel, Depthwise) {
       {1, {3, 4, 5}, {2, 3, 3}, {1, 2, 1}, {1, 1, 1}, {1, 0, 1}, {1, 0, 1}, 8, 8, 8, true},
   };
   for (const VectorUnit& unit : runnable_units())
-    for (const Case& c : cases) {
+    for (const ConvCase& c : cases) {
       Conv conv(c);
       EXPECT_EQ(conv.tactics(unit, 0).front().name.substr(0, 9), "depthwise");
       conv.check(unit, 5);

@@ -8,14 +8,14 @@
 namespace stator::cpu::test {
 namespace {
 
-struct Case {
+struct GemmCase {
   int64_t batch, m, n, k;
   bool b_constant, a_transposed, b_transposed, dynamic;
 };
 
 class Matmul {
  public:
-  explicit Matmul(const Case& c) : c_(c) {
+  explicit Matmul(const GemmCase& c) : c_(c) {
     auto size = [&](const char* name, int64_t value) {
       if (!c.dynamic) return Expr(value);
       symbols_[name] = value;
@@ -75,7 +75,7 @@ class Matmul {
     return want;
   }
 
-  Case c_;
+  GemmCase c_;
   Region region_;
   Bounds bounds_;
   SymbolValues symbols_;
@@ -83,7 +83,7 @@ class Matmul {
 };
 
 TEST(GemmKernel, AgreesWithPlainSums) {
-  const Case cases[] = {
+  const GemmCase cases[] = {
       {1, 48, 64, 40, true, false, false, false},   // whole tiles
       {1, 37, 77, 33, true, false, true, false},    // tails in every direction
       {2, 13, 10, 9, true, false, false, false},    // narrower than a vector
@@ -93,7 +93,7 @@ TEST(GemmKernel, AgreesWithPlainSums) {
       {1, 20, 40, 1500, true, false, false, false}  // k in blocks
   };
   for (const VectorUnit& unit : runnable_units())
-    for (const Case& c : cases) {
+    for (const GemmCase& c : cases) {
       SCOPED_TRACE(testing::Message()
                    << c.m << "x" << c.n << "x" << c.k << " lanes " << unit.lanes);
       Matmul(c).check(unit, 5);
@@ -101,14 +101,14 @@ TEST(GemmKernel, AgreesWithPlainSums) {
 }
 
 TEST(GemmKernel, TakesOpenSizes) {
-  const Case cases[] = {
+  const GemmCase cases[] = {
       {1, 29, 40, 17, true, false, false, true}, {4, 5, 19, 33, false, false, true, true},
       {2, 0, 8, 5, true, false, false, true},    {0, 3, 8, 5, false, false, false, true},
       {1, 3, 0, 5, false, false, false, true},   {2, 7, 9, 0, false, false, false, true},
       {1, 3, 9, 0, true, false, false, true},    {1, 1, 1, 1, false, true, false, true},
   };
   for (const VectorUnit& unit : runnable_units())
-    for (const Case& c : cases) {
+    for (const GemmCase& c : cases) {
       SCOPED_TRACE(testing::Message()
                    << c.m << "x" << c.n << "x" << c.k << " lanes " << unit.lanes);
       Matmul(c).check(unit, 0);
