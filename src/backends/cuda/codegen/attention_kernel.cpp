@@ -6,12 +6,12 @@
 
 #include "backends/cuda/codegen/kernel_frame.h"
 #include "backends/cuda/codegen/op_printer.h"
+#include "backends/cuda/codegen/source_text.h"
 #include "backends/cuda/codegen/wgmma.h"
 
 namespace stator::cuda {
 namespace {
 
-std::string num(int64_t v) { return std::to_string(v); }
 int64_t padded(const Expr& width) { return (width.constant() + 15) / 16 * 16; }
 
 std::string real(double v) {

@@ -2,14 +2,13 @@
 #include "backends/cuda/codegen/depthwise_kernel.h"
 
 #include "backends/cuda/codegen/kernel_frame.h"
+#include "backends/cuda/codegen/source_text.h"
 #include "base/check.h"
 
 namespace stator::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-
-std::string num(int64_t v) { return std::to_string(v); }
+constexpr int kDepthwiseThreads = 128;
 
 /// Results of a strip: a divisor of the width where there is a good one.
 int strip_length(const ConvolutionContraction& c, int channels) {
@@ -25,7 +24,7 @@ int strip_length(const ConvolutionContraction& c, int channels) {
 
 // Before it stand C, KH, KW, SH, SW, DH, DW, PH, PW, V (channels), STRIP, H, W, OH, OW, N, the
 // pointers x and w, T (in memory), to_float(T).
-const char* const kBody = R"(
+const char* const kDepthwiseBody = R"(
   const int strips = (OW + STRIP - 1) / STRIP;
   const i64 t = (i64)blockIdx.x * blockDim.x + threadIdx.x;
   if (t >= (i64)N * OH * strips * (C / V)) return;
@@ -105,7 +104,7 @@ GeneratedKernel generate_depthwise(const ConvolutionContraction& c, const LoopRe
     return "(int)(" + OpPrinter(scope, unused, "").index(e, PrintPoint{}, "") + ")";
   };
   const Convolution& a = c.attributes;
-  std::string s = kernel_head(request, scope, num(kThreads));
+  std::string s = kernel_head(request, scope, num(kDepthwiseThreads));
   s += "  constexpr int C = " + num(c.w_shape[0].constant()) +
        ", KH = " + num(c.w_shape[2].constant()) + ", KW = " + num(c.w_shape[3].constant()) +
        ", SH = " + num(a.stride[0]) + ", SW = " + num(a.stride[1]) +
@@ -119,10 +118,10 @@ GeneratedKernel generate_depthwise(const ConvolutionContraction& c, const LoopRe
   s += "  typedef " + type + " T;\n  const T* x = b" + num(c.x) + ";\n  const T* w = b" + num(c.w) +
        ";\n";
   s += "  const auto to_float = [](T h) { return float(" + from_memory(c.dtype, "h") + "); };\n";
-  s += kBody + print_epilogue(request, scope, channels) + "}\n";
+  s += kDepthwiseBody + print_epilogue(request, scope, channels) + "}\n";
   const Expr points = c.y_shape[0] * c.y_shape[1] * ceil_div(c.y_shape[2], Expr(strip)) *
                       Expr(c.w_shape[0].constant() / channels);
-  return finish_kernel(request, s, kThreads, 0, ceil_div(points, Expr(kThreads)));
+  return finish_kernel(request, s, kDepthwiseThreads, 0, ceil_div(points, Expr(kDepthwiseThreads)));
 }
 
 }  // namespace stator::cuda

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "backends/cuda/codegen/kernel_frame.h"
+#include "backends/cuda/codegen/source_text.h"
 #include "backends/cuda/codegen/tile_operands.h"
 #include "backends/cuda/codegen/wgmma.h"
 #include "base/check.h"
@@ -15,8 +16,6 @@ namespace {
 constexpr int kSharedBytes = 224 * 1024;  // of a multiprocessor, less what the system takes
 constexpr int64_t kFewBlocks = 132;
 constexpr int kPadding = 8;  // floats between rows of sums, so that they lie in other banks
-
-std::string num(int64_t v) { return std::to_string(v); }
 
 std::string flag(const char* name, bool value) {
   return std::string("  constexpr bool ") + name + " = " + (value ? "true" : "false") + ";\n";

@@ -3,10 +3,10 @@
 
 #include <utility>
 
+#include "backends/cuda/codegen/source_text.h"
+
 namespace stator::cuda {
 namespace {
-
-std::string num(size_t v) { return std::to_string(v); }
 
 bool fits_int(const LoopRequest& request) {
   std::vector<Expr> counts = request.buffer_elements;

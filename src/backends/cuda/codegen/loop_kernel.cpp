@@ -4,15 +4,14 @@
 #include <algorithm>
 
 #include "backends/cuda/codegen/kernel_frame.h"
+#include "backends/cuda/codegen/source_text.h"
 #include "base/check.h"
 
 namespace stator::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kLoopThreads = 256;
 constexpr int64_t kCachedFloats = 64;  // of a row in one thread's registers
-
-std::string num(int64_t v) { return std::to_string(v); }
 
 class LoopGenerator {
  public:
@@ -123,7 +122,7 @@ class LoopGenerator {
   // ---------------------------------------------------------------- points
 
   void emit_points() {
-    threads_ = kThreads;
+    threads_ = kLoopThreads;
     const int last = outer_ - 1;
     int lanes = last >= 0 ? lanes_along(last) : 1;
     // Enough vectors to fill the machine come before wide ones.
@@ -131,10 +130,10 @@ class LoopGenerator {
     while (lanes > 1 && most.has_value() && *most / lanes < 32768) lanes /= 2;
     if (lanes == 1 && emit_flat(most)) return;
     const Expr vectors = floor_div(rows_, Expr(lanes));
-    grid_ = ceil_div(vectors, Expr(kThreads));
+    grid_ = ceil_div(vectors, Expr(kLoopThreads));
     body_.line("{");
     body_.line("const " + index_type() + " t = " + index_type() + "(blockIdx.x) * " +
-               num(kThreads) + " + threadIdx.x;");
+               num(kLoopThreads) + " + threadIdx.x;");
     body_.line("if (t >= " + size(rows_) + " / " + num(lanes) + ") return;");
     PrintPoint point = empty_point();
     unflatten("t", 0, outer_, lanes, &point);
@@ -157,12 +156,12 @@ class LoopGenerator {
       dense = dense * p_.dims[static_cast<size_t>(k)].extent + Expr::symbol(index_symbol(k));
     }
     if (lanes < 2 || !(store.index == dense) || !most.has_value() || *most < 1 << 20) return false;
-    grid_ = ceil_div(rows_, Expr(static_cast<int64_t>(kThreads) * lanes));
+    grid_ = ceil_div(rows_, Expr(static_cast<int64_t>(kLoopThreads) * lanes));
     const std::string type = std::string("Vec<") + memory_type(dtype) + ", " + num(lanes) + ">";
     const std::string buffer = "b" + num(store.buffer);
     body_.line("{");
     body_.line("const " + index_type() + " first = (" + index_type() + "(blockIdx.x) * " +
-               num(kThreads) + " + threadIdx.x) * " + num(lanes) + ";");
+               num(kLoopThreads) + " + threadIdx.x) * " + num(lanes) + ";");
     body_.line("const " + index_type() + " total = " + size(rows_) + ";");
     body_.line(type + " r;");
     body_.line("#pragma unroll");
@@ -527,7 +526,7 @@ class LoopGenerator {
   Expr rows_ = 1, row_length_ = 1;
   SourceWriter body_;
   Expr grid_ = 1;
-  int threads_ = kThreads;
+  int threads_ = kLoopThreads;
   int slices_ = 1;  // columns
   // rows
   int lanes_ = 1;

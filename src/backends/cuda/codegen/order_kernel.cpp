@@ -19,7 +19,7 @@ constexpr int64_t kLeastEntries = 64;
 
 // Before it stand LENGTH, INNER, COUNT, THREADS, CAPACITY, FAULT; the types K of a key and E of an
 // entry; key_of(at), entry(K, place), place_of(E), kNoEntry, less(E, E).
-const char* const kBody = R"(
+const char* const kOrderBody = R"(
   constexpr int BITS = 8 * sizeof(K);
   __shared__ E entries[CAPACITY];
   __shared__ unsigned counts[256];
@@ -237,7 +237,7 @@ GeneratedKernel generate_order(const OrderRegion& order, const LoopRequest& requ
   const FaultSite site{DataError::kRank, 0, false};
   s += "  constexpr int CAPACITY = " + std::to_string(capacity) +
        ";\n  constexpr i64 FAULT = " + std::to_string(site.code()) + ";\n";
-  s += print_entries(order) + kBody;
+  s += print_entries(order) + kOrderBody;
   return finish_kernel(request, s, threads, 0, order.outer * order.inner);
 }
 

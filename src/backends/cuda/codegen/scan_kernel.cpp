@@ -8,7 +8,7 @@
 namespace stator::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kScanThreads = 256;
 constexpr int kItems = 4;  // neighbours that a thread of a row takes
 
 // Before them stand LENGTH, INNER, COLUMNS, THREADS, ITEMS; the type V of what is carried along,
@@ -116,12 +116,14 @@ std::string whole_head(const LoopRequest& request, int threads,
 GeneratedKernel generate_scan(const ScanRegion& scan, const LoopRequest& request) {
   const bool rows = scan.inner.is_constant(1);
   const Expr columns = scan.outer * scan.inner;
-  std::string s = whole_head(
-      request, kThreads, {{"LENGTH", scan.length}, {"INNER", scan.inner}, {"COLUMNS", columns}});
+  std::string s =
+      whole_head(request, kScanThreads,
+                 {{"LENGTH", scan.length}, {"INNER", scan.inner}, {"COLUMNS", columns}});
   s += "  constexpr int ITEMS = " + std::to_string(kItems) + ";\n";
   s += has_places(scan.op) ? print_extreme(scan) : print_sum(scan);
   s += rows ? kRowBody : kColumnBody;
-  return finish_kernel(request, s, kThreads, 0, rows ? columns : ceil_div(columns, Expr(kThreads)));
+  return finish_kernel(request, s, kScanThreads, 0,
+                       rows ? columns : ceil_div(columns, Expr(kScanThreads)));
 }
 
 }  // namespace stator::cuda

@@ -6,7 +6,7 @@
 namespace stator::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kScatterThreads = 256;
 
 // Sums of elements that the hardware adds up itself, and of smaller ones: by exchanging the word
 // that they lie in.
@@ -61,7 +61,7 @@ GeneratedKernel generate_scatter(const ScatterRegion& scatter, const LoopRequest
     constants.emplace_back(name("Y", d), scatter.y.strides[d]);
   }
   const FaultSite site{scatter.error, scatter.dim, false};
-  std::string s = whole_head(request, kThreads, constants);
+  std::string s = whole_head(request, kScatterThreads, constants);
   s += std::string("  typedef ") + memory_type(scatter.dtype) + " M;\n  typedef " +
        register_type(scatter.dtype) + " R;\n";
   if (scatter.accumulate) s += print_sum(scatter.dtype);
@@ -79,7 +79,8 @@ GeneratedKernel generate_scatter(const ScatterRegion& scatter, const LoopRequest
   s += "  to += place * " + name("Y", axis) + ";\n";
   s += scatter.accumulate ? "  add(b3 + to, (R)" + from_memory(scatter.dtype, "b2[update]") + ");\n"
                           : "  b3[to] = b2[update];\n";
-  return finish_kernel(request, s + "}\n", kThreads, 0, ceil_div(total, Expr(kThreads)));
+  return finish_kernel(request, s + "}\n", kScatterThreads, 0,
+                       ceil_div(total, Expr(kScatterThreads)));
 }
 
 }  // namespace stator::cuda

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "backends/cuda/codegen/source_text.h"
 #include "base/check.h"
 #include "base/float_element.h"
 
@@ -11,8 +12,6 @@ namespace {
 
 constexpr int64_t kLongestBox = 256;                    // elements along a dim, steps over included
 constexpr int64_t kCachedElements = int64_t{10} << 20;  // halves that stay in a GPU's cache
-
-std::string num(int64_t v) { return std::to_string(v); }
 
 std::string constant(const std::string& name, int64_t value) {
   return "  constexpr int " + name + " = " + num(value) + ";\n";

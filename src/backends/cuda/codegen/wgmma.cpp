@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/cuda/codegen/wgmma.h"
 
+#include "backends/cuda/codegen/source_text.h"
+
 namespace stator::cuda {
 namespace {
-
-std::string num(int v) { return std::to_string(v); }
 
 /// "%first, %first+1, …"
 std::string operands(int first, int count) {

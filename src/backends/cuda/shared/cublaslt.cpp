@@ -6,7 +6,7 @@
 namespace stator::cuda {
 namespace {
 
-Result<const CublasLt*> load() {
+Result<const CublasLt*> load_cublaslt() {
   STATOR_TRY(const Device* const gpu, device());
   STATOR_TRY(void* const library, open_library({"libcublasLt.so.13", "libcublasLt.so.12"}));
   auto lt = std::make_unique<CublasLt>();
@@ -36,7 +36,7 @@ Result<const CublasLt*> load() {
 
 Result<const CublasLt*> cublaslt() {
   static auto& loaded = *new PerDevice<const CublasLt*>();
-  return loaded.get(load);
+  return loaded.get(load_cublaslt);
 }
 
 }  // namespace stator::cuda

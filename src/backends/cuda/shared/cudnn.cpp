@@ -23,7 +23,7 @@ struct Cudnn {
   std::mutex mutex;  // the handle carries the stream
 };
 
-Result<Cudnn*> load() {
+Result<Cudnn*> load_cudnn() {
   STATOR_TRY(const Device* const gpu, device());
   STATOR_TRY(void* const library, open_library({"libcudnn.so.9"}));
   auto dnn = std::make_unique<Cudnn>();
@@ -47,7 +47,7 @@ Result<Cudnn*> load() {
 
 Result<Cudnn*> cudnn() {
   static auto& loaded = *new PerDevice<Cudnn*>();
-  return loaded.get(load);
+  return loaded.get(load_cudnn);
 }
 
 Status check_dnn(int result, const std::string& what) {

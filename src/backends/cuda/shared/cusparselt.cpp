@@ -6,7 +6,7 @@
 namespace stator::cuda {
 namespace {
 
-Result<const CusparseLt*> load() {
+Result<const CusparseLt*> load_cusparselt() {
   STATOR_TRY(const Device* const gpu, device());
   STATOR_TRY(void* const library, open_library({"libcusparseLt.so.0"}));
   auto lt = std::make_unique<CusparseLt>();
@@ -39,7 +39,7 @@ Result<const CusparseLt*> load() {
 
 Result<const CusparseLt*> cusparselt() {
   static auto& loaded = *new PerDevice<const CusparseLt*>();
-  return loaded.get(load);
+  return loaded.get(load_cusparselt);
 }
 
 }  // namespace stator::cuda
