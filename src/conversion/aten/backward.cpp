@@ -40,12 +40,6 @@ Support gives_floats(const SupportContext& c, const Node& node) {
              : Support::no(std::string("its result is ") + torch_dtype_name(dtype));
 }
 
-Validate floats(const char* arg) {
-  return [arg](const SupportContext& c, const Node& node) {
-    return floating_point_argument(c, node, arg);
-  };
-}
-
 }  // namespace
 }  // namespace stator::aten
 

@@ -10,7 +10,6 @@
 namespace stator::aten {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kTwoOverPi = 0.63661977236758134308;
 

@@ -57,7 +57,7 @@ Compute chebyshev(Kind kind, bool shifted) {
   };
 }
 
-Support support(const SupportContext& c, const Node& node) {
+Support chebyshev_support(const SupportContext& c, const Node& node) {
   const DType dtype = result_type(c.graph, node, {"x", "n"});
   if (dtype == DType::kFloat64) {
     return Support::no("its result is torch.float64, and it is converted to float32's digits");
@@ -84,7 +84,7 @@ void register_chebyshev(ConverterRegistry& r) {
       const std::string name = std::string("aten.special_") + (shifted ? "shifted_" : "") +
                                "chebyshev_polynomial_" + letter;
       for (const char* overload : {".default", ".x_scalar", ".n_scalar"}) {
-        r.add(name + overload, single(chebyshev(kind, shifted), aten::support));
+        r.add(name + overload, single(chebyshev(kind, shifted), chebyshev_support));
       }
     }
   }

@@ -222,6 +222,12 @@ Support floating_point_argument(const SupportContext& c, const Node& node, std::
                            ", and it must be floating point");
 }
 
+Validate floats(const char* arg) {
+  return [arg](const SupportContext& c, const Node& node) {
+    return floating_point_argument(c, node, arg);
+  };
+}
+
 Support at_least_axes(const SupportContext& c, const Node& node, std::string_view arg, int least) {
   const int rank = c.meta(node, arg).rank();
   return rank >= least

@@ -88,6 +88,8 @@ Support all_of(std::initializer_list<Support> supports);
 /// A converter whose function returns the tensor of output 0.
 using Compute = std::function<TensorId(Conversion&, const Node&)>;
 using Validate = std::function<Support(const SupportContext&, const Node&)>;
+/// That of floating_point_argument.
+Validate floats(const char* arg);
 Converter single(Compute compute, Validate support = {});
 /// A converter whose function returns the tensors of the outputs in order; -1: not made (unused).
 using ComputeAll = std::function<std::vector<TensorId>(Conversion&, const Node&)>;

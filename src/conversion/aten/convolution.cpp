@@ -64,7 +64,7 @@ TensorId either(Conversion& c, const Node& node) {
   return convolve(c, node, node.boolean("transposed"));
 }
 
-Support support(const SupportContext& c, const Node& node) {
+Support convolution_support(const SupportContext& c, const Node& node) {
   const TensorMeta& weight = c.meta(node, "weight");
   if (weight.rank() < 3 || weight.rank() > 5) {
     return Support::no("only one to three spatial axes are supported");
@@ -98,14 +98,14 @@ void register_convolution(ConverterRegistry& r) {
   using namespace aten;
   for (const char* axes : {"1", "2", "3"}) {
     const std::string name = std::string("aten.conv") + axes + "d";
-    r.add(name + ".default", single(plain, aten::support));
-    r.add(name + ".padding", single(plain, aten::support));
+    r.add(name + ".default", single(plain, aten::convolution_support));
+    r.add(name + ".padding", single(plain, aten::convolution_support));
     const std::string overload = *axes == '1' ? ".default" : ".input";
     r.add(std::string("aten.conv_transpose") + axes + "d" + overload,
-          single(transposed, aten::support));
+          single(transposed, aten::convolution_support));
   }
-  r.add("aten.convolution.default", single(either, aten::support));
-  r.add("aten._convolution.default", single(either, aten::support));
+  r.add("aten.convolution.default", single(either, aten::convolution_support));
+  r.add("aten._convolution.default", single(either, aten::convolution_support));
 }
 
 }  // namespace stator

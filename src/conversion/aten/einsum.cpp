@@ -138,7 +138,7 @@ TensorId einsum(Conversion& c, const Node& node) {
   return ordered(c, without_unread(c, total, equation.result), equation.result).tensor;
 }
 
-Support support(const SupportContext& c, const Node& node) {
+Support einsum_support(const SupportContext& c, const Node& node) {
   const auto equation = parse(node.string("equation"));
   const std::vector<ValueId> tensors = node.tensors("tensors");
   if (!equation || equation->operands.size() != tensors.size()) {
@@ -169,7 +169,7 @@ Support support(const SupportContext& c, const Node& node) {
 namespace stator {
 
 void register_einsum(ConverterRegistry& r) {
-  r.add("aten.einsum.default", aten::single(aten::einsum, aten::support));
+  r.add("aten.einsum.default", aten::single(aten::einsum, aten::einsum_support));
 }
 
 }  // namespace stator

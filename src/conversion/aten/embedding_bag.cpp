@@ -95,7 +95,7 @@ TensorId embedding_bag(Conversion& c, const Node& node) {
   return elementwise(c, {sums, elementwise(c, {sizes, real(c, 1.0, dtype)}, Op::kMax)}, Op::kDiv);
 }
 
-Support support(const SupportContext& c, const Node& node) {
+Support embedding_bag_support(const SupportContext& c, const Node& node) {
   const int64_t mode = node.integer("mode", kSum);
   if (mode != kSum && mode != kMean) {
     return Support::no("its mode is max");
@@ -118,7 +118,7 @@ void register_embedding_bag(ConverterRegistry& r) {
   using namespace aten;
   for (const char* name : {"embedding_bag.default", "embedding_bag.padding_idx",
                            "_embedding_bag.default", "_embedding_bag_forward_only.default"}) {
-    r.add(std::string("aten.") + name, single(embedding_bag, aten::support));
+    r.add(std::string("aten.") + name, single(embedding_bag, embedding_bag_support));
   }
 }
 

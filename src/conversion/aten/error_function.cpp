@@ -10,7 +10,6 @@
 namespace stator::aten {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kRootHalf = 0.70710678118654752440;
 
 /// exp(x²) erfc(x), x >= 0.

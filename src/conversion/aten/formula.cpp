@@ -6,9 +6,6 @@
 namespace stator::aten {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kPi = 3.14159265358979323846;
-
 /// 2^n for whole n up to ±250, by float32's powers of two, which are exact.
 Term power_of_two(Term n) {
   const Term half = floor(n * 0.5);

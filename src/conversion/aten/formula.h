@@ -7,11 +7,15 @@
 #pragma once
 
 #include <initializer_list>
+#include <limits>
 #include <span>
 
 #include "conversion/aten/common.h"
 
 namespace stator::aten {
+
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
+inline constexpr double kPi = 3.14159265358979323846;
 
 /// A tensor in a formula. Operators take terms of one dtype; numbers become constants of it.
 class Term {

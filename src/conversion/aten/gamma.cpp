@@ -10,8 +10,6 @@
 namespace stator::aten {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kPi = 3.14159265358979323846;
 constexpr int kSteps = 10;          // of the recurrence
 constexpr int64_t kMostOrder = 20;  // of polygamma
 

@@ -98,13 +98,6 @@ TensorId poisson_nll(Conversion& c, const Node& node) {
   return reduced(c, node, loss);
 }
 
-/// No where an argument is neither of a floating point type.
-Validate floats(const char* arg) {
-  return [arg](const SupportContext& c, const Node& node) {
-    return floating_point_argument(c, node, arg);
-  };
-}
-
 /// Integers become floating point numbers on the way.
 Support gives_floats(const SupportContext& c, const Node& node) {
   const DType dtype = c.graph.value(node.outputs[0]).tensor.dtype;

@@ -262,10 +262,6 @@ Support instance_norm_support(const SupportContext& c, const Node& node) {
   return channels(c, node);
 }
 
-Support floats(const SupportContext& c, const Node& node) {
-  return floating_point_argument(c, node, "input");
-}
-
 Support functional_support(const SupportContext& c, const Node& node) {
   if (node.find("training") != nullptr && !node.boolean("training")) {
     return Support::no("it is in evaluation mode");
@@ -273,7 +269,7 @@ Support functional_support(const SupportContext& c, const Node& node) {
   if (!has_tensor(node, "running_mean") || !has_tensor(node, "running_var")) {
     return Support::no("it has no running statistics");
   }
-  return all_of({floats(c, node), at_least_axes(c, node, "input", 2)});
+  return all_of({floating_point_argument(c, node, "input"), at_least_axes(c, node, "input", 2)});
 }
 
 }  // namespace
@@ -283,10 +279,10 @@ namespace stator {
 
 void register_normalization(ConverterRegistry& r) {
   using namespace aten;
-  r.add("aten.layer_norm.default", single(layer_norm, floats));
-  r.add("aten.native_layer_norm.default", several(native_layer_norm, floats));
-  r.add("aten.rms_norm.default", single(rms_norm, floats));
-  r.add("aten._fused_rms_norm.default", several(fused_rms_norm, floats));
+  r.add("aten.layer_norm.default", single(layer_norm, floats("input")));
+  r.add("aten.native_layer_norm.default", several(native_layer_norm, floats("input")));
+  r.add("aten.rms_norm.default", single(rms_norm, floats("input")));
+  r.add("aten._fused_rms_norm.default", several(fused_rms_norm, floats("input")));
   r.add("aten.group_norm.default", single(group_norm, channels));
   r.add("aten.native_group_norm.default", several(native_group_norm, channels));
   r.add("aten._native_batch_norm_legit.no_stats", several(batch_norm_of_batch, channels));

@@ -106,7 +106,7 @@ TensorId kron(Conversion& c, const Node& node) {
   return n.add_reshape(product, c.output_meta(node).shape);
 }
 
-Support numbers(const SupportContext& c, const Node& node) {
+Support products_of_numbers(const SupportContext& c, const Node& node) {
   return c.graph.value(node.outputs[0]).tensor.dtype == DType::kBool
              ? Support::no("products of bool are not supported")
              : Support::yes();
@@ -124,7 +124,7 @@ Support tensordot_support(const SupportContext& c, const Node& node) {
       return Support::no("it sums over axes of the sizes " + x.str() + " and " + y.str());
     }
   }
-  return numbers(c, node);
+  return products_of_numbers(c, node);
 }
 
 /// sum over i, j of input1[.., i] weight[o, i, j] input2[.., j], and the bias: a product over i for
@@ -189,9 +189,9 @@ namespace stator {
 void register_products(ConverterRegistry& r) {
   using namespace aten;
   r.add("aten.tensordot.default", single(tensordot, tensordot_support));
-  r.add("aten.inner.default", single(inner, numbers));
-  r.add("aten.linalg_vecdot.default", single(vecdot, numbers));
-  r.add("aten.linalg_cross.default", single(cross, numbers));
+  r.add("aten.inner.default", single(inner, products_of_numbers));
+  r.add("aten.linalg_vecdot.default", single(vecdot, products_of_numbers));
+  r.add("aten.linalg_cross.default", single(cross, products_of_numbers));
   r.add("aten.bilinear.default", single(bilinear, bilinear_support));
   r.add("aten.matrix_power.default", single(matrix_power, matrix_power_support));
   r.add("aten.linalg_matrix_power.default", single(matrix_power, matrix_power_support));

@@ -179,11 +179,6 @@ Compute norm(const char* order) {
   };
 }
 
-/// Norms of integers are not defined.
-Support floats(const SupportContext& c, const Node& node) {
-  return floating_point_argument(c, node, "self");
-}
-
 void add_overloads(ConverterRegistry& r, const char* name, std::initializer_list<const char*> all,
                    const Compute& compute, const Validate& support = {}) {
   for (const char* overload : all) {
@@ -216,9 +211,9 @@ void register_reduction(ConverterRegistry& r) {
   add_overloads(r, "argmin", {"default"}, place(ReduceOp::kArgMin));
   add_overloads(r, "count_nonzero", {"default", "dim_IntList"}, count_nonzero);
   add_overloads(r, "logsumexp", {"default"}, logsumexp);
-  add_overloads(r, "linalg_vector_norm", {"default"}, norm("ord"), floats);
+  add_overloads(r, "linalg_vector_norm", {"default"}, norm("ord"), floats("self"));
   add_overloads(r, "norm", {"Scalar", "ScalarOpt_dim", "ScalarOpt_dtype", "ScalarOpt_dim_dtype"},
-                norm("p"), floats);
+                norm("p"), floats("self"));
 }
 
 }  // namespace stator

@@ -61,7 +61,7 @@ Compute scatter(const char* source, bool accumulate) {
 }
 
 /// Truth values are put, not added up.
-Support numbers(const SupportContext& c, const Node& node) {
+Support sums_of_numbers(const SupportContext& c, const Node& node) {
   return c.meta(node, "self").dtype == DType::kBool ? Support::no("sums of bool are not supported")
                                                     : places_along_dim(c, node);
 }
@@ -72,7 +72,7 @@ Support adds(const SupportContext& c, const Node& node) {
     return Support::no("reduce is \"" + mode + "\", and only sums are supported");
   }
   return node.boolean("include_self", true)
-             ? numbers(c, node)
+             ? sums_of_numbers(c, node)
              : Support::no("include_self is False, which depends on which elements are written");
 }
 
@@ -223,11 +223,11 @@ void register_scatter(ConverterRegistry& r) {
   using namespace aten;
   r.add("aten.scatter.src", single(scatter("src", false), places_along_dim));
   r.add("aten.scatter.value", single(scatter("value", false), places_along_dim));
-  r.add("aten.scatter_add.default", single(scatter("src", true), numbers));
+  r.add("aten.scatter_add.default", single(scatter("src", true), sums_of_numbers));
   r.add("aten.scatter.reduce", single(scatter("src", true), adds));
   r.add("aten.scatter.value_reduce", single(scatter("value", true), adds));
   r.add("aten.scatter_reduce.two", single(scatter("src", true), adds));
-  r.add("aten.index_add.default", single(by_rows("source", true), numbers));
+  r.add("aten.index_add.default", single(by_rows("source", true), sums_of_numbers));
   r.add("aten.index_copy.default", single(by_rows("source", false), places_along_dim));
   r.add("aten.index_fill.int_Scalar", single(by_rows("value", false, true), places_along_dim));
   r.add("aten.index_fill.int_Tensor", single(by_rows("value", false, true), places_along_dim));

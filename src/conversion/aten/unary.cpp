@@ -164,10 +164,6 @@ Support not_bool(const SupportContext& c, const Node& node) {
              : Support::yes();
 }
 
-Support floats(const SupportContext& c, const Node& node) {
-  return floating_point_argument(c, node, "self");
-}
-
 struct Named {
   const char* name;
   UnaryOp op;
@@ -231,14 +227,14 @@ void register_unary(ConverterRegistry& r) {
   add("ceil", rounding(UnaryOp::kCeil));
   add("round", rounding(UnaryOp::kRound));
   for (const char* name : {"trunc", "fix"}) add(name, rounding(UnaryOp::kTrunc));
-  r.add("aten.round.decimals", single(round_decimals, floats));
+  r.add("aten.round.decimals", single(round_decimals, floats("self")));
   add("isnan", classify(UnaryOp::kIsNan));
   add("isinf", classify(UnaryOp::kIsInf));
   add("isfinite", isfinite);
   add("isposinf", infinite_with_sign(Op::kGreater));
   add("isneginf", infinite_with_sign(Op::kLess));
   add("square", square);
-  add("frac", frac, floats);
+  add("frac", frac, floats("self"));
   add("deg2rad", times(0.017453292519943295769236907684886));
   add("rad2deg", times(57.295779513082320876798154814105));
   for (const char* name : {"logit", "special_logit"}) add(name, logit);

@@ -72,10 +72,6 @@ std::vector<TensorId> std_mean(Conversion& c, const Node& node) {
   return {c.network().add_unary(m.variance, UnaryOp::kSqrt), as_recorded(c, node, m.mean)};
 }
 
-Support floats(const SupportContext& c, const Node& node) {
-  return floating_point_argument(c, node, "self");
-}
-
 }  // namespace
 }  // namespace stator::aten
 
@@ -84,10 +80,10 @@ namespace stator {
 void register_variance(ConverterRegistry& r) {
   using namespace aten;
   for (const char* overload : {".default", ".dim", ".correction"}) {
-    r.add(std::string("aten.var") + overload, single(var, floats));
-    r.add(std::string("aten.std") + overload, single(std_deviation, floats));
-    r.add(std::string("aten.var_mean") + overload, several(var_mean, floats));
-    r.add(std::string("aten.std_mean") + overload, several(std_mean, floats));
+    r.add(std::string("aten.var") + overload, single(var, floats("self")));
+    r.add(std::string("aten.std") + overload, single(std_deviation, floats("self")));
+    r.add(std::string("aten.var_mean") + overload, several(var_mean, floats("self")));
+    r.add(std::string("aten.std_mean") + overload, several(std_mean, floats("self")));
   }
 }
 
