@@ -5,6 +5,12 @@
 
 namespace stator {
 
+ValueId tensor_operand(const Node& node, std::string_view arg) {
+  const Argument* value = node.find(arg);
+  const auto* use = value == nullptr ? nullptr : std::get_if<ValueUse>(value);
+  return use == nullptr ? kNoValue : use->id;
+}
+
 Matcher::Matcher(Graph& graph) : graph_(graph) {
   for (const std::vector<NodeId>& users : graph.users()) {
     uses_.push_back(static_cast<int>(users.size()));

@@ -10,6 +10,9 @@
 
 namespace stator {
 
+/// The tensor that an argument is; kNoValue where it is a number or missing.
+ValueId tensor_operand(const Node& node, std::string_view arg);
+
 /// A graph with the number of users of each value, as it was when the matcher was made.
 class Matcher {
  public:

@@ -19,12 +19,6 @@ bool near(std::optional<double> value, double expected) {
   return value.has_value() && std::abs(*value - expected) <= 1e-5 * std::abs(expected);
 }
 
-ValueId tensor_operand(const Node& node, std::string_view arg) {
-  const Argument* value = node.find(arg);
-  const auto* use = value == nullptr ? nullptr : std::get_if<ValueUse>(value);
-  return use == nullptr ? kNoValue : use->id;
-}
-
 /// `node` is value * number (either way round): the value.
 ValueId scaled(const Matcher& m, const Node* node, double factor) {
   if (node == nullptr) {

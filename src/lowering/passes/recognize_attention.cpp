@@ -8,12 +8,6 @@
 namespace stator {
 namespace {
 
-ValueId tensor_operand(const Node& node, std::string_view arg) {
-  const Argument* value = node.find(arg);
-  const auto* use = value == nullptr ? nullptr : std::get_if<ValueUse>(value);
-  return use == nullptr ? kNoValue : use->id;
-}
-
 struct Scores {
   ValueId q = kNoValue, k = kNoValue, mask = kNoValue;
   double scale = 1.0;

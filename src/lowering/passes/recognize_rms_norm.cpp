@@ -6,12 +6,6 @@
 namespace stator {
 namespace {
 
-ValueId tensor_operand(const Node& node, std::string_view arg) {
-  const Argument* value = node.find(arg);
-  const auto* use = value == nullptr ? nullptr : std::get_if<ValueUse>(value);
-  return use == nullptr ? kNoValue : use->id;
-}
-
 /// x * x or x ^ 2: x.
 ValueId squared(const Matcher& m, ValueId id) {
   if (const Node* pow = m.producer(id, {"aten.pow.Tensor_Scalar"})) {
