@@ -2,25 +2,19 @@
 #include "builder/build.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "builder/concurrency.h"
 #include "builder/kernel_contract.h"
 #include "builder/layout.h"
 #include "builder/region_groups.h"
+#include "builder/seconds_since.h"
 #include "builder/tactics.h"
 
 namespace stator {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int kLanesByItself = 3;
 constexpr double kLeastGainUs = 5;  // forking and joining cost about two
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 Status check_support(const RegionGraph& graph, const CompilerBackend& backend) {
   for (const Region& region : graph.regions) {

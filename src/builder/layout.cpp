@@ -2,10 +2,10 @@
 #include "builder/layout.h"
 
 #include <algorithm>
-#include <chrono>
 #include <set>
 
 #include "base/check.h"
+#include "builder/seconds_since.h"
 
 namespace stator {
 
@@ -183,9 +183,9 @@ Result<BufferId> PlanLayout::packed_buffer(int32_t tensor, const PackedInput& pa
     plan_.buffers.push_back(std::move(mine));
     return id;
   }
-  const auto begin = std::chrono::steady_clock::now();
+  const Clock::time_point begin = Clock::now();
   STATOR_TRY(TensorData data, backend_.pack(packed.recipe, t.data));
-  pack_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  pack_seconds_ += seconds_since(begin);
   STATOR_TRY(const BufferId id, add_buffer(t, BufferRole::kConstant, Expr(data.size_bytes)));
   plan_.buffers[static_cast<size_t>(id)].weight =
       add_weight(t, {"pack", packed.recipe}, std::move(data));

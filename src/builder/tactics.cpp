@@ -2,22 +2,16 @@
 #include "builder/tactics.h"
 
 #include <algorithm>
-#include <chrono>
 #include <future>
 #include <optional>
 
 #include "base/keep_within.h"
 #include "base/log.h"
+#include "builder/seconds_since.h"
 #include "builder/trial.h"
 
 namespace stator {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 constexpr int64_t kDefaultSize = 32;
 
