@@ -345,7 +345,7 @@ Result<RegionBody> read_body(const std::string& kind, Body body) {
                         : Result<RegionBody>(bad("there is no region '" + kind + "'"));
 }
 
-class Parser {
+class RegionParser {
  public:
   Result<RegionGraph> parse(std::string_view text) {
     while (!text.empty()) {
@@ -500,6 +500,6 @@ class Parser {
 
 }  // namespace
 
-Result<RegionGraph> parse_regions(std::string_view text) { return Parser().parse(text); }
+Result<RegionGraph> parse_regions(std::string_view text) { return RegionParser().parse(text); }
 
 }  // namespace stator

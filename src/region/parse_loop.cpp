@@ -18,7 +18,7 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-class Parser {
+class LoopParser {
  public:
   Result<LoopProgram> parse(std::string_view text) {
     int number = 0;
@@ -273,6 +273,6 @@ class Parser {
 
 }  // namespace
 
-Result<LoopProgram> parse_loop_program(std::string_view text) { return Parser().parse(text); }
+Result<LoopProgram> parse_loop_program(std::string_view text) { return LoopParser().parse(text); }
 
 }  // namespace stator

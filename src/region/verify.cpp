@@ -8,7 +8,7 @@
 namespace stator {
 namespace {
 
-Error bad(const std::string& what) { return Error{ErrorCode::kInternal, what}; }
+Error ill_formed(const std::string& what) { return Error{ErrorCode::kInternal, what}; }
 
 /// What one op of a program needs of those before it.
 Status verify_op(const LoopProgram& program, size_t i, int buffer_count,
@@ -27,48 +27,48 @@ Status verify_op(const LoopProgram& program, size_t i, int buffer_count,
   }
   for (const OpId id : operands) {
     if (id < 0 || static_cast<size_t>(id) >= i) {
-      return bad(where + " reads an op that is not before it");
+      return ill_formed(where + " reads an op that is not before it");
     }
   }
   switch (op.kind) {
     case LoopOpKind::kLoad:
       if (op.buffer < 0 || op.buffer >= buffer_count) {
-        return bad(where + " loads from a buffer that is not there");
+        return ill_formed(where + " loads from a buffer that is not there");
       }
       for (const Indirect& indirect : op.indirect) {
         if (dtype(indirect.op) != DType::kInt64) {
-          return bad(where + " has an index that is not i64");
+          return ill_formed(where + " has an index that is not i64");
         }
       }
       return op.guard == kNoOp || dtype(op.guard) == DType::kBool
                  ? Status()
-                 : Status(bad(where + " has a guard that is not bool"));
+                 : Status(ill_formed(where + " has a guard that is not bool"));
     case LoopOpKind::kUnary:
     case LoopOpKind::kCast:
-      return op.a != kNoOp ? Status() : Status(bad(where + " has no operand"));
+      return op.a != kNoOp ? Status() : Status(ill_formed(where + " has no operand"));
     case LoopOpKind::kElementwise:
       return op.a != kNoOp && op.b != kNoOp && dtype(op.a) == dtype(op.b)
                  ? Status()
-                 : Status(bad(where + " needs two operands of one element type"));
+                 : Status(ill_formed(where + " needs two operands of one element type"));
     case LoopOpKind::kSelect:
       return op.a != kNoOp && op.b != kNoOp && op.c != kNoOp && dtype(op.a) == DType::kBool &&
                      dtype(op.b) == dtype(op.c)
                  ? Status()
-                 : Status(bad(where + " needs a bool and two operands of one element type"));
+                 : Status(ill_formed(where + " needs a bool and two operands of one element type"));
     case LoopOpKind::kReduce:
       return op.a != kNoOp && (inner[static_cast<size_t>(op.a)] || program.has_reduction())
                  ? Status()
-                 : Status(bad(where + " folds a value over no dim"));
+                 : Status(ill_formed(where + " folds a value over no dim"));
     case LoopOpKind::kCheckIndex:
       if (op.a == kNoOp || dtype(op.a) != DType::kInt64) {
-        return bad(where + " checks what is not an i64 index");
+        return ill_formed(where + " checks what is not an i64 index");
       }
       if (op.dtype != dtype(op.b == kNoOp ? op.a : op.b)) {
-        return bad(where + " gives another element type than it has");
+        return ill_formed(where + " gives another element type than it has");
       }
       return op.guard == kNoOp || dtype(op.guard) == DType::kBool
                  ? Status()
-                 : Status(bad(where + " has a guard that is not bool"));
+                 : Status(ill_formed(where + " has a guard that is not bool"));
     case LoopOpKind::kConstant:
     case LoopOpKind::kIndex:
     case LoopOpKind::kAccumulator:
@@ -80,14 +80,14 @@ Status verify_op(const LoopProgram& program, size_t i, int buffer_count,
 Status verify_scatter(const ScatterRegion& scatter, int buffers) {
   const size_t rank = scatter.extents.size();
   if (scatter.axis < 0 || static_cast<size_t>(scatter.axis) >= rank) {
-    return bad("its axis is none of its dims");
+    return ill_formed("its axis is none of its dims");
   }
   for (const StridedView* view : {&scatter.indices, &scatter.updates, &scatter.y}) {
     if (view->strides.size() != rank) {
-      return bad("a view needs one stride for each dim");
+      return ill_formed("a view needs one stride for each dim");
     }
     if (view->buffer < 0 || view->buffer >= buffers) {
-      return bad("a view looks into a buffer that is not there");
+      return ill_formed("a view looks into a buffer that is not there");
     }
   }
   return {};
@@ -109,15 +109,15 @@ Status verify_region(const RegionGraph& graph, const Region& region) {
   for (const std::vector<int32_t>* list : {&region.inputs, &region.outputs}) {
     for (const int32_t id : *list) {
       if (id < 0 || static_cast<size_t>(id) >= graph.tensors.size()) {
-        return bad("it uses a tensor that is not there");
+        return ill_formed("it uses a tensor that is not there");
       }
     }
   }
   if (const auto counts = arity(region.body);
       counts.has_value() && *counts != std::pair(region.inputs.size(), region.outputs.size())) {
-    return bad("it has " + std::to_string(region.inputs.size()) + " inputs and " +
-               std::to_string(region.outputs.size()) + " outputs, and takes " +
-               std::to_string(counts->first) + " and " + std::to_string(counts->second));
+    return ill_formed("it has " + std::to_string(region.inputs.size()) + " inputs and " +
+                      std::to_string(region.outputs.size()) + " outputs, and takes " +
+                      std::to_string(counts->first) + " and " + std::to_string(counts->second));
   }
   if (const auto* scatter = std::get_if<ScatterRegion>(&region.body)) {
     return verify_scatter(*scatter, buffers);
@@ -126,12 +126,12 @@ Status verify_region(const RegionGraph& graph, const Region& region) {
   if (const auto* matmul = std::get_if<MatmulContraction>(&region.body)) {
     program = &matmul->epilogue;
     if (matmul->epilogue.dims.size() != matmul->batch.size() + 2) {
-      return bad("its epilogue does not run over batch, m and n");
+      return ill_formed("its epilogue does not run over batch, m and n");
     }
   } else if (const auto* conv = std::get_if<ConvolutionContraction>(&region.body)) {
     program = &conv->epilogue;
     if (conv->epilogue.dims.size() != conv->y_shape.size()) {
-      return bad("its epilogue does not run over n, the spatial axes and o");
+      return ill_formed("its epilogue does not run over n, the spatial axes and o");
     }
   }
   return program == nullptr ? Status() : verify_loop_program(*program, buffers);
@@ -142,7 +142,7 @@ Status verify_region(const RegionGraph& graph, const Region& region) {
 Status verify_loop_program(const LoopProgram& program, int buffer_count) {
   for (size_t k = 1; k < program.dims.size(); ++k) {
     if (program.dims[k - 1].reduction && !program.dims[k].reduction) {
-      return bad("reduction dims come last");
+      return ill_formed("reduction dims come last");
     }
   }
   const std::vector<bool> inner = program.inner_values();
@@ -151,10 +151,10 @@ Status verify_loop_program(const LoopProgram& program, int buffer_count) {
   }
   for (const LoopStore& store : program.stores) {
     if (store.value < 0 || static_cast<size_t>(store.value) >= program.ops.size()) {
-      return bad("a store has no value");
+      return ill_formed("a store has no value");
     }
     if (store.buffer < 0 || store.buffer >= buffer_count) {
-      return bad("a store goes to a buffer that is not there");
+      return ill_formed("a store goes to a buffer that is not there");
     }
   }
   return {};
@@ -167,7 +167,7 @@ Status verify_regions(const RegionGraph& graph) {
     written[i] = t.role == RegionTensorRole::kInput || t.role == RegionTensorRole::kConstant;
     if (t.alias_of >= static_cast<int32_t>(graph.tensors.size()) ||
         (t.alias_of >= 0 && graph.tensors[static_cast<size_t>(t.alias_of)].alias_of >= 0)) {
-      return bad("tensor " + t.name + " is the alias of an alias or of nothing");
+      return ill_formed("tensor " + t.name + " is the alias of an alias or of nothing");
     }
   }
   const auto storage = [&graph](int32_t id) {
@@ -180,8 +180,8 @@ Status verify_regions(const RegionGraph& graph) {
     }
     for (const int32_t id : region.inputs) {
       if (!written[storage(id)]) {
-        return bad("region " + region.name + " reads " +
-                   graph.tensors[static_cast<size_t>(id)].name + " before it is written");
+        return ill_formed("region " + region.name + " reads " +
+                          graph.tensors[static_cast<size_t>(id)].name + " before it is written");
       }
     }
     for (const int32_t id : region.outputs) {
@@ -192,7 +192,7 @@ Status verify_regions(const RegionGraph& graph) {
     const RegionTensor& t = graph.tensors[static_cast<size_t>(id)];
     if (t.role != RegionTensorRole::kOutput || t.alias_of >= 0 ||
         !written[static_cast<size_t>(id)]) {
-      return bad("output " + t.name + " is not written by a region");
+      return ill_formed("output " + t.name + " is not written by a region");
     }
   }
   return {};
