@@ -41,6 +41,11 @@ struct Error {
   Error in(const std::string& where) const { return Error{code, where + ": " + message}; }
 };
 
+/// kInvalidArgument: what was given cannot be used.
+inline Error invalid_argument(std::string message) {
+  return Error{ErrorCode::kInvalidArgument, std::move(message)};
+}
+
 template <typename T>
 class [[nodiscard]] Result {
  public:

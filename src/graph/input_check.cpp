@@ -7,8 +7,6 @@
 namespace stator {
 namespace {
 
-Error wrong(const std::string& message) { return Error{ErrorCode::kInvalidArgument, message}; }
-
 std::string range_text(int64_t least, int64_t greatest) {
   if (greatest == Bounds::kUnbounded) return std::to_string(least) + " or more";
   if (least == INT64_MIN) return std::to_string(greatest) + " or less";
@@ -96,47 +94,49 @@ std::string InputCheck::symbols_text(const std::vector<Given>& inputs) const {
 
 Status InputCheck::check(const std::vector<Given>& inputs) const {
   if (inputs.size() != inputs_.size()) {
-    return wrong(std::to_string(inputs.size()) + " arguments were given, " +
-                 std::to_string(inputs_.size()) + " are expected");
+    return invalid_argument(std::to_string(inputs.size()) + " arguments were given, " +
+                            std::to_string(inputs_.size()) + " are expected");
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Input& in = inputs_[i];
     // Something else than a tensor or an integer is named by whoever knows types.
     if (in.checked && inputs[i].is_tensor != in.is_tensor) return {};
     if (in.checked && inputs[i].sizes.size() != in.sizes.size()) {
-      return wrong("argument '" + in.name + "' has " + std::to_string(inputs[i].sizes.size()) +
-                   " dimensions, the model was compiled for " + std::to_string(in.sizes.size()));
+      return invalid_argument(
+          "argument '" + in.name + "' has " + std::to_string(inputs[i].sizes.size()) +
+          " dimensions, the model was compiled for " + std::to_string(in.sizes.size()));
     }
   }
   std::vector<int64_t> values;
   for (const Symbol& symbol : symbols_) {
     const int64_t given = inputs[symbol.input].sizes[symbol.dim];
     if (given < symbol.least || given > symbol.greatest) {
-      return wrong(place(symbol.input, symbol.dim) + " is " + std::to_string(given) +
-                   ", allowed: " + range_text(symbol.least, symbol.greatest));
+      return invalid_argument(place(symbol.input, symbol.dim) + " is " + std::to_string(given) +
+                              ", allowed: " + range_text(symbol.least, symbol.greatest));
     }
     values.push_back(given);
   }
   std::vector<int64_t> table(program_.instructions.size());
   if (!program_.run(values.data(), table.data())) {
-    return wrong("these sizes lead to sizes that do not fit 64 bits: " + symbols_text(inputs));
+    return invalid_argument("these sizes lead to sizes that do not fit 64 bits: " +
+                            symbols_text(inputs));
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
     for (size_t dim = 0; dim < slots_[i].size(); ++dim) {
       const SizeSlot slot = slots_[i][dim];
       if (slot < 0 || inputs[i].sizes[dim] == table[static_cast<size_t>(slot)]) continue;
       const Expr& size = inputs_[i].sizes[dim];
-      return wrong(place(i, dim) + " is " + std::to_string(inputs[i].sizes[dim]) + ", expected " +
-                   std::to_string(table[static_cast<size_t>(slot)]) +
-                   (size.is_constant() ? "" : " (" + size.str() + ")"));
+      return invalid_argument(place(i, dim) + " is " + std::to_string(inputs[i].sizes[dim]) +
+                              ", expected " + std::to_string(table[static_cast<size_t>(slot)]) +
+                              (size.is_constant() ? "" : " (" + size.str() + ")"));
     }
   }
   for (size_t k = 0; k < guards_.size(); ++k) {
     if (table[static_cast<size_t>(conditions_[k])] != 0) continue;
-    return wrong("the model was compiled for sizes where " + guards_[k].text +
-                 (guards_[k].source.empty() ? "" : " (" + guards_[k].source + ")") +
-                 ", which does not hold here: " + symbols_text(inputs) +
-                 ". Compile it again with an example of these sizes");
+    return invalid_argument("the model was compiled for sizes where " + guards_[k].text +
+                            (guards_[k].source.empty() ? "" : " (" + guards_[k].source + ")") +
+                            ", which does not hold here: " + symbols_text(inputs) +
+                            ". Compile it again with an example of these sizes");
   }
   return {};
 }

@@ -9,8 +9,6 @@ namespace {
 
 constexpr int64_t kMaxBytes = int64_t{1} << 47;  // what a process can address
 
-Error wrong(const std::string& message) { return Error{ErrorCode::kInvalidArgument, message}; }
-
 Status check_buffer(const PlanBuffer& buffer, const int64_t* table) {
   const int64_t size_bytes = table[buffer.size_bytes];
   int64_t bytes = dtype_bytes(buffer.dtype);
@@ -20,11 +18,12 @@ Status check_buffer(const PlanBuffer& buffer, const int64_t* table) {
     overflow = overflow || __builtin_mul_overflow(bytes, table[slot], &bytes);
   }
   if (negative) {
-    return wrong("these input sizes give the tensor \"" + buffer.name + "\" a negative size");
+    return invalid_argument("these input sizes give the tensor \"" + buffer.name +
+                            "\" a negative size");
   }
   if (overflow || size_bytes > kMaxBytes) {
-    return wrong("these input sizes need more memory for the tensor \"" + buffer.name +
-                 "\" than there can be");
+    return invalid_argument("these input sizes need more memory for the tensor \"" + buffer.name +
+                            "\" than there can be");
   }
   // A packed constant has the shape that its layers see and the bytes that its kernel wants.
   if (buffer.role == BufferRole::kConstant) return {};
@@ -47,13 +46,13 @@ Status check_sizes(const Plan& plan, const int64_t* table) {
   for (const PlanStep& step : plan.steps) {
     if (table[step.task_count] < 0 || table[step.scratch_bytes] < 0 ||
         table[step.scratch_bytes] > kMaxBytes) {
-      return wrong("these input sizes give step \"" + step.name + "\" a negative size");
+      return invalid_argument("these input sizes give step \"" + step.name + "\" a negative size");
     }
   }
   int64_t total = 0;
   for (const PlanBuffer& buffer : plan.buffers) {
     if (__builtin_add_overflow(total, align_up(table[buffer.size_bytes]), &total)) {
-      return wrong("these input sizes need more memory than there can be");
+      return invalid_argument("these input sizes need more memory than there can be");
     }
   }
   return check_launches(plan, table);

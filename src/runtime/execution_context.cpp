@@ -13,8 +13,6 @@ namespace {
 
 constexpr size_t kRememberedShapes = 64;
 
-Error wrong(const std::string& message) { return Error{ErrorCode::kInvalidArgument, message}; }
-
 /// "2 inputs ("ids", "mask")".
 std::string input_list(const std::vector<TensorInfo>& inputs) {
   std::string names;
@@ -31,9 +29,9 @@ std::string shape_text(const std::vector<std::string>& sizes) {
 
 Status check_position(const char* what, int index, size_t count) {
   if (index >= 0 && static_cast<size_t>(index) < count) return {};
-  return wrong(std::string(what) + " " + std::to_string(index) +
-               " does not exist; the engine has " + std::to_string(count) + " " + what +
-               (count == 1 ? "" : "s"));
+  return invalid_argument(std::string(what) + " " + std::to_string(index) +
+                          " does not exist; the engine has " + std::to_string(count) + " " + what +
+                          (count == 1 ? "" : "s"));
 }
 
 /// The strides of a dense tensor whose axes lie in memory in this order.
@@ -121,17 +119,17 @@ Status ExecutionContext::set_shapes(const std::vector<std::vector<int64_t>>& sha
                                     const std::vector<int64_t>& scalars) {
   const std::vector<TensorInfo>& inputs = impl_->engine->inputs;
   if (shapes.size() != inputs.size()) {
-    return wrong("the engine takes " + input_list(inputs) + ", got " +
-                 std::to_string(shapes.size()));
+    return invalid_argument("the engine takes " + input_list(inputs) + ", got " +
+                            std::to_string(shapes.size()));
   }
   std::vector<int64_t>& flat = impl_->flat_key;
   flat.clear();
   for (size_t i = 0; i < shapes.size(); ++i) {
     if (shapes[i].size() != inputs[i].shape.size()) {
-      return wrong("input " + std::to_string(i) + " \"" + inputs[i].name + "\" has " +
-                   std::to_string(shapes[i].size()) + " dimensions, expected " +
-                   std::to_string(inputs[i].shape.size()) + ": " +
-                   shape_text(inputs[i].symbolic_shape));
+      return invalid_argument("input " + std::to_string(i) + " \"" + inputs[i].name + "\" has " +
+                              std::to_string(shapes[i].size()) + " dimensions, expected " +
+                              std::to_string(inputs[i].shape.size()) + ": " +
+                              shape_text(inputs[i].symbolic_shape));
     }
     flat.insert(flat.end(), shapes[i].begin(), shapes[i].end());
   }
@@ -147,12 +145,13 @@ Status ExecutionContext::set_shapes(const int64_t* sizes, int64_t size_count,
 Status ExecutionContext::Impl::activate(const int64_t* sizes, int64_t size_count,
                                         const int64_t* scalars, int64_t scalar_count) {
   if (size_count != engine->input_size_count) {
-    return wrong("expected " + std::to_string(engine->input_size_count) + " sizes for the " +
-                 input_list(engine->inputs) + ", got " + std::to_string(size_count));
+    return invalid_argument("expected " + std::to_string(engine->input_size_count) +
+                            " sizes for the " + input_list(engine->inputs) + ", got " +
+                            std::to_string(size_count));
   }
   if (scalar_count != engine->plan.scalar_input_count) {
-    return wrong("the engine takes " + std::to_string(engine->plan.scalar_input_count) +
-                 " scalar inputs, got " + std::to_string(scalar_count));
+    return invalid_argument("the engine takes " + std::to_string(engine->plan.scalar_input_count) +
+                            " scalar inputs, got " + std::to_string(scalar_count));
   }
   const auto matches = [&](const ShapeState& seen) {
     return std::equal(sizes, sizes + size_count, seen.key.begin()) &&

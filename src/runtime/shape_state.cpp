@@ -10,8 +10,6 @@
 namespace stator {
 namespace {
 
-Error wrong(const std::string& message) { return Error{ErrorCode::kInvalidArgument, message}; }
-
 std::string input_name(const Plan& plan, int32_t input) {
   const BufferId id = plan.inputs[static_cast<size_t>(input)];
   return "input " + std::to_string(input) + " \"" + plan.buffers[static_cast<size_t>(id)].name +
@@ -74,14 +72,15 @@ class Shaper {
                                   : scalars + static_cast<size_t>(symbol.scalar);
       const int64_t given = state_.key[position];
       if (given < symbol.least || given > symbol.greatest) {
-        return wrong(symbol_place(symbol) + " (" + symbol.symbol + ") is " + std::to_string(given) +
-                     ", allowed: " + range_text(symbol.least, symbol.greatest));
+        return invalid_argument(symbol_place(symbol) + " (" + symbol.symbol + ") is " +
+                                std::to_string(given) +
+                                ", allowed: " + range_text(symbol.least, symbol.greatest));
       }
       values.push_back(given);
     }
     state_.table.resize(plan_.sizes.instructions.size());
     if (plan_.sizes.run(values.data(), state_.table.data())) return {};
-    return wrong("these input sizes lead to sizes that do not fit 64 bits");
+    return invalid_argument("these input sizes lead to sizes that do not fit 64 bits");
   }
 
   /// Every size that is no free symbol: constants, repeated symbols, expressions.
@@ -94,10 +93,10 @@ class Shaper {
         const size_t position = begin + static_cast<size_t>(dim);
         const int64_t expected = value(input.shape[k]);
         if (state_.key[position] != expected) {
-          return wrong("dimension " + std::to_string(dim) + " of " +
-                       input_name(plan_, static_cast<int32_t>(i)) + " is " +
-                       std::to_string(state_.key[position]) + ", expected " +
-                       std::to_string(expected) + why(input.shape[k]));
+          return invalid_argument("dimension " + std::to_string(dim) + " of " +
+                                  input_name(plan_, static_cast<int32_t>(i)) + " is " +
+                                  std::to_string(state_.key[position]) + ", expected " +
+                                  std::to_string(expected) + why(input.shape[k]));
         }
       }
     }
@@ -118,10 +117,10 @@ class Shaper {
         sizes += (sizes.empty() ? "" : ", ") + symbol_place(symbol) + " is " +
                  std::to_string(state_.key[position]);
       }
-      return wrong("the model was compiled for sizes where " + guard.text +
-                   (guard.source.empty() ? "" : " (" + guard.source + ")") +
-                   ", which does not hold here: " + sizes +
-                   ". Compile it again with an example of these sizes");
+      return invalid_argument("the model was compiled for sizes where " + guard.text +
+                              (guard.source.empty() ? "" : " (" + guard.source + ")") +
+                              ", which does not hold here: " + sizes +
+                              ". Compile it again with an example of these sizes");
     }
     return {};
   }
