@@ -20,6 +20,9 @@ function(stator_compile_options target)
     target_compile_options(${target} PRIVATE -fsanitize=${STATOR_SANITIZE} -fno-omit-frame-pointer)
     target_link_options(${target} PRIVATE -fsanitize=${STATOR_SANITIZE})
   endif()
+  if(STATOR_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+  endif()
   # Programs are compiled with -fPIE, which another precompiled header would be needed for.
   get_target_property(type ${target} TYPE)
   if(STATOR_PCH AND TARGET stator_pch AND NOT target MATCHES "^stator_(test_)?pch$"
