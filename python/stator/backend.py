@@ -21,6 +21,7 @@ from stator import _native
 from stator._log import debugging, logger
 from stator.compile import build_engines, plan_compilation
 from stator.dynamo import compile_call, frame_place, in_training_mode
+from stator.engines.direct_call import outputs_of, whole_engine
 from stator.engines.program import build_program
 from stator.graphs.doubles import double_outputs, has_doubles, restore, single, truncate
 from stator.graphs.failures import failure_of
@@ -288,9 +289,11 @@ class _Graph:
         program = build_program(handed, compilation, engines)
         if doubles:
             return _boxed(lambda *flat: restore(program(*single([flat[i] for i in kept])), doubles))
+        whole = whole_engine(program)
+        run = program if whole is None else outputs_of(*whole)
         if len(kept) == len(nodes):
-            return _boxed(program)
-        return _boxed(lambda *flat: program(*[flat[i] for i in kept]))
+            return _boxed(run)
+        return _boxed(lambda *flat: run(*[flat[i] for i in kept]))
 
     def tell(
         self, compilation: _native.Compilation, engines: dict[str, Any], seconds: float

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +14,11 @@ from torch.utils import _pytree as pytree
 
 from stator._log import logger
 from stator.engines.arguments import Arguments, same_constant
-from stator.engines.engine import Engine
+from stator.engines.direct_call import DirectCall, whole_engine
 from stator.engines.program import EngineModule
 from stator.graphs.doubles import restore, single
 from stator.lowering.arguments import Changed, in_pytorch
+from stator.lowering.mutations import Finisher
 
 __all__ = ["CompilationReport", "CompiledModule", "UncompiledModule"]
 
@@ -51,7 +51,7 @@ class CompiledModule(nn.Module):
         arguments: Arguments,
         out_spec: pytree.TreeSpec,
         constant_inputs: dict[int, Any],
-        finish: Callable[[list[Any], list[Any]], list[Any]],
+        finish: Finisher,
         extra_inputs: list[torch.Tensor],
         doubles: list[bool] | None = None,
         free_dims: list[tuple[int, ...]] | None = None,
@@ -86,12 +86,12 @@ class CompiledModule(nn.Module):
         hidden["_doubles"] = doubles or []
         hidden["_free_dims"] = free_dims or []
         hidden["_check"] = check
-        hidden["_single"] = None  # from the second call on: the engine that is all of the model
+        hidden["_direct"] = None  # from the second call on, where the model is one engine
         hidden["_was_called"] = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and deepcopy; the shortcut to a single engine is found again."""
-        return {**self.__dict__, "_single": None, "_was_called": False}
+        """For pickle and deepcopy; the shortest way is found again."""
+        return {**self.__dict__, "_direct": None, "_was_called": False}
 
     def examples_of_two(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The arguments with two elements along dimensions that vary and have one.
@@ -113,36 +113,20 @@ class CompiledModule(nn.Module):
         infos = [i for m in self.stator_report.engines for i in m.engine.inputs]
         return any(size < 0 for info in infos for size in info["shape"])
 
-    def _single_engine(self) -> Engine | None:
-        """The engine, when the whole model is one that takes the arguments just as they come."""
-        program = self.__dict__["program"]
-        nodes = list(program.graph.nodes)
-        inputs = [n for n in nodes if n.op == "placeholder"]
-        calls = [n for n in nodes if n.op == "call_module"]
-        if len(calls) != 1 or self._constant_inputs or self._extra_inputs or self._doubles:
+    def _direct_call(self) -> DirectCall | None:
+        """Its calls without the program's graph, where it is one engine and nothing else."""
+        # What the model changes, and what is no tensor, is the business of the longer way.
+        if self._constant_inputs or self._extra_inputs or self._doubles or self._finish.changes:
             return None
-        module = program.get_submodule(calls[0].target)
-        plain = pytree.tree_structure((tuple([0] * len(inputs)), {}))
-        whole = (
-            isinstance(module, EngineModule) and module.is_plain and list(calls[0].args) == inputs
-        )
-        outputs = nodes[-1].args[0]
-        gives_one = len(outputs) == 1 and self._out_spec.is_leaf()
-        whole = whole and all(
-            isinstance(o, fx.Node) and o.target is operator.getitem and o.args == (calls[0], 0)
-            for o in outputs
-        )
-        return module.engine if whole and self._arguments.in_spec == plain and gives_one else None
+        if self._out_spec.type is Changed or (whole := whole_engine(self.program)) is None:
+            return None
+        return DirectCall(*whole, self._arguments, self._out_spec)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model."""
-        single = self._single
-        if single is not None and not kwargs and not self._forward_hooks:
-            try:
-                return single._callers.call(*args)[0]
-            except TypeError:
-                self._arguments.flatten(args, kwargs)  # names what is missing as the model does
-                raise
+        direct = self._direct
+        if direct is not None and not self._forward_hooks and not self._forward_pre_hooks:
+            return direct(args, kwargs)
         result = super().__call__(*args, **kwargs)
         if not self._was_called:
             self._note_first_call(args, kwargs)
@@ -152,7 +136,7 @@ class CompiledModule(nn.Module):
         """What is looked at once, so that later calls do not pay for it."""
         hidden = self.__dict__
         hidden["_was_called"] = True
-        hidden["_single"] = self._single_engine()
+        hidden["_direct"] = self._direct_call()
         if not torch.is_grad_enabled():
             return
         for position, value in enumerate(self._arguments.flatten(args, kwargs)):

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ from stator.graphs.sizes import add_guards
 from stator.lowering.autocast import autocast, observe
 from stator.lowering.examples import apart, make_classes_known
 from stator.lowering.export_errors import check_arguments, export_error
-from stator.lowering.mutations import finisher, held_object, mutated_targets, tensor_of
+from stator.lowering.mutations import Finisher, finisher, held_object, mutated_targets, tensor_of
 from stator.lowering.passes import lower
 from stator.lowering.sizes_of_one import SizesOfOne, exported_from
 from stator.lowering.tracing import export_by_any_way
@@ -193,7 +193,7 @@ class Captured:
     out_spec: pytree.TreeSpec
     constant_inputs: dict[int, Any]
     state: list[torch.Tensor]  # what the model changes of its own, passed before the user's inputs
-    finish: Callable[[list[Any], list[Any]], list[Any]]
+    finish: Finisher
     doubles: list[bool]  # user outputs to give as float64; empty where nothing was truncated
     free_dims: list[tuple[int, ...]]  # of each flat user input: dimensions that vary by themselves
 

@@ -44,13 +44,18 @@ class Finisher:
     state: dict[str, torch.Tensor]  # what the model changes of its own, by name
     names: list[str]  # of the user's inputs, in order
 
+    @property
+    def changes(self) -> bool:
+        """Whether the model changes anything: its state, or an argument."""
+        return bool(self.kinds)
+
     def __call__(self, inputs: list[Any], outputs: list[Any]) -> list[Any]:
         """The flat user outputs of the program's.
 
         Raises:
             ValueError: arguments share memory that the model writes; nothing is written then.
         """
-        if not self.kinds:
+        if not self.changes:
             return outputs
         pairs = list(zip(self.kinds, self.targets, strict=True))
         written = [
