@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One 64-bit word, `ticket_`, announces a job: its upper bits count jobs, its low byte says how
-// many threads take part. A worker that takes part counts down `pending_` when it finds no more
-// chunks; the caller waits for zero, so the job's fields are never rewritten under a worker that
-// reads them. Workers that do not take part read nothing but the ticket.
+// Each job of a caller stands in a slot, whose gate is one word: whether it is open, how many
+// threads may join, how many have, and how many of these are inside. A worker joins by counting
+// itself in while the gate is open, and reads the job's fields only then; the caller shuts the gate
+// when it finds no more chunks and waits for those inside, so that fields are never rewritten under
+// a worker. `ticket_` counts jobs: workers that find no open gate wait for it to change.
 #include "base/thread_pool.h"
 
 #include <sched.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <thread>
 #include <vector>
@@ -17,8 +20,18 @@
 namespace stator {
 namespace {
 
-constexpr int kMaxThreads = 255;          // fits the ticket's low byte
-constexpr int kSpinsBeforeSleep = 20000;  // some tens of microseconds
+constexpr int kMaxThreads = 255;  // fits a gate's bytes
+constexpr int kSlots = 16;        // jobs at one time; the callers of more do theirs alone
+constexpr std::chrono::microseconds kLookout{100};  // for the next job, before sleeping
+constexpr std::chrono::microseconds kPatience{20};  // for others' last chunks, before yielding
+
+constexpr uint64_t kInside = 1, kJoined = 1 << 8, kLimit = 1 << 16, kOpen = 1 << 24;
+
+int inside(uint64_t gate) { return static_cast<int>(gate & 0xff); }
+int joined(uint64_t gate) { return static_cast<int>(gate >> 8 & 0xff); }
+bool lets_in(uint64_t gate) {
+  return (gate & kOpen) != 0 && joined(gate) < static_cast<int>(gate >> 16 & 0xff);
+}
 
 void pause_cpu() {
 #if defined(__x86_64__)
@@ -26,6 +39,20 @@ void pause_cpu() {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
+}
+
+/// Looks until `done` or the time is over; whether it is done.
+template <typename Done>
+bool look_out(std::chrono::microseconds time, Done done) {
+  if (done()) return true;
+  const auto end = std::chrono::steady_clock::now() + time;
+  do {
+    for (int spin = 0; spin < 16; ++spin) {
+      if (done()) return true;
+      pause_cpu();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return done();
 }
 
 int available_cores() {
@@ -50,67 +77,83 @@ int default_threads() {
 }  // namespace
 
 struct ThreadPool::Impl {
-  // Each on its own cache line: the counters are written by all threads.
-  alignas(64) std::atomic<uint64_t> ticket{0};
-  alignas(64) std::atomic<int64_t> next{0};
-  alignas(64) std::atomic<int> pending{0};
+  /// Counters that several threads write have their own cache lines.
+  struct Job {
+    alignas(64) std::atomic<uint64_t> gate{0};
+    alignas(64) std::atomic<int64_t> next{0};
+    alignas(64) std::atomic<bool> taken{false};
+    Task task = nullptr;
+    void* context = nullptr;
+    int64_t count = 0;
+    int64_t chunk = 1;
+
+    void take_chunks(int thread) {
+      for (;;) {
+        const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
+        if (begin >= count) return;
+        task(context, begin, std::min(begin + chunk, count), thread);
+      }
+    }
+
+    /// Takes part, where that is still wanted.
+    bool help() {
+      uint64_t seen = gate.load(std::memory_order_relaxed);
+      while (lets_in(seen)) {
+        if (gate.compare_exchange_weak(seen, seen + kJoined + kInside, std::memory_order_acquire,
+                                       std::memory_order_relaxed)) {
+          take_chunks(joined(seen));
+          gate.fetch_sub(kInside, std::memory_order_release);
+          return true;
+        }
+      }
+      return false;
+    }
+  };
+
+  std::array<Job, kSlots> jobs;
+  alignas(64) std::atomic<int> ticket{0};  // an int: what the operating system waits for itself
   alignas(64) std::atomic<int> sleepers{0};
-  std::atomic<bool> busy{false};
   std::atomic<bool> stopping{false};
-  Task task = nullptr;
-  void* context = nullptr;
-  int64_t count = 0;
-  int64_t chunk = 1;
   std::vector<std::thread> workers;
 
-  void take_chunks(int thread) {
-    for (;;) {
-      const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
-      if (begin >= count) {
-        return;
-      }
-      task(context, begin, std::min(begin + chunk, count), thread);
-    }
+  bool help_any() {
+    bool helped = false;
+    for (Job& job : jobs) helped |= job.help();
+    return helped;
   }
 
-  uint64_t wait_for_change(uint64_t seen) {
-    for (int spin = 0; spin < kSpinsBeforeSleep; ++spin) {
-      const uint64_t now = ticket.load(std::memory_order_acquire);
-      if (now != seen) {
-        return now;
-      }
-      pause_cpu();
-    }
+  void wait_for_change(int seen) {
+    if (look_out(kLookout, [&] { return ticket.load(std::memory_order_acquire) != seen; })) return;
     sleepers.fetch_add(1, std::memory_order_seq_cst);
     ticket.wait(seen, std::memory_order_seq_cst);
     sleepers.fetch_sub(1, std::memory_order_relaxed);
-    return ticket.load(std::memory_order_acquire);
   }
 
-  void work(int thread) {
-    uint64_t seen = 0;
-    for (;;) {
-      const uint64_t now = wait_for_change(seen);
-      if (stopping.load(std::memory_order_acquire)) {
-        return;
-      }
-      if (now == seen) {
-        continue;  // woken without a job
-      }
-      seen = now;
-      if (thread < static_cast<int>(now & 0xff)) {
-        take_chunks(thread);
-        pending.fetch_sub(1, std::memory_order_release);
-      }
+  void work() {
+    while (!stopping.load(std::memory_order_acquire)) {
+      const int seen = ticket.load(std::memory_order_acquire);
+      if (!help_any() && !stopping.load(std::memory_order_acquire)) wait_for_change(seen);
     }
   }
 
-  void announce(int threads) {
-    const uint64_t now = ticket.load(std::memory_order_relaxed);
-    ticket.store(((now >> 8) + 1) << 8 | static_cast<uint64_t>(threads), std::memory_order_seq_cst);
-    if (sleepers.load(std::memory_order_seq_cst) > 0) {
+  void announce(int helpers) {
+    ticket.fetch_add(1, std::memory_order_seq_cst);
+    const int asleep = sleepers.load(std::memory_order_seq_cst);
+    if (asleep > helpers) {
+      for (int i = 0; i < helpers; ++i) ticket.notify_one();
+    } else if (asleep > 0) {
       ticket.notify_all();
     }
+  }
+
+  Job* free_job() {
+    for (Job& job : jobs) {
+      if (!job.taken.load(std::memory_order_relaxed) &&
+          !job.taken.exchange(true, std::memory_order_acquire)) {
+        return &job;
+      }
+    }
+    return nullptr;
   }
 };
 
@@ -119,44 +162,49 @@ ThreadPool::ThreadPool(int threads)
       thread_count_(std::clamp(threads, 1, kMaxThreads)),
       active_threads_(thread_count_) {
   for (int i = 1; i < thread_count_; ++i) {
-    impl_->workers.emplace_back([this, i] { impl_->work(i); });
+    impl_->workers.emplace_back([this] { impl_->work(); });
   }
 }
 
 ThreadPool::~ThreadPool() {
   impl_->stopping.store(true, std::memory_order_release);
-  impl_->announce(0);
-  impl_->ticket.notify_all();
+  impl_->announce(thread_count_);
   for (std::thread& worker : impl_->workers) {
     worker.join();
   }
 }
 
 void ThreadPool::set_active_threads(int threads) {
-  active_threads_ = std::clamp(threads, 1, thread_count_);
+  active_threads_.store(std::clamp(threads, 1, thread_count_), std::memory_order_relaxed);
 }
 
 void ThreadPool::parallel_for(int64_t count, Task task, void* context) {
   if (count <= 0) {
     return;
   }
-  const int threads = static_cast<int>(std::min<int64_t>(active_threads_, count));
-  if (threads == 1 || impl_->busy.exchange(true, std::memory_order_acquire)) {
+  const int callers = std::max(1, callers_.load(std::memory_order_relaxed));
+  const auto threads = static_cast<int>(std::min<int64_t>(active_threads() / callers, count));
+  Impl::Job* job = threads > 1 ? impl_->free_job() : nullptr;
+  if (job == nullptr) {
     task(context, 0, count, 0);
     return;
   }
-  impl_->task = task;
-  impl_->context = context;
-  impl_->count = count;
-  impl_->chunk = std::max<int64_t>(1, count / (static_cast<int64_t>(threads) * 4));
-  impl_->next.store(0, std::memory_order_relaxed);
-  impl_->pending.store(threads - 1, std::memory_order_relaxed);
-  impl_->announce(threads);
-  impl_->take_chunks(0);
-  while (impl_->pending.load(std::memory_order_acquire) != 0) {
-    pause_cpu();
+  job->task = task;
+  job->context = context;
+  job->count = count;
+  job->chunk = std::max<int64_t>(1, count / (static_cast<int64_t>(threads) * 4));
+  job->next.store(0, std::memory_order_relaxed);
+  // The caller has joined as the first; it is not counted as inside, since it waits for those.
+  job->gate.store(kOpen + static_cast<uint64_t>(threads) * kLimit + kJoined,
+                  std::memory_order_release);
+  impl_->announce(threads - 1);
+  job->take_chunks(0);
+  job->gate.fetch_and(~kOpen, std::memory_order_relaxed);
+  const auto left = [job] { return inside(job->gate.load(std::memory_order_acquire)) == 0; };
+  while (!look_out(kPatience, left)) {
+    std::this_thread::yield();  // one of them may wait for this very core
   }
-  impl_->busy.store(false, std::memory_order_release);
+  job->taken.store(false, std::memory_order_release);
 }
 
 ThreadPool& ThreadPool::global() {

@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -67,6 +71,84 @@ TEST(ThreadPool, TakesPartWithFewerThreads) {
         &highest);
   }
   EXPECT_LT(highest.load(), 2);
+}
+
+/// One job: what its tasks wait for, and which threads are in it.
+struct Gathering {
+  std::atomic<bool> open{false};
+  std::atomic<int> waiting{0};
+  std::array<std::atomic<int>, 8> inside{};
+  std::atomic<bool> twice{false};
+
+  static void wait(void* context, int64_t, int64_t, int thread) {
+    auto& gathering = *static_cast<Gathering*>(context);
+    std::atomic<int>& here = gathering.inside[static_cast<size_t>(thread)];
+    if (here.fetch_add(1) != 0) gathering.twice = true;
+    gathering.waiting.fetch_add(1);
+    while (!gathering.open) std::this_thread::yield();
+    here.fetch_sub(1);
+  }
+};
+
+TEST(ThreadPool, EachThreadOfAJobHasItsNumber) {
+  ThreadPool pool(4);
+  for (int round = 0; round < 50; ++round) {
+    Gathering gathering;
+    std::thread caller([&] { pool.parallel_for(64, Gathering::wait, &gathering); });
+    while (gathering.waiting < 4) std::this_thread::yield();
+    gathering.open = true;
+    caller.join();
+    EXPECT_FALSE(gathering.twice);
+  }
+}
+
+TEST(ThreadPool, WorkersThatAreBusyElsewhereAreNotWaitedFor) {
+  ThreadPool pool(2);
+  Gathering slow;
+  std::thread other([&] { pool.parallel_for(2, Gathering::wait, &slow); });
+  while (slow.waiting < 2) std::this_thread::yield();  // its caller, and the only worker
+  std::vector<std::atomic<int>> hits(100);
+  pool.parallel_for(100, count_each, &hits);
+  for (const auto& hit : hits) {
+    EXPECT_EQ(hit.load(), 1);
+  }
+  slow.open = true;
+  other.join();
+}
+
+TEST(ThreadPool, MoreJobsAtATimeThanItHoldsRunOnTheirCallers) {
+  ThreadPool pool(2);
+  std::vector<std::unique_ptr<Gathering>> jobs;
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 20; ++i) {
+    Gathering& job = *jobs.emplace_back(std::make_unique<Gathering>());
+    callers.emplace_back([&] { pool.parallel_for(8, Gathering::wait, &job); });
+  }
+  for (const auto& job : jobs) {
+    while (job->waiting < 1) std::this_thread::yield();
+  }
+  for (const auto& job : jobs) job->open = true;
+  for (std::thread& caller : callers) caller.join();
+}
+
+TEST(ThreadPool, CallersOfOneTimeShareTheThreads) {
+  ThreadPool pool(2);
+  const ThreadPool::Caller one(pool);
+  std::optional<ThreadPool::Caller> another(std::in_place, pool);
+  const auto threads_of = [&pool] {
+    std::atomic<int> others{0};
+    pool.parallel_for(
+        1000,
+        [](void* context, int64_t, int64_t, int thread) {
+          static_cast<std::atomic<int>*>(context)->fetch_add(thread);
+          std::this_thread::sleep_for(std::chrono::microseconds(200));
+        },
+        &others);
+    return others.load();
+  };
+  EXPECT_EQ(threads_of(), 0);
+  another.reset();
+  EXPECT_GT(threads_of(), 0);
 }
 
 }  // namespace

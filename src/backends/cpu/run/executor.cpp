@@ -131,6 +131,7 @@ class CpuCode : public LoadedCode {
     void* scratch = options.scratch;
     int64_t* step_ns = options.step_ns;
     ThreadPool& pool = ThreadPool::global();
+    const ThreadPool::Caller caller(pool);
     for (int64_t i = 0; i < count; ++i) {
       const BoundStep& step = steps[i];
       if (step.group >= 0 && step_ns == nullptr) {
