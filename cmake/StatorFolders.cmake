@@ -18,6 +18,11 @@ function(stator_compile_options target)
   endif()
   if(STATOR_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${STATOR_SANITIZE} -fno-omit-frame-pointer)
+    if(STATOR_SANITIZE MATCHES "address.*undefined")
+      # AddressSanitizer finds what follows a null pointer; with these, compiling takes 2.5 times as
+      # long.
+      target_compile_options(${target} PRIVATE -fno-sanitize=null,alignment,object-size,vptr)
+    endif()
     target_link_options(${target} PRIVATE -fsanitize=${STATOR_SANITIZE})
   endif()
   if(STATOR_UNITY)
