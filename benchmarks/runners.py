@@ -31,6 +31,11 @@ class Built:
     export_s: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
     keep: list[Any] = field(default_factory=list)
+    new_caller: Callable[[], Callable[[], Any]] | None = None
+
+    def another_caller(self) -> Callable[[], Any]:
+        """A call for one more thread: the same one, where any number of threads may use it."""
+        return self.call if self.new_caller is None else self.new_caller()
 
 
 @dataclass(frozen=True)
@@ -119,10 +124,13 @@ def _openvino(network: nn.Module, inputs: tuple[Tensor, ...], threads: int) -> B
         "INFERENCE_PRECISION_HINT": "f32",  # processors with AMX would otherwise use bfloat16
     }
     compiled = core.compile_model(openvino.convert_model(program), "CPU", options)
-    request = compiled.create_infer_request()
     arrays = [tensor.numpy() for tensor in inputs]
-    built = Built(lambda: None, export_s, keep=[core, compiled, request])
-    built.call = lambda: request.infer(arrays, share_inputs=True, share_outputs=True)
+
+    def new_caller() -> Callable[[], Any]:
+        request = compiled.create_infer_request()
+        return lambda: request.infer(arrays, share_inputs=True, share_outputs=True)
+
+    built = Built(new_caller(), export_s, keep=[core, compiled], new_caller=new_caller)
     return built
 
 
