@@ -52,6 +52,7 @@ def _slow(rows: list[Row]) -> list[Row]:
 
 
 def _counts(rows: list[Row]) -> str:
+    rows = [r for r in rows if r["status"] != "not in eager"]
     timed, left = _timed(rows), [r for r in rows if r["status"] == "in PyTorch"]
     failed = len(rows) - len(timed) - len(left)
     large = [r for r in timed if r["eager_us"] > SMALL_US]

@@ -117,6 +117,10 @@ def measure(case: Case, dtype: torch.dtype, layout: str, sizes: str, args: Any) 
     if report.fallbacks or not report.engines:
         reasons = {f["reason"] for f in report.fallbacks}
         return {**row, "status": "in PyTorch", "reason": "; ".join(sorted(reasons))}
+    try:
+        model(*make)
+    except NotImplementedError as error:
+        return {**row, "status": "not in eager", "reason": str(error)}
     eager_us, ratio = _times(lambda: model(*make), lambda: compiled(*make), args)
     return {**row, "status": "timed", "eager_us": eager_us, "ratio": ratio}
 
