@@ -25,6 +25,14 @@ def another_order(x, y):
     return torch.relu(total), total, total
 
 
+def inputs_turned_round(x, y):
+    return torch.atan2(y, x), y
+
+
+def partly(x, y):
+    return torch.nonzero(x > y), [x + y, {"y": y * 2}]
+
+
 def listed(x, y):
     return [x - y, y]
 
@@ -78,13 +86,37 @@ def test_result_and_its_form(function, device):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("function", [listed, empty])
+@pytest.mark.parametrize("function", [inputs_turned_round, partly, listed, empty])
 def test_result_that_the_graph_gives(function):
     x, y = tensors()
     model = Model(function).eval()
     compiled = stator.compile(model, inputs=[x, y])
     for _ in range(3):
         same(compiled(x, y), model(x, y))
+        same(compiled(y=y, x=x), model(x, y))
+    with pytest.raises(TypeError, match="missing argument 'y'"):
+        compiled(x)
+    if function is not empty:  # which reads nothing
+        with pytest.raises(TypeError):
+            compiled(x, [y])
+
+
+@torch.no_grad()
+def test_order_of_an_engine_s_inputs(device):
+    x = tensors(device)[0].view(1, 3, 4, 1)
+    mean, variance, weight, bias = (torch.rand(3, device=x.device) + 0.5 for _ in range(4))
+
+    class Normalize(nn.Module):
+        def forward(self, x, mean, variance, weight, bias):
+            return nn.functional.batch_norm(x, mean, variance, weight, bias)
+
+    args = (x, mean, variance, weight, bias)
+    compiled = stator.compile(Normalize().eval(), inputs=list(args), device=device)
+    for _ in range(3):
+        same(compiled(*args), Normalize()(*args))
+        same(compiled(x, mean, variance, bias=bias, weight=weight), Normalize()(*args))
+    with pytest.raises(TypeError, match="missing argument"):
+        compiled(*args[:4])
 
 
 @torch.no_grad()

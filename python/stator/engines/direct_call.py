@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shortest way to a model that is one engine and nothing else."""
+"""The shortest way from a call's arguments to its result."""
 
 from __future__ import annotations
 
@@ -18,26 +18,33 @@ __all__ = ["DirectCall", "outputs_of", "whole_engine"]
 
 
 class DirectCall:
-    """Calls the engine with the arguments as they come, and gives the model's result."""
+    """Calls a function of flat values with a model's arguments, and gives the model's result.
+
+    Nests that are no more than a few values side by side are taken apart and put together without
+    PyTorch's pytree, which takes longer than a small engine.
+    """
 
     def __init__(
-        self, engine: Engine, picks: list[int], arguments: Arguments, out_spec: pytree.TreeSpec
+        self,
+        outputs: Callable[..., list[Any]],
+        arguments: Arguments,
+        out_spec: pytree.TreeSpec,
     ) -> None:
         """Prepare a model's calls.
 
         Args:
-            engine: takes the flat arguments.
-            picks: which of its outputs the flat results are.
+            outputs: takes the flat arguments and gives the flat results.
             arguments, out_spec: the model's.
         """
-        self._outputs = outputs_of(engine, picks)
+        self._outputs = outputs
         self._arguments = arguments
         children = [c for group in arguments.in_spec.children() for c in group.children()]
         # By name only where no argument is a nest.
         named = len(arguments.names) >= arguments.count and all(c.is_leaf() for c in children)
         self._names = [*arguments.names[: arguments.count], *arguments.keywords] if named else None
         plain = (tuple(range(arguments.in_spec.num_leaves)), {})
-        self._takes_positions = arguments.in_spec == pytree.tree_structure(plain)
+        by_position = arguments.in_spec == pytree.tree_structure(plain)
+        self._positions = arguments.count if by_position else -1
         self._out_spec = out_spec
         self._gives_one = out_spec.is_leaf()
         flat = all(child.is_leaf() for child in out_spec.children())
@@ -47,7 +54,7 @@ class DirectCall:
         """The result of one call."""
         try:
             results = self._outputs(*self._flat(args, kwargs))
-        except TypeError:
+        except (AttributeError, TypeError, ValueError):
             self._arguments.flatten(args, kwargs)  # names what is missing as the model does
             raise
         if self._gives_one:
@@ -57,7 +64,7 @@ class DirectCall:
         return pytree.tree_unflatten(results, self._out_spec)
 
     def _flat(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not kwargs and self._takes_positions:
+        if not kwargs and len(args) == self._positions:
             return args
         if self._names is not None and len(args) + len(kwargs) == len(self._names):
             try:
@@ -67,25 +74,39 @@ class DirectCall:
         return self._arguments.flatten(args, kwargs)
 
 
-def outputs_of(engine: Engine, picks: list[int]) -> Callable[..., list[Any]]:
-    """The engine as a function of its inputs that gives these of its outputs."""
-    callers = engine._callers
-    if picks == list(range(len(engine.outputs))):
-        return lambda *args: callers.call(*args)
+def outputs_of(engine: Engine, order: list[int], picks: list[int]) -> Callable[..., list[Any]]:
+    """The engine as a function of flat values.
 
-    def picked(*args: Any) -> list[Any]:
-        results = callers.call(*args)
+    Args:
+        engine: what is called.
+        order: which of the values its inputs are.
+        picks: which of its outputs are given.
+    """
+    callers, count = engine._callers, len(order)
+    if order == list(range(count)):
+        if picks == list(range(len(engine.outputs))):
+            return lambda *args: callers.call(*args)
+        return lambda *args: list(map(callers.call(*args).__getitem__, picks))
+
+    def reordered(*args: Any) -> list[Any]:
+        if len(args) != count:
+            raise TypeError(f"{count} values are taken, {len(args)} were given")
+        results = callers.call(*[args[k] for k in order])
         return [results[k] for k in picks]
 
-    return picked
+    return reordered
 
 
-def whole_engine(program: fx.GraphModule) -> tuple[Engine, list[int]] | None:
-    """The engine that is all of a program and takes its inputs in order; its outputs there."""
+def whole_engine(program: fx.GraphModule) -> tuple[Engine, list[int], list[int]] | None:
+    """The engine that is all of a program and takes each of its inputs once.
+
+    Returns:
+        The engine, and as in outputs_of() the order of its inputs and which outputs are given.
+    """
     nodes = list(program.graph.nodes)
     inputs = [n for n in nodes if n.op == "placeholder"]
     calls = [n for n in nodes if n.op == "call_module"]
-    if len(calls) != 1 or list(calls[0].args) != inputs:
+    if len(calls) != 1 or set(calls[0].args) != set(inputs) or len(calls[0].args) != len(inputs):
         return None
     module = program.get_submodule(calls[0].target)
     outputs = nodes[-1].args[0]
@@ -95,4 +116,5 @@ def whole_engine(program: fx.GraphModule) -> tuple[Engine, list[int]] | None:
     )
     if not of_call or not isinstance(module, EngineModule) or not module.is_plain:
         return None
-    return module.engine, [o.args[1] for o in outputs]
+    order = [inputs.index(a) for a in calls[0].args]
+    return module.engine, order, [o.args[1] for o in outputs]

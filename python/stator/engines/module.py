@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from stator._log import logger
 from stator.engines.arguments import Arguments, same_constant
-from stator.engines.direct_call import DirectCall, whole_engine
+from stator.engines.direct_call import DirectCall, outputs_of, whole_engine
 from stator.engines.program import EngineModule
 from stator.graphs.doubles import restore, single
 from stator.lowering.arguments import Changed, in_pytorch
@@ -86,7 +86,7 @@ class CompiledModule(nn.Module):
         hidden["_doubles"] = doubles or []
         hidden["_free_dims"] = free_dims or []
         hidden["_check"] = check
-        hidden["_direct"] = None  # from the second call on, where the model is one engine
+        hidden["_direct"] = None  # from the second call on
         hidden["_was_called"] = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,13 +114,22 @@ class CompiledModule(nn.Module):
         return any(size < 0 for info in infos for size in info["shape"])
 
     def _direct_call(self) -> DirectCall | None:
-        """Its calls without the program's graph, where it is one engine and nothing else."""
+        """Its calls without PyTorch's module and pytree, which take longer than a small engine."""
         # What the model changes, and what is no tensor, is the business of the longer way.
         if self._constant_inputs or self._extra_inputs or self._doubles or self._finish.changes:
             return None
-        if self._out_spec.type is Changed or (whole := whole_engine(self.program)) is None:
+        if self._out_spec.type is Changed:
             return None
-        return DirectCall(*whole, self._arguments, self._out_spec)
+        whole = whole_engine(self.program)
+        outputs = self._outputs if whole is None else outputs_of(*whole)
+        return DirectCall(outputs, self._arguments, self._out_spec)
+
+    def _outputs(self, *flat: Any) -> list[Any]:
+        """Those of the program, which has several parts."""
+        if self._check is not None:
+            self._check(flat)
+        with torch.no_grad():
+            return self.program.forward(*flat)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model."""

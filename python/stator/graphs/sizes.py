@@ -76,15 +76,16 @@ class ProgramCheck:
         Raises:
             ValueError: names the argument and the dimension, or the condition that does not hold.
         """
-        tensors = [v for v in inputs if isinstance(v, torch.Tensor)]
-        if any(v.is_nested or v.layout is not torch.strided for v in tensors):
-            return  # has no sizes to speak of; named where engines take it
-        if any(
-            isinstance(size, torch.SymInt)
-            for value in inputs
-            for size in (value.shape if isinstance(value, torch.Tensor) else (value,))
-        ):
-            return  # being traced: the engines check, and export guards the rest by itself
+        for value in inputs:
+            if not isinstance(value, torch.Tensor):
+                if isinstance(value, torch.SymInt):
+                    return  # being traced: the engines check, and export guards the rest by itself
+                continue
+            if value.layout is not torch.strided or value.is_nested:
+                return  # has no sizes to speak of; named where engines take it
+            for size in value.shape:
+                if type(size) is not int:
+                    return  # being traced
         self.native(inputs)
 
 
