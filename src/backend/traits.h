@@ -26,6 +26,10 @@ struct BackendTraits {
   /// Steps up to this long leave part of the device idle: branches of them run side by side; 0: no
   /// step does.
   double short_step_us = 0;
+  /// Reductions to at most so many results, each of so many elements or more, leave most of the
+  /// device idle; 0: none does.
+  int64_t few_results = 0;
+  int64_t long_reduction = 0;
   double bytes_per_us = 1e4;  // that a loop moves, about
   /// Whether a product with constant weights of i8 runs on the integers: the type of its left
   /// operand (i8 or u8), n and k. The same of a convolution, by the types of its input and its

@@ -19,6 +19,7 @@ const std::vector<NetworkPass>& network_passes() {
       {"merge_products", merge_products, "queries, keys and values as one product"},
       {"fold_scales", fold_scales, "batch norms go into the convolutions' weights"},
       {"pad_channels", pad_channels, "images of three channels get some more"},
+      {"split_reductions", split_reductions, "long reductions to few results, in two steps"},
       {"remove_dead_layers", remove_dead_layers, "layers that nobody reads"},
   };
   return passes;

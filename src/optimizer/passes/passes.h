@@ -74,6 +74,13 @@ int pad_channels(Network& network, const OptimizerOptions& options);
 /// whole image, resizing, reductions over nothing (expand/expand.h).
 int expand_into_loops(Network& network, const OptimizerOptions& options);
 
+/// Reductions of many elements to few results, which would keep few of the device's processors busy
+/// (traits.few_results, long_reduction), in two steps:
+///   %y = reduce(%x) {sum, axes 0 1}   →   %p = reduce(%x) {sum, axes 1}; %y = reduce(%p) {sum,
+///   axes 0}
+/// A single axis becomes two where it has a divisor near its root. Halves are rounded once.
+int split_reductions(Network& network, const OptimizerOptions& options);
+
 /// Removes layers that nobody reads.
 int remove_dead_layers(Network& network, const OptimizerOptions& options);
 

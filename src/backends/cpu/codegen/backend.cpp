@@ -243,6 +243,8 @@ class CpuBackend : public CompilerBackend {
     traits.loop_elementwise = has_elementwise;
     traits.runs_whole = is_whole_layer;
     traits.short_step_us = 10;
+    traits.few_results = 8;
+    traits.long_reduction = 1 << 17;
     traits.bytes_per_us = 1e4;
     if (CpuTarget::host(options.hardware_compatible).unit.byte_products) {
       traits.byte_product = [](DType a, int64_t, int64_t) { return a == DType::kUInt8; };

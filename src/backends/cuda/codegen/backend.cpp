@@ -93,6 +93,8 @@ class CudaBackend : public CompilerBackend {
     traits.math_dtype = is_math_dtype;
     traits.fast_product = is_half;
     traits.short_step_us = 10;
+    traits.few_results = 64;
+    traits.long_reduction = 1 << 16;
     traits.sparse_products = options.sparse_weights;
     traits.bytes_per_us = 2e6;
     if (capability(options) == 90) {
