@@ -28,9 +28,14 @@ Values are eager PyTorch's on the same device, also where two answers would do:
   keeps scalars in sums too.
 - Equal elements: `sort` and `argsort` with `stable=True` keep their order; without it, and in
   `topk`, PyTorch's CPU kernels leave them as the C++ library's `sort`, `partial_sort` and
-  `nth_element` do, and so does an engine. On a GPU the order is the stable one. `kthvalue` with its
-  place, `median` along a dimension and, on a GPU, `mode` run in PyTorch. Extremes with a place give
-  the first of equals. NaN is the greatest.
+  `nth_element` do, and so does an engine. On a GPU the order is the stable one. `median` and
+  `nanmedian` along a dimension give the place that a stable order has in the middle. `kthvalue`
+  with its place and, on a GPU, medians with theirs and `mode` run in PyTorch. Extremes with a place
+  give the first of equals. NaN is the greatest.
+- Updates of one place (`scatter_reduce`, `index_add` and their relatives): halves are rounded once
+  at the end in scatters, and after each update in `index_add` along inner dims, `index_reduce` and
+  `index_put`, as PyTorch's CPU kernels do; on a GPU sums are kept in float32, in any order.
+  NaN wins among extremes; of truth values a sum is whether any is set, a product whether all are.
 - Special functions (`lgamma`, `polygamma`, `erfc`, Bessel's, Chebyshev's …) are formulas in
   float64, rounded once to float32: within a unit in the last place of the true value, away from
   zeros of the function, where it is 1e-7 of its size nearby. Of float64 itself they run in PyTorch.

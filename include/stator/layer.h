@@ -98,7 +98,9 @@ enum class ReduceOp : uint8_t { kSum, kMean, kMax, kMin, kProd, kAny, kAll, kArg
 enum class PoolOp : uint8_t { kMax, kAverage };
 enum class PadMode : uint8_t { kConstant, kReflect, kReplicate, kCircular };
 enum class ResizeMode : uint8_t { kNearest, kNearestExact, kLinear, kCubic };
-enum class ScanOp : uint8_t { kSum, kProd, kMax, kMin };
+enum class ScanOp : uint8_t { kSum, kProd, kMax, kMin, kLogSumExp };
+/// What an update makes of the element where it goes; of kMax and kMin NaN wins.
+enum class ScatterOp : uint8_t { kPut, kAdd, kMul, kMax, kMin };
 /// What a run may find wrong with its data; eager PyTorch raises a certain error for each.
 enum class DataError : uint8_t {
   kNone,
@@ -422,16 +424,16 @@ struct IndexTensors {
     v("first_axis", first_axis);
   }
 };
-/// x, indices, updates (ranks equal) → x with updates put (or added) at indices along axis:
-/// torch.scatter[_add].
+/// x, indices, updates (ranks equal) → x with updates put (or added, …) at indices along axis:
+/// torch.scatter, torch.scatter_reduce. Truth values have no sums and products.
 struct ScatterElements {
   int64_t axis = 0;
-  bool accumulate = false;
+  ScatterOp op = ScatterOp::kPut;
   DataError error = DataError::kElement;
   template <class V>
   void visit(V& v) {
     v("axis", axis);
-    v("accumulate", accumulate);
+    v("op", op);
     v("error", error);
   }
 };
@@ -480,6 +482,7 @@ struct Sort {
   }
 };
 /// x → inclusive scan along axis; of kMax, kMin also the places (int64): torch.cummax, cummin.
+/// kLogSumExp is of floats.
 struct Scan {
   ScanOp op = ScanOp::kSum;
   int64_t axis = 0;
@@ -550,6 +553,7 @@ const char* name_of(PoolOp op);
 const char* name_of(PadMode mode);
 const char* name_of(ResizeMode mode);
 const char* name_of(ScanOp op);
+const char* name_of(ScatterOp op);
 const char* name_of(DataError error);
 
 }  // namespace stator

@@ -27,7 +27,8 @@ constexpr const char* kReduce[] = {"sum", "mean", "max",     "min",    "prod",
 constexpr const char* kPool[] = {"max", "average"};
 constexpr const char* kPad[] = {"constant", "reflect", "replicate", "circular"};
 constexpr const char* kResize[] = {"nearest", "nearest_exact", "linear", "cubic"};
-constexpr const char* kScan[] = {"sum", "prod", "max", "min"};
+constexpr const char* kScan[] = {"sum", "prod", "max", "min", "log_sum_exp"};
+constexpr const char* kScatter[] = {"put", "add", "mul", "max", "min"};
 constexpr const char* kDataError[] = {
     "none",          "index", "element",     "row",        "place",       "target",
     "margin_target", "class", "division",    "empty_dim",  "empty",       "empty_place",
@@ -40,7 +41,8 @@ static_assert(std::size(kPool) == static_cast<size_t>(PoolOp::kAverage) + 1);
 static_assert(std::size(kPad) == static_cast<size_t>(PadMode::kCircular) + 1);
 static_assert(std::size(kResize) == static_cast<size_t>(ResizeMode::kCubic) + 1);
 static_assert(std::size(kDataError) == static_cast<size_t>(DataError::kMaskElement) + 1);
-static_assert(std::size(kScan) == static_cast<size_t>(ScanOp::kMin) + 1);
+static_assert(std::size(kScan) == static_cast<size_t>(ScanOp::kLogSumExp) + 1);
+static_assert(std::size(kScatter) == static_cast<size_t>(ScatterOp::kMin) + 1);
 
 constexpr const char* kKinds[] = {"elementwise",
                                   "unary",
@@ -122,6 +124,7 @@ const char* name_of(PoolOp op) { return name_in(kPool, op); }
 const char* name_of(PadMode mode) { return name_in(kPad, mode); }
 const char* name_of(ResizeMode mode) { return name_in(kResize, mode); }
 const char* name_of(ScanOp op) { return name_in(kScan, op); }
+const char* name_of(ScatterOp op) { return name_in(kScatter, op); }
 const char* name_of(DataError error) { return name_in(kDataError, error); }
 
 bool parse_name(std::string_view name, ElementwiseOp* op) {
@@ -133,6 +136,7 @@ bool parse_name(std::string_view name, PoolOp* op) { return find_in(kPool, name,
 bool parse_name(std::string_view name, PadMode* mode) { return find_in(kPad, name, mode); }
 bool parse_name(std::string_view name, ResizeMode* mode) { return find_in(kResize, name, mode); }
 bool parse_name(std::string_view name, ScanOp* op) { return find_in(kScan, name, op); }
+bool parse_name(std::string_view name, ScatterOp* op) { return find_in(kScatter, name, op); }
 bool parse_name(std::string_view name, DataError* error) {
   return find_in(kDataError, name, error);
 }

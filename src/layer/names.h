@@ -16,6 +16,7 @@ bool parse_name(std::string_view name, PoolOp* op);
 bool parse_name(std::string_view name, PadMode* mode);
 bool parse_name(std::string_view name, ResizeMode* mode);
 bool parse_name(std::string_view name, ScanOp* op);
+bool parse_name(std::string_view name, ScatterOp* op);
 bool parse_name(std::string_view name, DataError* error);
 
 /// The alternative of this kind with default attributes.

@@ -85,9 +85,9 @@ bool RegionBuilder::add_alias(TensorId id, TensorId source) {
   return true;
 }
 
-int32_t RegionBuilder::add_written(int32_t tensor) {
+int32_t RegionBuilder::add_written(int32_t tensor, const std::string& name) {
   RegionTensor written = graph_.tensors[static_cast<size_t>(tensor)];
-  written.name += ".written";
+  written.name = name + ".written";
   written.alias_of = tensor;
   graph_.tensors.push_back(std::move(written));
   return static_cast<int32_t>(graph_.tensors.size() - 1);

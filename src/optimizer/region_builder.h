@@ -29,8 +29,8 @@ class RegionBuilder {
   /// Says that `id` is `source` with another shape: no region is needed for it. False when that
   /// cannot be (the tensor is an output and must be written).
   bool add_alias(TensorId id, TensorId source);
-  /// The same tensor as a region leaves it that writes into what it holds.
-  int32_t add_written(int32_t tensor);
+  /// The same tensor as a region leaves it that writes into what it holds: `name`.written.
+  int32_t add_written(int32_t tensor, const std::string& name);
   /// Appends a region; its name is made unique.
   void add_region(RegionBody body, std::vector<int32_t> inputs, std::vector<int32_t> outputs,
                   std::vector<Provenance> provenance, const std::string& name);

@@ -287,10 +287,7 @@ Result<RegionBody> read_scatter(Body& body) {
   STATOR_TRY(Line head, body.line());
   STATOR_RETURN_IF_ERROR(head.expect("scatter"));
   STATOR_TRY(r.dtype, head.dtype());
-  r.accumulate = head.accept("add");
-  if (!r.accumulate) {
-    STATOR_RETURN_IF_ERROR(head.expect("put"));
-  }
+  STATOR_RETURN_IF_ERROR(read_name(head, &r.op));
   STATOR_RETURN_IF_ERROR(read_name(head, &r.error));
   STATOR_RETURN_IF_ERROR(head.expect("dim"));
   STATOR_TRY(r.dim, head.integer());

@@ -82,7 +82,7 @@ std::string print_body(const OrderRegion& body) {
 }
 
 std::string print_body(const ScatterRegion& body) {
-  return std::string("scatter ") + dtype_name(body.dtype) + (body.accumulate ? " add " : " put ") +
+  return std::string("scatter ") + dtype_name(body.dtype) + " " + name_of(body.op) + " " +
          name_of(body.error) + " dim " + std::to_string(body.dim) + " axis " +
          std::to_string(body.axis) + " limit " + body.limit.str() + " extents " +
          print_exprs(body.extents) + "\nindices " + print_view(body.indices) + "\nupdates " +

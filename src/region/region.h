@@ -92,13 +92,13 @@ struct OrderRegion {
   bool sorted = true;  // false: of selected ones only the last stands in its place
 };
 
-/// y[…, indices[i], …] = (or +=) updates[i]: dims `extents`, of which `axis` is the one along which
-/// y is as long as `limit` and the index stands for the position. Works in place: y lies where its
-/// operand x does, which a loop has filled. Updates of one place come in the order of the axis.
-/// Buffers: x (the same memory as y), indices (i64), updates, y.
+/// y[…, indices[i], …] = (or +=, …) updates[i]: dims `extents`, of which `axis` is the one along
+/// which y is as long as `limit` and the index stands for the position. Works in place: y lies
+/// where its operand x does, which a loop has filled. Updates of one place come in the order of the
+/// axis. Buffers: x (the same memory as y), indices (i64), updates, y.
 struct ScatterRegion {
   DType dtype = DType::kFloat32;  // of updates and y
-  bool accumulate = false;
+  ScatterOp op = ScatterOp::kPut;
   DataError error = DataError::kElement;
   int64_t dim = 0;  // for the error's message
   std::vector<Expr> extents;

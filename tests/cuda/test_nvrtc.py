@@ -98,6 +98,42 @@ class Whole(nn.Module):
         return [*scans, *orders, y, i.scatter_add(1, i, i), x.index_add(0, i[0, :5], x)]
 
 
+class Reduced(nn.Module):
+    """Scatters by every reduction."""
+
+    def forward(self, x, i):
+        y = [
+            x.scatter_reduce(1, i, x, how, include_self=own)
+            for how in ("sum", "prod", "mean", "amax", "amin")
+            for own in (True, False)
+        ]
+        truth = (x > 0).scatter_reduce(1, i, x > 1, "prod"), (x > 0).scatter_add(1, i, x > 1)
+        return [*y, *truth, x.index_reduce(0, i[0, :5], x, "amax"), torch.bucketize(x, x[0])]
+
+
+@WITHOUT_GPU
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_100"])
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.uint8,
+     torch.int16, torch.int32, torch.int64],
+)  # fmt: skip
+def test_reductions_by_index_compile(dtype, architecture, tmp_path):
+    check_kernels(Reduced(), (torch.ones(5, 50).to(dtype), torch.zeros(5, 50).long()), architecture,
+                  tmp_path)  # fmt: skip
+
+
+class Logarithms(nn.Module):
+    def forward(self, x):
+        return torch.logcumsumexp(x, 0), torch.logcumsumexp(x, 1), torch.nanmedian(x, 1).values
+
+
+@WITHOUT_GPU
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_running_logarithms_compile(dtype, tmp_path):
+    check_kernels(Logarithms(), (torch.ones(5, 50).to(dtype),), "sm_90", tmp_path)
+
+
 @WITHOUT_GPU
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int8])

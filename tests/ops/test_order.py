@@ -41,6 +41,27 @@ def test_running_sums(dim, dtype, device):
     check(lambda x: torch.cumprod(x / 7, dim), x, device=device, rtol=2e-2)
 
 
+@pytest.mark.parametrize("dtype", NUMBERS[:4], ids=str)
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_running_logarithms_of_sums(dim, dtype, device):
+    half = dtype.itemsize == 2
+    options = {"rtol": 1e-2 if half else 1e-5, "atol": 2e-2 if half else 1e-5}
+    x = (torch.randn(5, 3, 70) * 20).to(dtype)
+    check(lambda x: torch.logcumsumexp(x, dim), x, device=device, **options)
+    check(lambda x: torch.logcumsumexp(x * 2, dim) + 1, x.transpose(0, 2), device=device, **options)
+    check(lambda x: torch.logcumsumexp(x, dim), x, device=device, dynamic=[dim], **options)
+
+
+def test_running_logarithms_at_the_edges(device):
+    for row in ([nan, 1, 2], [1, nan, inf], [-inf, -inf, 1, -inf], [inf, inf, 1], [1, -inf, inf],
+                [1e38, 1e38], [-1e4, 1e4, -1e4], [0.0]):  # fmt: skip
+        check(lambda x: torch.logcumsumexp(x, 0), torch.tensor(row), device=device)
+    check(lambda x: torch.logcumsumexp(x, 0), torch.tensor(3.5), device=device)
+    check(lambda x: torch.logcumsumexp(x, 1), torch.randn(3, 0), device=device)
+    check(lambda x: torch.logcumsumexp(x, 0), torch.randn(0, 3), device=device)
+    check(lambda x: torch.logcumsumexp(x, -1), torch.randn(2, 5000), device=device)
+
+
 def test_running_sums_of_truth_values_and_numbers(device):
     x = torch.randint(0, 2, (4, 9)).bool()
     check(lambda x: torch.cumsum(x, 1), x, device=device)
@@ -162,6 +183,46 @@ def test_selections(device):
     check(lambda x: torch.kthvalue(x, 2, 0, keepdim=True)[0], x, device=device)
     check(lambda x: torch.median(x), x, device=device)
     check(lambda x: torch.median(x), torch.tensor([1.0, nan, 3.0]), device=device)
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=str)
+def test_medians(dtype, device):
+    for shape, dim in (((7, 30), 1), ((8, 5, 3), 0), ((5, 1), -1), ((4, 3), 0), ((9,), 0)):
+        x = numbers(shape, dtype, most=6)
+        if device != "cuda":  # where which of equals it is has no rule
+            check(lambda x, d=dim: torch.median(x, d), x)
+            check(lambda x, d=dim: torch.nanmedian(x, d), x)
+            check(lambda x, d=dim: torch.median(x, d, keepdim=True), x.t() if x.ndim == 2 else x)
+        check(lambda x, d=dim: torch.median(x, d).values + 1, x, device=device)
+        check(lambda x, d=dim: torch.nanmedian(x, d).values, x, device=device)
+        check(torch.nanmedian, x, device=device)
+        check(torch.median, x, device=device)
+
+
+def test_medians_beside_what_is_no_number(device):
+    rows = torch.tensor([[nan, 3, nan, 1, 2], [nan] * 5, [1, 1, 2, nan, nan], [5, 4, 3, 2, 1]])
+    if device != "cuda":
+        for function in (torch.median, torch.nanmedian):
+            for x in (rows, torch.where(torch.rand(40, 33) < 0.9, nan, torch.rand(40, 33))):
+                check(lambda x, f=function: f(x, 1), x)
+                check(lambda x, f=function: f(x, 0), x)
+        for size in (1, 2, 3, 4, 5, 9, 40):
+            check(lambda x: torch.nanmedian(x, 0), torch.full((size,), nan))
+    check(lambda x: torch.median(x, 1).values, rows, device=device)
+    for function in (lambda x: torch.nanmedian(x, 1).values, lambda x: torch.nanmedian(x, 0)[0],
+                     torch.nanmedian, torch.median):  # fmt: skip
+        check(function, rows, device=device)
+        check(function, rows[1:2], device=device)
+    for number in (2.0, nan):
+        check(lambda x: torch.median(x, 0), torch.tensor(number), compiled_whole=device != "cuda",
+              device=device)  # fmt: skip
+        check(lambda x: torch.nanmedian(x, 0)[0], torch.tensor(number), device=device)
+
+
+def test_places_of_medians_among_many_equals():
+    for size in (2, 3, 4, 17, 64, 500, 1001):
+        check(lambda x: torch.median(x, 1), torch.randint(0, 5, (6, size)).float())
+        check(lambda x: torch.median(x, 0), torch.randint(0, 5, (size, 6)))
 
 
 def test_they_run_on_the_cpu_backend():

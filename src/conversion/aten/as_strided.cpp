@@ -2,7 +2,9 @@
 //
 // as_strided: a tensor's memory seen with other sizes and strides. An engine knows the memory of
 // what was computed: the tensor's own elements, in the order that PyTorch noted for it.
-#include "conversion/aten/common.h"
+#include <algorithm>
+
+#include "conversion/aten/index.h"
 #include "graph/strides.h"
 
 namespace stator::aten {
@@ -97,6 +99,53 @@ TensorId as_strided(Conversion& c, const Node& node) {
   return n.add_gather(memory, places(c, node, sizes), 0);
 }
 
+/// The elements of src where as_strided would read; each has one place.
+TensorId as_strided_scatter(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const AxisOrder order = *order_read(c.graph(), node);
+  const TensorId turned = n.add_transpose(c.tensor(node, "self"), order);
+  const Shape shape = n.type(turned).shape;
+  const TensorId memory = n.add_reshape(turned, {simplify(product(shape), n.bounds)});
+  const Shape sizes = node.sym_ints("size");
+  const Expr count = product(sizes);
+  const TensorId index = sizes.empty() ? size_tensor(c, offset_of(node)) : places(c, node, sizes);
+  const TensorId source = c.operand(node, "src", n.type(turned).dtype);
+  const TensorId written = n.add_layer(ScatterElements{0, ScatterOp::kPut},
+                                       {memory, n.add_reshape(n.add_expand(index, sizes), {count}),
+                                        n.add_reshape(n.add_expand(source, sizes), {count})})[0];
+  AxisOrder back(order.size());
+  for (size_t k = 0; k < order.size(); ++k)
+    back[static_cast<size_t>(order[k])] = static_cast<int64_t>(k);
+  return n.add_transpose(n.add_reshape(written, shape), back);
+}
+
+/// From the fastest to the slowest axis each steps over all that those before it reach.
+bool places_differ(const Node& node, const Bounds& bounds) {
+  const Shape sizes = node.sym_ints("size"), strides = node.sym_ints("stride");
+  std::vector<size_t> axes;
+  for (size_t k = 0; k < sizes.size(); ++k) {
+    if (!sizes[k].is_constant(1)) axes.push_back(k);
+  }
+  if (!std::all_of(axes.begin(), axes.end(), [&](size_t k) { return strides[k].is_constant(); })) {
+    return strides == contiguous_strides(sizes);
+  }
+  std::sort(axes.begin(), axes.end(),
+            [&](size_t a, size_t b) { return strides[a].constant() < strides[b].constant(); });
+  Expr reached = 0;
+  for (const size_t k : axes) {
+    if (!bounds.proves_less(reached, strides[k])) return false;
+    reached = simplify(reached + (sizes[k] - 1) * strides[k], bounds);
+  }
+  return true;
+}
+
+Support as_strided_scatter_support(const SupportContext& c, const Node& node) {
+  if (!places_differ(node, c.graph.bounds)) {
+    return Support::no("elements of its source may go to one place");
+  }
+  return as_strided_support(c, node);
+}
+
 }  // namespace
 }  // namespace stator::aten
 
@@ -106,6 +155,7 @@ void register_as_strided(ConverterRegistry& r) {
   using namespace aten;
   r.add("aten.as_strided.default", single(as_strided, as_strided_support));
   r.add("aten.as_strided_copy.default", single(as_strided, as_strided_support));
+  r.add("aten.as_strided_scatter.default", single(as_strided_scatter, as_strided_scatter_support));
 }
 
 }  // namespace stator

@@ -39,7 +39,7 @@ TensorId add_by_bag(Conversion& c, TensorId bags, TensorId rows, const Expr& bag
   const TensorId index = n.add_expand(n.add_reshape(bags, {type.shape[0], Expr(1)}), type.shape);
   const TensorId zeros =
       n.add_fill({bag_count, type.shape[1]}, type.dtype, scalar_of(Argument{0.0}, type.dtype));
-  return n.add_layer(ScatterElements{0, true}, {zeros, index, rows})[0];
+  return n.add_layer(ScatterElements{0, ScatterOp::kAdd}, {zeros, index, rows})[0];
 }
 
 /// Where PyTorch takes its fast path on the CPU, the last offset ends the last bag's sum; elsewhere

@@ -19,7 +19,13 @@ Indexed indexed_axes(Conversion& c, const Node& node);
 /// The elements at the indices.
 TensorId read_at(Conversion& c, const Indexed& indexed);
 /// The whole operand, in its own order of axes, with `values` put (or added) at the indices.
-TensorId write_at(Conversion& c, const Indexed& indexed, TensorId values, bool accumulate);
+TensorId write_at(Conversion& c, const Indexed& indexed, TensorId values, ScatterOp op);
+/// What adds up: of truth values a sum is whether one is set.
+inline ScatterOp sum_op(DType dtype) {
+  return dtype == DType::kBool ? ScatterOp::kMax : ScatterOp::kAdd;
+}
+/// The type in which PyTorch adds up an update at a time: its CPU kernels round halves after each.
+DType stepwise_dtype(const Conversion& c, DType dtype);
 
 /// Refuses boolean masks, whose result has as many elements as the mask has ones.
 Support integer_indices(const SupportContext& c, const Node& node);

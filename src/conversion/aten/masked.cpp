@@ -74,13 +74,8 @@ TensorId masked_index_put(Conversion& c, const Node& node) {
   indexed.x = c.cast(indexed.x, dtype);
   const TensorId mask = c.cast(c.tensor(node, "mask"), DType::kBool);
   const TensorId values = c.operand(node, "values", dtype);
-  const TensorId zero = is_floating_point(dtype) ? real(c, 0, dtype) : whole(c, 0, dtype);
-  return write_at(c, indexed, n.add_select(mask, values, zero), true);
-}
-
-Support adds_numbers(const SupportContext& c, const Node& node) {
-  return c.meta(node, "self").dtype == DType::kBool ? Support::no("sums of bool are not supported")
-                                                    : axes_of_elements(c, node);
+  const TensorId zero = n.add_fill({}, dtype, Scalar::of(int64_t{0}));
+  return write_at(c, indexed, n.add_select(mask, values, zero), sum_op(dtype));
 }
 
 /// Elements of the flattened tensor; negative places count from its end.
@@ -88,7 +83,7 @@ TensorId put(Conversion& c, const Node& node) {
   Network& n = c.network();
   const bool accumulate = node.boolean("accumulate");
   const DType own = c.meta(node, "self").dtype;
-  const DType dtype = accumulate ? compute_dtype(own) : own;
+  const DType dtype = accumulate ? stepwise_dtype(c, own) : own;
   const TensorId x = c.operand(node, "self", dtype);
   const Expr elements = product(n.type(x).shape);
   const TensorId index = c.tensor(node, "index");
@@ -96,16 +91,14 @@ TensorId put(Conversion& c, const Node& node) {
   const TensorId places =
       checked_places(c, n.add_reshape(index, {count}), elements, DataError::kPlace, 0, true);
   const TensorId values = n.add_reshape(c.operand(node, "source", dtype), {count});
-  const TensorId written = n.add_layer(ScatterElements{0, accumulate, DataError::kPlace},
-                                       {n.add_reshape(x, {elements}), places, values})[0];
+  const TensorId written =
+      n.add_layer(ScatterElements{0, accumulate ? sum_op(own) : ScatterOp::kPut, DataError::kPlace},
+                  {n.add_reshape(x, {elements}), places, values})[0];
   return n.add_reshape(written, c.output_meta(node).shape);
 }
 
 Support put_support(const SupportContext& c, const Node& node) {
   const TensorMeta& self = c.meta(node, "self");
-  if (node.boolean("accumulate") && self.dtype == DType::kBool) {
-    return Support::no("sums of bool are not supported");
-  }
   const Expr sources = product(c.meta(node, "source").shape);
   if (!c.graph.bounds.proves_equal(sources, product(c.meta(node, "index").shape))) {
     return Support::no("source and index may have different numbers of elements");
@@ -122,7 +115,8 @@ void register_masked(ConverterRegistry& r) {
   using namespace aten;
   r.add("aten.masked_scatter.default", single(masked_scatter, source_of_elements));
   r.add("aten._unsafe_masked_index.default", single(masked_index, axes_of_elements));
-  r.add("aten._unsafe_masked_index_put_accumulate.default", single(masked_index_put, adds_numbers));
+  r.add("aten._unsafe_masked_index_put_accumulate.default",
+        single(masked_index_put, axes_of_elements));
   r.add("aten.put.default", single(aten::put, put_support));
 }
 

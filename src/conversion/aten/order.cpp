@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Sorting, top-k and running sums.
+#include <algorithm>
+#include <numeric>
+
 #include "conversion/aten/index.h"
 #include "conversion/aten/slicing.h"
 
 namespace stator::aten {
 namespace {
 
-/// A running sum or product in the result's dtype (int64 for integers).
+/// A running sum, product or logarithm of sums in the result's dtype (int64 for integers).
 Compute scan(ScanOp op) {
   return [op](Conversion& c, const Node& node) {
     Network& n = c.network();
@@ -111,6 +114,78 @@ TensorId median(Conversion& c, const Node& node) {
   return n.add_reshape(n.add_select(n.add_unary(most, UnaryOp::kIsNan), most, result), {});
 }
 
+/// The lower middle along dim and its place, of equals in the order of their places; or the first
+/// NaN.
+std::vector<TensorId> median_along(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const TensorId x = ordered(c, node);
+  const int64_t axis = normalize_dim(node.integer("dim"), n.type(x).rank());
+  const Expr middle = floor_div(n.type(x).shape[static_cast<size_t>(axis)] - 1, 2);
+  std::vector<TensorId> results = n.add_layer(TopK{axis, middle + 1, false, true, false}, {x});
+  for (TensorId& result : results) {
+    result = slice_axis(c, result, axis, middle, 1);
+  }
+  if (is_floating_point(n.type(x).dtype)) {
+    const TensorId most = n.add_reduce(x, ReduceOp::kMax, {axis}, true);  // NaN where one is
+    const TensorId is_nan = n.add_unary(most, UnaryOp::kIsNan);
+    results[0] = n.add_select(is_nan, most, results[0]);
+    if (c.used(node, 1)) {
+      const TensorId first = n.add_reduce(x, ReduceOp::kArgMax, {axis}, true);
+      results[1] = n.add_select(is_nan, first, results[1]);
+    }
+  }
+  return as_recorded(c, node, results);
+}
+
+/// Which of so many NaN and nothing else PyTorch's CPU kernel takes for the middle: no comparison
+/// holds, and the C++ library's selection moves them all the same.
+int64_t middle_of_nan(int64_t size) {
+  std::vector<int64_t> places(static_cast<size_t>(size));
+  std::iota(places.begin(), places.end(), int64_t{0});
+  std::nth_element(places.begin(), places.begin(), places.end(),
+                   [](int64_t, int64_t) { return false; });
+  return places[0];
+}
+
+/// The lower middle of what is a number along axis, and its place; NaN, the greatest, is behind it.
+std::vector<TensorId> middle_number(Conversion& c, TensorId x, int64_t axis) {
+  Network& n = c.network();
+  const Expr size = n.type(x).shape[static_cast<size_t>(axis)];
+  const Expr middle = floor_div(size - 1, 2);
+  std::vector<TensorId> results = n.add_layer(TopK{axis, middle + 1, false, true, true}, {x});
+  if (!is_floating_point(n.type(x).dtype)) {
+    for (TensorId& result : results) result = slice_axis(c, result, axis, middle, 1);
+    return results;
+  }
+  const TensorId is_nan = c.cast(n.add_unary(x, UnaryOp::kIsNan), DType::kInt64);
+  const TensorId none = n.add_reduce(is_nan, ReduceOp::kSum, {axis}, true);
+  const TensorId last = elementwise(c, {size_tensor(c, size - 1), none}, ElementwiseOp::kSub);
+  const TensorId half =
+      elementwise(c, {last, whole(c, 2, DType::kInt64)}, ElementwiseOp::kFloorDiv);
+  const TensorId place = elementwise(c, {half, whole(c, 0, DType::kInt64)}, ElementwiseOp::kMax);
+  for (TensorId& result : results) {
+    result = n.add_layer(GatherElements{axis}, {result, place})[0];
+  }
+  if (size.is_constant()) {
+    const TensorId all = elementwise(c, {none, size_tensor(c, size)}, ElementwiseOp::kEqual);
+    const TensorId of_nan = whole(c, middle_of_nan(size.constant()), DType::kInt64);
+    results[1] = choose(c, {all, of_nan, results[1]});
+  }
+  return results;
+}
+
+TensorId nanmedian(Conversion& c, const Node& node) {
+  Network& n = c.network();
+  const TensorId x = ordered(c, node);
+  return n.add_reshape(middle_number(c, n.add_reshape(x, {product(n.type(x).shape)}), 0)[0], {});
+}
+
+std::vector<TensorId> nanmedian_along(Conversion& c, const Node& node) {
+  const TensorId x = ordered(c, node);
+  const int64_t axis = normalize_dim(node.integer("dim"), c.network().type(x).rank());
+  return as_recorded(c, node, middle_number(c, x, axis));
+}
+
 /// The least of the most frequent values along dim, and the place that comes last of it in the
 /// order: runs of equals are counted from where they begin to where they end.
 std::vector<TensorId> mode(Conversion& c, const Node& node) {
@@ -144,18 +219,22 @@ std::vector<TensorId> mode(Conversion& c, const Node& node) {
   return as_recorded(c, node, results);
 }
 
-/// Of no elements PyTorch raises an error; among values as frequent as others its GPU kernel takes
-/// one by no rule.
-Support mode_support(const SupportContext& c, const Node& node) {
-  if (on_gpu(c.graph)) {
-    return Support::no("which of the most frequent values it is depends on PyTorch's own kernel");
-  }
+Support some_along_dim(const SupportContext& c, const Node& node) {
   const TensorMeta& meta = c.meta(node, "self");
   if (meta.rank() == 0) return Support::yes();
   const auto axis = static_cast<size_t>(normalize_dim(node.integer("dim", -1), meta.rank()));
   return c.graph.bounds.proves_less_equal(1, meta.shape[axis])
              ? Support::yes()
              : Support::no("there may be no elements along dim, for which PyTorch raises an error");
+}
+
+/// Of no elements PyTorch raises an error; among values as frequent as others its GPU kernel takes
+/// one by no rule.
+Support mode_support(const SupportContext& c, const Node& node) {
+  if (on_gpu(c.graph)) {
+    return Support::no("which of the most frequent values it is depends on PyTorch's own kernel");
+  }
+  return some_along_dim(c, node);
 }
 
 /// Where there may be fewer than k, PyTorch raises one of two errors.
@@ -184,6 +263,22 @@ Support some_value_alone(const SupportContext& c, const Node& node) {
   return enough ? value_alone(c, node) : enough;
 }
 
+/// Which of the equal middles a GPU's kernel finds has no rule.
+Support median_support(const SupportContext& c, const Node& node) {
+  const Support some = some_along_dim(c, node);
+  return some && on_gpu(c.graph) ? value_alone(c, node) : some;
+}
+
+/// The place among NaN alone is known where their number is.
+Support nanmedian_support(const SupportContext& c, const Node& node) {
+  const TensorMeta& meta = c.meta(node, "self");
+  const auto axis = static_cast<size_t>(normalize_dim(node.integer("dim"), meta.rank()));
+  const bool known =
+      meta.rank() == 0 || !is_floating_point(meta.dtype) || meta.shape[axis].is_constant();
+  const Support median = median_support(c, node);
+  return median && !known ? value_alone(c, node) : median;
+}
+
 TensorId argsort(Conversion& c, const Node& node) {
   return c.network().add_reshape(sorted(c, node)[1], c.output_meta(node).shape);
 }
@@ -203,6 +298,7 @@ void register_order(ConverterRegistry& r) {
   using namespace aten;
   r.add("aten.cumsum.default", single(scan(ScanOp::kSum)));
   r.add("aten.cumprod.default", single(scan(ScanOp::kProd)));
+  r.add("aten.logcumsumexp.default", single(scan(ScanOp::kLogSumExp)));
   r.add("aten.cummax.default", several(running_extreme(ScanOp::kMax)));
   r.add("aten.cummin.default", several(running_extreme(ScanOp::kMin)));
   r.add("aten.topk.default", several(topk));
@@ -212,6 +308,9 @@ void register_order(ConverterRegistry& r) {
   r.add("aten.kthvalue.default", several(kthvalue, some_value_alone));
   r.add("aten.mode.default", several(aten::mode, mode_support));
   r.add("aten.median.default", single(median, some_elements));
+  r.add("aten.median.dim", several(median_along, median_support));
+  r.add("aten.nanmedian.default", single(nanmedian, some_elements));
+  r.add("aten.nanmedian.dim", several(nanmedian_along, nanmedian_support));
   r.add("aten.argsort.default", single(argsort));
   r.add("aten.argsort.stable", single(argsort));
   r.add("aten.msort.default", single(msort));

@@ -108,7 +108,7 @@ TensorId col2im(Conversion& c, const Node& node) {
   const TensorId x = n.add_reshape(c.operand(node, "self", dtype), updates);
   const TensorId zeros =
       n.add_fill({batch, channels, height * width}, dtype, scalar_of(Argument{0.0}, dtype));
-  TensorId y = n.add_layer(ScatterElements{2, true}, {zeros, index, x})[0];
+  TensorId y = n.add_layer(ScatterElements{2, ScatterOp::kAdd}, {zeros, index, x})[0];
   y = n.add_reshape(y, {batch, channels, height, width});
   y = n.add_slice(y, {Expr(0), Expr(0), Expr(padding[0]), Expr(padding[1])},
                   {batch, channels, result[last - 1], result[last]}, {1, 1, 1, 1});

@@ -83,6 +83,10 @@ Result<Types> infer(const ScatterElements& layer, const Inputs& in) {
   if (in[0].rank() != in[1].rank() || in[0].rank() != in[2].rank() || in[0].dtype != in[2].dtype) {
     return refuse("input, indices and updates must have one rank, input and updates one type");
   }
+  const bool sums = layer.op == ScatterOp::kAdd || layer.op == ScatterOp::kMul;
+  if (in[0].dtype == DType::kBool && sums) {
+    return refuse("truth values have no sums and products");
+  }
   return Types{in[0]};
 }
 

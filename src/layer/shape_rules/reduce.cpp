@@ -76,6 +76,9 @@ Result<Types> infer(const Sort& layer, const Inputs& in) {
 Result<Types> infer(const Scan& layer, const Inputs& in) {
   STATOR_RETURN_IF_ERROR(expect_inputs(in, 1, 1));
   STATOR_RETURN_IF_ERROR(expect_axis(layer.axis, in[0].rank()));
+  if (layer.op == ScanOp::kLogSumExp && !is_floating_point(in[0].dtype)) {
+    return refuse("only floats have logarithms");
+  }
   return has_places(layer.op) ? Types{in[0], {DType::kInt64, in[0].shape}} : Types{in[0]};
 }
 

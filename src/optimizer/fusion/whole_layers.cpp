@@ -27,7 +27,7 @@ void add_whole(FusionContext& c, const NetworkLayer& layer, RegionBody body) {
 }
 
 /// The loop that puts x where y lies.
-void add_fill(FusionContext& c, const NetworkLayer& layer) {
+void add_fill(FusionContext& c, const NetworkLayer& layer, TensorId y) {
   const TensorId x = layer.inputs[0];
   LoopBuilder loop(c.network, c.plan);
   Index index;
@@ -38,7 +38,7 @@ void add_fill(FusionContext& c, const NetworkLayer& layer) {
   loop.store(0, flat_index(c.network.type(x).shape, index, loop.bounds()), value);
   std::vector<Provenance> provenance = provenance_of(c, x);
   provenance.push_back(layer.provenance);
-  add_loop(c, loop, {layer.outputs[0]}, provenance);
+  add_loop(c, loop, {y}, provenance);
 }
 
 /// Dims that all views of a scatter pass through as one become one; the axis stays alone.
@@ -80,6 +80,31 @@ StridedView scatter_operand(FusionContext& c, TensorId id, const std::vector<Exp
   return view;
 }
 
+/// The tensor in whose memory a scatter gives `y`: what only a further scatter reads, which writes
+/// into it, is given where that one's result lies.
+TensorId written_tensor(const FusionContext& c, TensorId y) {
+  while (c.plan.uses(y) == 1 && c.plan.readers(y).size() == 1) {
+    const size_t reader = c.plan.readers(y)[0];
+    const NetworkLayer& next = c.network.layers[reader];
+    const bool goes_on = c.plan.role(reader) == LayerRole::kWhole &&
+                         std::holds_alternative<ScatterElements>(next.attributes) &&
+                         next.inputs[0] == y && next.inputs[1] != y && next.inputs[2] != y;
+    if (!goes_on) break;
+    y = next.outputs[0];
+  }
+  return y;
+}
+
+/// Whether a scatter writes into what another one has just written.
+bool follows_scatter(const FusionContext& c, const NetworkLayer& layer) {
+  const TensorId x = layer.inputs[0];
+  const int producer = c.network.tensor(x).producer;
+  return producer >= 0 && c.plan.role(static_cast<size_t>(producer)) == LayerRole::kWhole &&
+         std::holds_alternative<ScatterElements>(
+             c.network.layers[static_cast<size_t>(producer)].attributes) &&
+         written_tensor(c, x) != x;
+}
+
 void add_scatter(FusionContext& c, const NetworkLayer& layer, const ScatterElements& attributes) {
   const std::vector<Expr>& shape = c.network.type(layer.inputs[0]).shape;
   const std::vector<Expr>& extents = c.network.type(layer.inputs[1]).shape;
@@ -87,7 +112,7 @@ void add_scatter(FusionContext& c, const NetworkLayer& layer, const ScatterEleme
   const auto axis = static_cast<size_t>(attributes.axis);
   ScatterRegion region;
   region.dtype = c.network.type(layer.inputs[0]).dtype;
-  region.accumulate = attributes.accumulate;
+  region.op = attributes.op;
   region.error = attributes.error;
   region.dim = attributes.axis;
   region.limit = shape[axis];
@@ -105,11 +130,13 @@ void add_scatter(FusionContext& c, const NetworkLayer& layer, const ScatterEleme
   region.indices = scatter_operand(c, layer.inputs[1], extents, attributes.axis, &inputs);
   region.updates = scatter_operand(c, layer.inputs[2], extents, attributes.axis, &inputs);
   merge_neighbours(region);
-  add_fill(c, layer);
-  const int32_t y = c.regions.tensor(layer.outputs[0]);
-  c.regions.add_region(
-      std::move(region), {y, c.regions.tensor(inputs[0]), c.regions.tensor(inputs[1])},
-      {c.regions.add_written(y)}, {layer.provenance}, region_name({layer.provenance}, "scatter"));
+  const TensorId written = written_tensor(c, layer.outputs[0]);
+  if (!follows_scatter(c, layer)) add_fill(c, layer, written);
+  const int32_t y = c.regions.tensor(written);
+  c.regions.add_region(std::move(region),
+                       {y, c.regions.tensor(inputs[0]), c.regions.tensor(inputs[1])},
+                       {c.regions.add_written(y, c.network.tensor(layer.outputs[0]).name)},
+                       {layer.provenance}, region_name({layer.provenance}, "scatter"));
 }
 
 }  // namespace

@@ -187,7 +187,7 @@ constexpr const char* kWholeLayers = R"(network n where s0 in [1, 64]:
   %r: i64[1, 4, 1] = reshape(%i) {shape = [1, 4, 1]}
   %j: i64[s0, 4, 8] = expand(%r) {shape = [s0, 4, 8]}
   %z: f32[s0, 4, 8] = unary(%s) {op = neg}
-  %y: f32[s0, 4, 8] = scatter_elements(%z, %j, %x) {axis = 1, accumulate = true, error = element}
+  %y: f32[s0, 4, 8] = scatter_elements(%z, %j, %x) {axis = 1, op = add, error = element}
   return %v, %p, %y
 )";
 
@@ -200,6 +200,26 @@ TEST(Fusion, WholeLayersAreRegionsWhereTheBackendHasKernels) {
   };
   // The loop before the scatter computes what it writes into; the index is read as it lies.
   EXPECT_EQ(kinds(kWholeLayers, traits), "loop/1 scan/1 order/1 loop/1 scatter/3");
+}
+
+TEST(Fusion, ScattersWriteIntoWhatTheOneBeforeHasWritten) {
+  BackendTraits traits;
+  traits.runs_whole = [](const LayerAttributes& layer, DType) {
+    return std::holds_alternative<ScatterElements>(layer);
+  };
+  const std::string text = R"(network n:
+  input %x: f32[4, 8]
+  input %i: i64[4, 8]
+  %a: f32[4, 8] = scatter_elements(%x, %i, %x) {axis = 0, op = put, error = element}
+  %b: f32[4, 8] = scatter_elements(%a, %i, %x) {axis = 0, op = max, error = element}
+  %c: f32[4, 8] = scatter_elements(%b, %i, %x) {axis = 0, op = mul, error = element}
+  return %c
+)";
+  EXPECT_EQ(kinds(text, traits), "loop/1 scatter/3 scatter/3 scatter/3");
+  // What somebody else reads as well is kept.
+  std::string kept = text;
+  kept.replace(kept.find("return %c"), 9, "return %c, %b");
+  EXPECT_EQ(kinds(kept, traits), "loop/1 scatter/3 scatter/3 loop/1 scatter/3");
 }
 
 }  // namespace

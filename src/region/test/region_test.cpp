@@ -86,6 +86,11 @@ constexpr const char* kWholeLayers = R"(regions main where s0 in [1, 64]:
     indices b1[0] strides [1, 0]
     updates b2[0] strides [32, 1]
     y b3[0] strides [12, 1]
+  region most scatter (%a: f32[s0, 3, 4], %i: i64[s0], %m: f32[s0, 8, 4]) -> (%d: f32[s0, 3, 4] = %a):
+    scatter f32 max row dim 0 axis 0 limit s0 extents [s0, 12]
+    indices b1[0] strides [1, 0]
+    updates b2[0] strides [32, 1]
+    y b3[0] strides [12, 1]
   region last order (%c: f32[s0, 3, 4] = %a) -> (%r: f32[s0, 3, 4], %s: i64[s0, 3, 4]):
     order f32 descending outer 3*s0 length 4 inner 1 count 4
   return %r, %s
@@ -117,6 +122,7 @@ TEST(WholeLayers, VerifierFindsWhatIsWrong) {
             "region add: a view needs one stride for each dim");
   EXPECT_EQ(message("y b3", "y b4"), "region add: a view looks into a buffer that is not there");
   EXPECT_EQ(message("scan sum", "scan median"), "line 4: unknown name 'median'");
+  EXPECT_EQ(message("scatter f32 max", "scatter f32 most"), "line 17: unknown name 'most'");
   EXPECT_EQ(message("order f32 stable", "order f32 shuffled"),
             "line 10: expected 'outer ' before 'shuffled outer 3*s0 '");
 }

@@ -51,8 +51,7 @@ std::optional<LibraryKernel> library_kernel(const Region& region) {
   }
   if (const auto* order = std::get_if<OrderRegion>(&region.body)) return OrderKernel{order->dtype};
   if (const auto* scatter = std::get_if<ScatterRegion>(&region.body)) {
-    return ScatterKernel{scatter->dtype, scatter->accumulate,
-                         static_cast<int>(scatter->extents.size())};
+    return ScatterKernel{scatter->dtype, scatter->op, static_cast<int>(scatter->extents.size())};
   }
   return std::nullopt;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "layer/names.h"
+#include "layer/whole_layer.h"
 
 namespace stator::cpu {
 namespace {
@@ -19,7 +20,7 @@ std::string print(const ScanKernel& k) {
 std::string print(const OrderKernel& k) { return std::string("order ") + dtype_name(k.dtype); }
 
 std::string print(const ScatterKernel& k) {
-  return std::string("scatter ") + dtype_name(k.dtype) + (k.accumulate ? " add " : " put ") +
+  return std::string("scatter ") + dtype_name(k.dtype) + " " + name_of(k.op) + " " +
          std::to_string(k.rank);
 }
 
@@ -45,7 +46,10 @@ class Words {
     return found.has_value() &&
            (is_plain_number(*value) || *value == DType::kFloat16 || *value == DType::kBFloat16);
   }
-  bool op(ScanOp* value) { return !done() && parse_name(words_[at_++], value); }
+  template <typename Op>
+  bool op(Op* value) {
+    return !done() && parse_name(words_[at_++], value);
+  }
   bool rank(int* value) {
     if (done()) return false;
     const std::string_view word = words_[at_++];
@@ -59,14 +63,15 @@ class Words {
   size_t at_ = 0;
 };
 
-bool read(Words& words, ScanKernel* k) { return words.op(&k->op) && words.dtype(&k->dtype); }
+bool read(Words& words, ScanKernel* k) {
+  return words.op(&k->op) && words.dtype(&k->dtype) && is_whole_layer(Scan{k->op}, k->dtype);
+}
 
 bool read(Words& words, OrderKernel* k) { return words.dtype(&k->dtype); }
 
 bool read(Words& words, ScatterKernel* k) {
-  if (!words.dtype(&k->dtype)) return false;
-  k->accumulate = words.accept("add");
-  return (k->accumulate || words.accept("put")) && words.rank(&k->rank);
+  return words.dtype(&k->dtype) && words.op(&k->op) && words.rank(&k->rank) &&
+         is_whole_layer(ScatterElements{0, k->op}, k->dtype);
 }
 
 Error no_kernel(const std::string& text) {

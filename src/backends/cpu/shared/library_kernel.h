@@ -37,7 +37,7 @@ inline int64_t order_bytes(DType dtype) { return dtype_bytes(dtype) > 4 ? 32 : 1
 /// and, where that is another one, the last one's, times blocks of kScatterColumns of the last.
 struct ScatterKernel {
   DType dtype = DType::kFloat32;
-  bool accumulate = false;
+  ScatterOp op = ScatterOp::kPut;
   int rank = 1;
 };
 inline constexpr int kMostScatterDims = 8;

@@ -12,17 +12,33 @@ namespace stator::cpu {
 namespace {
 
 TEST(LibraryKernel, PrintsWhatItParsed) {
-  for (const char* text : {"scan sum f32", "scan max bool", "order bf16", "order i64",
-                           "scatter f16 put 1", "scatter i32 add 8"}) {
+  for (const char* text :
+       {"scan sum f32", "scan max bool", "order bf16", "order i64", "scatter f16 put 1",
+        "scatter i32 add 8", "scatter bool max 2", "scan log_sum_exp bf16"}) {
     Result<LibraryKernel> kernel = parse_library_kernel(text);
     ASSERT_TRUE(kernel.ok()) << text;
     EXPECT_EQ(print_library_kernel(*kernel), text);
   }
-  for (const char* text :
-       {"", "scan", "scan f32", "scan sum", "scan sum f99", "scan sum c64", "scan sum f32 f32",
-        "order", "order f8e4m3", "order f32 stable", "scatter f32", "scatter f32 add",
-        "scatter f32 add 0", "scatter f32 add 9", "scatter f32 add 99999999999",
-        "scatter f32 set 1", "sort f32", "scan  sum f32"}) {
+  for (const char* text : {"",
+                           "scan",
+                           "scan f32",
+                           "scan sum",
+                           "scan sum f99",
+                           "scan sum c64",
+                           "scan sum f32 f32",
+                           "order",
+                           "order f8e4m3",
+                           "order f32 stable",
+                           "scatter f32",
+                           "scatter f32 add",
+                           "scatter f32 add 0",
+                           "scatter f32 add 9",
+                           "scatter f32 add 99999999999",
+                           "scatter f32 set 1",
+                           "scatter bool mul 1",
+                           "scan log_sum_exp i32",
+                           "sort f32",
+                           "scan  sum f32"}) {
     Result<LibraryKernel> kernel = parse_library_kernel(text);
     ASSERT_FALSE(kernel.ok()) << text;
     EXPECT_EQ(kernel.error().code, ErrorCode::kInvalidFile);

@@ -78,6 +78,24 @@ std::string print_sum(const ScanRegion& scan) {
   return s;
 }
 
+/// Of two equal infinities the difference is none; NaN is neither less nor more and stays.
+std::string print_log_sum_exp(const ScanRegion& scan) {
+  const std::string type = register_type(scan.dtype);
+  const bool wide = scan.dtype == DType::kFloat64;
+  const std::string infinity =
+      wide ? "__longlong_as_double(0xfff0000000000000ll)" : "__int_as_float(0xff800000)";
+  const std::string suffix = wide ? "" : "f";
+  std::string s = "  typedef " + type + " V;\n";
+  s += "  const auto neutral = [] { return " + infinity + "; };\n";
+  s += "  const auto load = [&](i64 at, i64) { return V(" + from_memory(scan.dtype, "b0[at]") +
+       "); };\n";
+  s += "  const auto combine = [](V a, V b) -> V {\n    if (a == b && isinf(a)) return a;\n"
+       "    const V least = b < a ? b : a, most = b < a ? a : b;\n    return log1p" +
+       suffix + "(exp" + suffix + "(least - most)) + most;\n  };\n";
+  s += "  const auto store = [&](i64 at, V v) { b1[at] = " + to_memory(scan.dtype, "v") + "; };\n";
+  return s;
+}
+
 /// NaN stays, and what comes last wins among equals. No element is no place.
 std::string print_extreme(const ScanRegion& scan) {
   const std::string type = register_type(scan.dtype);
@@ -120,7 +138,9 @@ GeneratedKernel generate_scan(const ScanRegion& scan, const LoopRequest& request
       whole_head(request, kScanThreads,
                  {{"LENGTH", scan.length}, {"INNER", scan.inner}, {"COLUMNS", columns}});
   s += "  constexpr int ITEMS = " + std::to_string(kItems) + ";\n";
-  s += has_places(scan.op) ? print_extreme(scan) : print_sum(scan);
+  s += has_places(scan.op)             ? print_extreme(scan)
+       : scan.op == ScanOp::kLogSumExp ? print_log_sum_exp(scan)
+                                       : print_sum(scan);
   s += rows ? kRowBody : kColumnBody;
   return finish_kernel(request, s, kScanThreads, 0,
                        rows ? columns : ceil_div(columns, Expr(kScanThreads)));

@@ -15,7 +15,7 @@ GeneratedKernel generate_scan(const ScanRegion& scan, const LoopRequest& request
 /// A block takes a row: the first `count` are selected by radix, and sorted in shared memory where
 /// that holds them, otherwise by radix in the memory of the places. Always stable.
 GeneratedKernel generate_order(const OrderRegion& order, const LoopRequest& request);
-/// A thread takes an update. Sums are atomic, and in any order.
+/// A thread takes an update. What is not put is atomic, and comes in any order.
 GeneratedKernel generate_scatter(const ScatterRegion& scatter, const LoopRequest& request);
 
 /// The head of such a kernel: the function's first lines, then `constants`, each an Expr as an i64

@@ -9,7 +9,7 @@
 #include <type_traits>
 
 #include "base/check.h"
-#include "base/float_element.h"
+#include "base/half.h"
 #include "stator/dtype.h"
 
 namespace stator::cpu {
@@ -18,11 +18,11 @@ namespace stator::cpu {
 template <DType D>
 struct Half {
   uint16_t bits;
-  operator float() const { return load_float(this, D, 0); }
+  operator float() const {
+    return D == DType::kFloat16 ? float_of_half(bits) : float_of_bfloat(bits);
+  }
   static Half of(float value) {
-    Half half;
-    store_float(&half, D, 0, value);
-    return half;
+    return {D == DType::kFloat16 ? half_of_float(value) : bfloat_of_float(value)};
   }
 };
 using Float16 = Half<DType::kFloat16>;

@@ -3,6 +3,8 @@
 // Running sums, products and extremes. A scan is a chain: what is fast is to follow several at
 // once. Where inner is 1 these are rows, side by side; else a block of neighbouring columns.
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "backends/cpu/run/library/element.h"
 #include "backends/cpu/run/library/library.h"
@@ -26,6 +28,25 @@ struct RunningSum {
   void take(T x, int64_t) {
     const auto value = static_cast<Total>(x);
     total = kOp == ScanOp::kProd ? total * value : total + value;
+  }
+  void put(const KernelArgs* args, int64_t at) const {
+    static_cast<T*>(args->buffers[1])[at] = element_of<T>(total);
+  }
+};
+
+/// The logarithm of a sum of exponentials, as PyTorch's CPU kernel goes on from one element to the
+/// next: in double, of halves in float.
+template <typename T>
+struct RunningLogSumExp {
+  using Total = Sum<T>;
+  Total total = -std::numeric_limits<Total>::infinity();
+
+  void take(T x, int64_t) {
+    const auto value = static_cast<Total>(x);
+    const Total least = value < total ? value : total, most = value < total ? total : value;
+    // Of two equal infinities the difference is none.
+    const bool same_infinity = least == most && std::isinf(most);
+    total = same_infinity ? most : std::log1p(std::exp(least - most)) + most;
   }
   void put(const KernelArgs* args, int64_t at) const {
     static_cast<T*>(args->buffers[1])[at] = element_of<T>(total);
@@ -104,6 +125,8 @@ CpuKernel scan_entry(const ScanKernel& kernel) {
         return scan<T, RunningExtreme<T, true>>;
       case ScanOp::kMin:
         return scan<T, RunningExtreme<T, false>>;
+      case ScanOp::kLogSumExp:
+        if constexpr (is_real_type<T>) return scan<T, RunningLogSumExp<T>>;
     }
     return nullptr;
   });

@@ -3,6 +3,10 @@
 // Writing by index. The indices' dims without the axis are columns: no two write to one element,
 // so they are dealt out, and each goes along the axis in order: sums are the same in every run, and
 // what comes last stays.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include <algorithm>
 
 #include "backends/cpu/run/library/element.h"
@@ -65,18 +69,56 @@ Column column_of(const Sizes& sizes, int64_t task) {
   return column;
 }
 
-template <typename T, bool kAdd>
+/// Halves are rounded after each update, as in PyTorch's CPU kernels that keep no sum in float.
+template <typename T, ScatterOp kOp>
 void write(T* y, T update) {
-  if constexpr (!kAdd) {
+  if constexpr (kOp == ScatterOp::kPut) {
     *y = update;
-  } else if constexpr (std::is_integral_v<T>) {
-    *y = static_cast<T>(static_cast<uint64_t>(*y) + static_cast<uint64_t>(update));
+  } else if constexpr (kOp == ScatterOp::kMax || kOp == ScatterOp::kMin) {
+    bool wins = kOp == ScatterOp::kMax ? *y < update : update < *y;
+    if constexpr (is_real_type<T>) wins |= is_nan(update);
+    *y = wins ? update : *y;
   } else {
-    *y = element_of<T>(*y + update);
+    using Value = std::conditional_t<std::is_integral_v<T>, uint64_t,
+                                     std::conditional_t<is_half_type<T>, float, T>>;
+    const auto old = static_cast<Value>(*y), value = static_cast<Value>(update);
+    *y = element_of<T>(kOp == ScatterOp::kAdd ? old + value : old * value);
   }
 }
 
-template <typename T, bool kAdd>
+#if defined(__x86_64__)
+/// Sums and products of neighbouring halves, eight at once; gives how many it has written.
+template <ScatterOp kOp>
+__attribute__((target("avx,f16c"))) int64_t write_halves(Float16* y, const Float16* updates,
+                                                         int64_t count) {
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    auto* to = reinterpret_cast<__m128i*>(y + i);
+    const __m256 old = _mm256_cvtph_ps(_mm_loadu_si128(to));
+    const __m256 update =
+        _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(updates + i)));
+    const __m256 value =
+        kOp == ScatterOp::kAdd ? _mm256_add_ps(old, update) : _mm256_mul_ps(old, update);
+    _mm_storeu_si128(to, _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT));
+  }
+  return i;
+}
+#endif
+
+/// Updates of neighbours.
+template <typename T, ScatterOp kOp>
+void write_run(T* y, const T* updates, int64_t count) {
+  int64_t i = 0;
+#if defined(__x86_64__)
+  if constexpr (std::is_same_v<T, Float16> && (kOp == ScatterOp::kAdd || kOp == ScatterOp::kMul)) {
+    static const bool has_halves = __builtin_cpu_supports("f16c") && __builtin_cpu_supports("avx");
+    if (has_halves) i = write_halves<kOp>(y, updates, count);
+  }
+#endif
+  for (; i < count; ++i) write<T, kOp>(y + i, updates[i]);
+}
+
+template <typename T, ScatterOp kOp>
 void scatter_column(const KernelArgs* args, const Sizes& sizes, const Column& column) {
   const auto* indices = static_cast<const int64_t*>(args->buffers[1]) + column.start[kIndices];
   const auto* updates = static_cast<const T*>(args->buffers[2]) + column.start[kUpdates];
@@ -94,7 +136,7 @@ void scatter_column(const KernelArgs* args, const Sizes& sizes, const Column& co
   const int64_t update_step = sizes.stride(kUpdates, sizes.axis);
   if (column.run == 1) {
     for (int64_t i = 0; i < count; ++i) {
-      if (T* to = place(indices[i * index_step])) write<T, kAdd>(to, updates[i * update_step]);
+      if (T* to = place(indices[i * index_step])) write<T, kOp>(to, updates[i * update_step]);
     }
     return;
   }
@@ -105,43 +147,56 @@ void scatter_column(const KernelArgs* args, const Sizes& sizes, const Column& co
     if (run[kIndices] != 0) {
       for (int64_t c = 0; c < column.run; ++c) {
         if (T* to = place(index[c * run[kIndices]])) {
-          write<T, kAdd>(to + c * run[kY], update[c * run[kUpdates]]);
+          write<T, kOp>(to + c * run[kY], update[c * run[kUpdates]]);
         }
       }
     } else if (T* to = place(*index)) {  // one place for all of them
       if (run[kUpdates] == 1 && run[kY] == 1) {
-        for (int64_t c = 0; c < column.run; ++c) write<T, kAdd>(to + c, update[c]);
+        write_run<T, kOp>(to, update, column.run);
       } else {
         for (int64_t c = 0; c < column.run; ++c) {
-          write<T, kAdd>(to + c * run[kY], update[c * run[kUpdates]]);
+          write<T, kOp>(to + c * run[kY], update[c * run[kUpdates]]);
         }
       }
     }
   }
 }
 
-template <typename T, bool kAdd>
+template <typename T, ScatterOp kOp>
 void scatter(const KernelArgs* args, int64_t begin, int64_t end, void*) {
   const Sizes sizes(args->sizes);
   for (; begin < end; ++begin) {
-    scatter_column<T, kAdd>(args, sizes, column_of(sizes, begin));
+    scatter_column<T, kOp>(args, sizes, column_of(sizes, begin));
   }
 }
 
 /// What is moved is moved by its size alone.
 CpuKernel put_entry(int64_t bytes) {
-  return bytes == 1   ? scatter<uint8_t, false>
-         : bytes == 2 ? scatter<int16_t, false>
-         : bytes == 4 ? scatter<int32_t, false>
-                      : scatter<int64_t, false>;
+  return bytes == 1   ? scatter<uint8_t, ScatterOp::kPut>
+         : bytes == 2 ? scatter<int16_t, ScatterOp::kPut>
+         : bytes == 4 ? scatter<int32_t, ScatterOp::kPut>
+                      : scatter<int64_t, ScatterOp::kPut>;
 }
 
 }  // namespace
 
 CpuKernel scatter_entry(const ScatterKernel& kernel) {
-  if (!kernel.accumulate) return put_entry(dtype_bytes(kernel.dtype));
-  return with_element(kernel.dtype,
-                      [](auto element) -> CpuKernel { return scatter<decltype(element), true>; });
+  return with_element(kernel.dtype, [&](auto element) -> CpuKernel {
+    using T = decltype(element);
+    switch (kernel.op) {
+      case ScatterOp::kPut:
+        return put_entry(sizeof(T));
+      case ScatterOp::kAdd:
+        return scatter<T, ScatterOp::kAdd>;
+      case ScatterOp::kMul:
+        return scatter<T, ScatterOp::kMul>;
+      case ScatterOp::kMax:
+        return scatter<T, ScatterOp::kMax>;
+      case ScatterOp::kMin:
+        return scatter<T, ScatterOp::kMin>;
+    }
+    return nullptr;
+  });
 }
 
 }  // namespace stator::cpu

@@ -91,6 +91,41 @@ void run(const IndexTensors& layer, const Tensors& in, Tensors& out) {
   });
 }
 
+namespace {
+
+/// What an update makes of what was there, with their sum and product in the type's arithmetic.
+template <typename T>
+T written(ScatterOp op, T old, T update, T sum, T product) {
+  switch (op) {
+    case ScatterOp::kAdd:
+      return sum;
+    case ScatterOp::kMul:
+      return product;
+    case ScatterOp::kMax:
+      return update != update || old < update ? update : old;
+    case ScatterOp::kMin:
+      return update != update || update < old ? update : old;
+    default:
+      return update;
+  }
+}
+
+void write(ScatterOp op, Tensor& y, int64_t to, const Tensor& updates, int64_t from) {
+  if (op == ScatterOp::kPut) {
+    y.copy(to, updates, from);
+  } else if (y.is_real()) {
+    const double old = y.real(to), update = updates.real(from);
+    y.put_real(to, written(op, old, update, old + update, old * update));
+  } else {
+    const int64_t old = y.integer(to), update = updates.integer(from);
+    const auto a = static_cast<uint64_t>(old), b = static_cast<uint64_t>(update);
+    y.put_integer(
+        to, written(op, old, update, static_cast<int64_t>(a + b), static_cast<int64_t>(a * b)));
+  }
+}
+
+}  // namespace
+
 void run(const ScatterElements& layer, const Tensors& in, Tensors& out) {
   run(Reshape{}, {in[0]}, out);
   const auto axis = static_cast<size_t>(layer.axis);
@@ -101,15 +136,7 @@ void run(const ScatterElements& layer, const Tensors& in, Tensors& out) {
   for_each_index(in[1].shape, [&](const std::vector<int64_t>& at) {
     const int64_t index = checked(in[1].integer(i++), in[0].shape[axis], site);
     const int64_t to = offset_of(at, strides) + (index - at[axis]) * strides[axis];
-    const int64_t from = offset_of(at, update_strides);
-    if (!layer.accumulate) {
-      out[0].copy(to, in[2], from);
-    } else if (out[0].is_real()) {
-      out[0].put_real(to, out[0].real(to) + in[2].real(from));
-    } else {
-      out[0].put_integer(to, static_cast<int64_t>(static_cast<uint64_t>(out[0].integer(to)) +
-                                                  static_cast<uint64_t>(in[2].integer(from))));
-    }
+    write(layer.op, out[0], to, in[2], offset_of(at, update_strides));
   });
 }
 

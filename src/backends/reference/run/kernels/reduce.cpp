@@ -285,7 +285,24 @@ static void running_extreme(const Scan& layer, const Tensor& x, Tensors& out) {
   });
 }
 
+static void running_log_sum_exp(const Scan& layer, const Tensor& x, Tensor& out) {
+  for_each_row(x.shape, static_cast<size_t>(layer.axis), [&](Row row) {
+    double total = -std::numeric_limits<double>::infinity();
+    for (int64_t i = 0; i < row.size; ++i) {
+      const double v = x.real(row.at(i));
+      const double least = v < total ? v : total, most = v < total ? total : v;
+      const bool same_infinity = least == most && std::isinf(most);
+      total = same_infinity ? most : std::log1p(std::exp(least - most)) + most;
+      out.put_real(row.at(i), total);
+    }
+  });
+}
+
 void run(const Scan& layer, const Tensors& in, Tensors& out) {
+  if (layer.op == ScanOp::kLogSumExp) {
+    running_log_sum_exp(layer, in[0], out[0]);
+    return;
+  }
   if (has_places(layer.op)) {
     running_extreme(layer, in[0], out);
     return;
