@@ -176,6 +176,7 @@ TensorData data_of(nb::handle tensor) {
 }
 
 using Frame = std::tuple<std::string, int, std::string, std::string>;  // file, line, function, text
+using Range = std::pair<std::optional<int64_t>, std::optional<int64_t>>;  // nullopt: no limit
 
 std::vector<SourceLine> stack_of(const std::vector<Frame>& frames, const std::string& module) {
   std::vector<SourceLine> stack;
@@ -214,6 +215,19 @@ void bind_graph(nb::module_& m) {
   m.def(
       "readable_condition", [](const std::string& guard) { return readable_condition(guard); },
       nb::arg("guard"), "A guard of torch.export's as a user would write it: x.shape[1] > 3.");
+  m.def(
+      "holds_for_all",
+      [](const std::string& text, const std::map<std::string, Range>& ranges) {
+        Bounds bounds;
+        for (const auto& [symbol, range] : ranges) {
+          bounds.set(symbol, range.first.value_or(INT64_MIN),
+                     range.second.value_or(Bounds::kUnbounded));
+        }
+        return holds_for_all(value_or_raise(parse_expr(text)), bounds);
+      },
+      nb::arg("text"), nb::arg("ranges"),
+      "Whether a condition holds for all sizes in these ranges of symbols, as far as can be "
+      "proved.");
   nb::class_<Graph>(m, "Graph", "SSA over ATen operators; see include/stator/graph.h.")
       .def(nb::init<>())
       .def_rw("name", &Graph::name)

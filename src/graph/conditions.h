@@ -7,8 +7,9 @@
 
 namespace stator {
 
-/// True where a condition is proved for all values that the bounds admit: by rewriting, or, where
-/// there are few, by trying them all.
+/// True where a condition is proved for all values that the bounds admit: by rewriting; where there
+/// are few, by trying them all; and where symbols are divided by small constants, by trying all
+/// remainders.
 bool holds_for_all(const Expr& condition, const Bounds& bounds);
 
 }  // namespace stator

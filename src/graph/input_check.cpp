@@ -83,9 +83,10 @@ std::string InputCheck::place(size_t input, size_t dim) const {
                       : "argument '" + in.name + "'";
 }
 
-std::string InputCheck::symbols_text(const std::vector<Given>& inputs) const {
+std::string InputCheck::symbols_text(const std::vector<Given>& inputs, const Expr* used_by) const {
   std::string text;
   for (const Symbol& symbol : symbols_) {
+    if (used_by != nullptr && !used_by->uses_symbol(symbol.name)) continue;
     text += (text.empty() ? "" : ", ") + place(symbol.input, symbol.dim) + " is " +
             std::to_string(inputs[symbol.input].sizes[symbol.dim]);
   }
@@ -133,10 +134,11 @@ Status InputCheck::check(const std::vector<Given>& inputs) const {
   }
   for (size_t k = 0; k < guards_.size(); ++k) {
     if (table[static_cast<size_t>(conditions_[k])] != 0) continue;
-    return invalid_argument("the model was compiled for sizes where " + guards_[k].text +
-                            (guards_[k].source.empty() ? "" : " (" + guards_[k].source + ")") +
-                            ", which does not hold here: " + symbols_text(inputs) +
-                            ". Compile it again with an example of these sizes");
+    return invalid_argument(
+        "the model was compiled for sizes where " + guards_[k].text +
+        (guards_[k].source.empty() ? "" : " (" + guards_[k].source + ")") +
+        ", which does not hold here: " + symbols_text(inputs, &guards_[k].condition) +
+        ". Compile it again with an example of these sizes");
   }
   return {};
 }

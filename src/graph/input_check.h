@@ -45,7 +45,8 @@ class InputCheck {
     int64_t least, greatest;
   };
   std::string place(size_t input, size_t dim) const;
-  std::string symbols_text(const std::vector<Given>& inputs) const;
+  /// The sizes at hand: of all symbols, or of those that an expression uses.
+  std::string symbols_text(const std::vector<Given>& inputs, const Expr* used_by = nullptr) const;
 
   std::vector<Input> inputs_;
   Bounds bounds_;

@@ -151,6 +151,21 @@ Result<TensorData> slice_blob(const TensorData& bytes, int64_t blobs_begin, cons
   return TensorData{bytes.as<uint8_t>() + blobs_begin + blob.offset, blob.size_bytes, bytes.owner};
 }
 
+/// Whether the file ends where its last blob does: what stands behind it is no part of an engine.
+Status check_end(const TensorData& bytes, int64_t blobs_begin, const BlobIndex& index) {
+  int64_t end = blobs_begin;
+  for (size_t number = 0; number < index.blobs.size(); ++number) {
+    BlobUse use;
+    use.blob = static_cast<int32_t>(number);
+    use.digest = index.blobs[number].digest;
+    STATOR_TRY(const TensorData blob, slice_blob(bytes, blobs_begin, index, use, "blobs"));
+    end = std::max(end, align_up(blobs_begin + index.blobs[number].offset + blob.size_bytes));
+  }
+  if (bytes.size_bytes == end) return {};
+  return damaged("the file should have " + std::to_string(end) + " bytes, it has " +
+                 std::to_string(bytes.size_bytes));
+}
+
 std::string weight_place(const Plan& plan, size_t index) {
   return "weights[" + std::to_string(index) + "] \"" + plan.weights[index].name + "\"";
 }
@@ -195,6 +210,7 @@ Result<Plan> read_engine(const TensorData& bytes, bool verify_weights) {
     STATOR_TRY(plan.weights[i].data,
                slice_blob(bytes, begin, index, index.weights[i], weight_place(plan, i)));
   }
+  STATOR_RETURN_IF_ERROR(check_end(bytes, begin, index));
   STATOR_RETURN_IF_ERROR(check_digests(plan, index, verify_weights));
   STATOR_RETURN_IF_ERROR(validate_plan(plan));
   return plan;

@@ -107,9 +107,10 @@ class Shaper {
   Status check_guards() const {
     for (const PlanGuard& guard : plan_.guards) {
       if (value(guard.condition) != 0) continue;
+      const Expr condition = slot_expressions(plan_.sizes)[static_cast<size_t>(guard.condition)];
       std::string sizes;
-      for (size_t i = 0; i < plan_.symbols.size(); ++i) {
-        const SymbolBinding& symbol = plan_.symbols[i];
+      for (const SymbolBinding& symbol : plan_.symbols) {
+        if (!condition.uses_symbol(symbol.symbol)) continue;
         const size_t scalars = key_begin(static_cast<int32_t>(plan_.inputs.size()));
         const size_t position = symbol.input >= 0
                                     ? key_begin(symbol.input) + static_cast<size_t>(dim_of(symbol))

@@ -169,6 +169,71 @@ def test_message_says_condition_line_and_size():
     assert "is 9" in message
 
 
+@pytest.mark.parametrize("settings", [{}, {"torch_executed_ops": {"aten.add.Tensor"}}])
+def test_message_names_the_sizes_of_its_condition_alone(settings):
+    class Several(nn.Module):
+        def forward(self, x, mask, n):
+            y = x * 2 if x.shape[1] % 2 == 0 else x + 100
+            y = y * 3 if mask.shape[0] < n.shape[1] else y
+            return y + mask.sum() + n.sum()
+
+    declared = [
+        stator.Input(min_shape=(2, 1), opt_shape=(3, 8), max_shape=(8, 64)),
+        stator.Input(min_shape=(1,), opt_shape=(4,), max_shape=(9,)),
+        stator.Input(min_shape=(1, 3), opt_shape=(2, 6), max_shape=(9, 16)),
+    ]
+    compiled = stator.compile(Several().eval(), declared, **SETTINGS, **settings)
+    args = torch.ones(5, 9), torch.ones(3), torch.ones(7, 6)
+    calls = [compiled]
+    if not settings:
+        calls.append(compiled.stator_report.engines[0].engine)
+    for call in calls:
+        with pytest.raises(
+            ValueError, match=r"\(x.shape\[1\] % 2\) == 0 \(test_guards.py"
+        ) as error:
+            call(*args)
+        said = str(error.value).split("which does not hold here: ")[1].split(". ")[0]
+        assert said in ("dimension 1 of argument 'x' is 9", 'dimension 1 of input 0 "x" is 9')
+        with pytest.raises(ValueError, match=r"mask.shape\[0\] < n.shape\[1\]") as error:
+            call(torch.ones(5, 8), torch.ones(8), torch.ones(7, 4))
+        said = str(error.value).split("which does not hold here: ")[1]
+        assert "is 8" in said and "is 4" in said and "'x'" not in said and '"x"' not in said
+
+
+PADDED = {  # of one dimension, of any size
+    "padding": lambda x: nn.functional.pad(x, (0, (-x.shape[1]) % 16)).unflatten(1, (-1, 16)) * 2,
+    "padding as remainders": lambda x: nn.functional.pad(
+        x, (0, (16 - x.shape[1] % 16) % 16)
+    ).reshape(x.shape[0], -1, 16).cumsum(-1),
+    "chunks and back": lambda x: nn.functional.pad(x, (0, (-x.shape[1]) % 256))
+    .reshape(x.shape[0], -1, 256).cumsum(-1).reshape(x.shape[0], -1)[:, : x.shape[1]] + x,
+    "patches": lambda x: x.new_ones(math.ceil(x.shape[1] / 14)) * 2,
+    "negated quotient": lambda x: nn.functional.pad(
+        x, (0, -(-x.shape[1] // 8) * 8 - x.shape[1])
+    ).reshape(-1, 8) * 2,
+    "branch on a ceiling": lambda x: (
+        x * 2 if math.ceil(x.shape[1] / 16) * 16 >= x.shape[1] else x
+    ),
+    "branch on a floor": lambda x: x * 2 if x.shape[1] // 16 * 16 <= x.shape[1] else x,
+    "branch on chunks": lambda x: (
+        x * 2 if (x.shape[1] + (-x.shape[1]) % 16) // 16 <= x.shape[1] else x
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("most", [300, 100000])
+@pytest.mark.parametrize("name", PADDED)
+def test_conditions_that_the_ranges_imply_are_none(name, most, caplog):
+    model = Model(PADDED[name]).eval()
+    declared = stator.Input(min_shape=(1, 1), opt_shape=(2, 37), max_shape=(4, most))
+    with caplog.at_level("WARNING"):
+        compiled = stator.compile(model, [declared], **SETTINGS)
+    assert "valid only where" not in caplog.text
+    for size in (1, 2, 14, 15, 16, 17, 256, 300):
+        x = torch.randn(3, size)
+        torch.testing.assert_close(compiled(x), model(x))
+
+
 def test_narrowed_range_is_told(caplog):
     model, declared, _, _ = case("less")
     with caplog.at_level("WARNING"):

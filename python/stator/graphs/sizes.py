@@ -12,9 +12,6 @@ from typing import Any
 import sympy
 import torch
 from torch.export import ExportedProgram
-from torch.utils._sympy.functions import Mod, PythonMod
-from torch.utils._sympy.numbers import int_oo
-from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
 from stator import _native
 from stator._log import logger
@@ -70,6 +67,10 @@ class ProgramCheck:
         """Hold what ``Compilation.input_check`` gives."""
         self.native = native
 
+    def takes_tensors(self) -> list[bool]:
+        """Of each flat input whether it is a tensor."""
+        return [is_tensor for _, _, is_tensor, _ in self.native.__getstate__()[0]]
+
     def __call__(self, inputs: Sequence[Any]) -> None:
         """Check the flat inputs.
 
@@ -118,18 +119,7 @@ def _only_more_than_one(guard: Any, expression: Any) -> bool:
     )  # fmt: skip
     if not inside:
         return False
-    found = _bounds(expression, {s: ValueRanges(2, int_oo) for s in expression.free_symbols})
-    return found is not None and found.is_singleton() and bool(found.lower)
-
-
-def _bounds(
-    expression: Any, limits: Mapping[sympy.Symbol, ValueRanges[Any]]
-) -> ValueRanges[Any] | None:
-    """The range of an expression's values; None where sympy has none for some function in it."""
-    try:
-        return bound_sympy(expression, dict(limits))
-    except Exception:
-        return None
+    return holds_within(expression, dict.fromkeys(expression.free_symbols, (2, None)))
 
 
 def _source(guard: Any) -> str:
@@ -175,44 +165,24 @@ def conditions_of(*programs: ExportedProgram) -> Iterator[Any]:
                 yield expression
 
 
-def holds_within(condition: Any, limits: Mapping[sympy.Symbol, ValueRanges[Any]]) -> bool:
-    """Whether a condition on sizes (sympy) holds, as far as can be proved, for all in a range."""
-    if condition in (sympy.true, True):
-        return True
-    if isinstance(condition, sympy.And):
-        return all(holds_within(part, limits) for part in condition.args)
-    bound = _bounds(condition, limits)
-    if bound is None:
-        return False
-    if bound.is_singleton():
-        return bool(bound.lower)
-    if not isinstance(condition, sympy.core.relational.Relational):
-        return False
-    return condition.func(_left_over(condition.lhs - condition.rhs, limits), 0) == sympy.true
+def holds_within(
+    condition: Any, ranges: Mapping[sympy.Symbol, tuple[int | None, int | None]]
+) -> bool:
+    """Whether a condition on sizes (sympy) holds, as far as can be proved, for all in these ranges.
 
-
-def _left_over(difference: Any, limits: Mapping[sympy.Symbol, ValueRanges[Any]]) -> Any:
-    """A difference of two sizes over the least values of what it is made of.
-
-    a*b - a is a*(b - 1), which has a sign where b is 2 and more.
+    None: no limit.
     """
-    whole = {
-        m: m.args[0]
-        for m in difference.atoms(Mod, PythonMod)
-        if holds_within(sympy.Lt(*m.args), limits) and holds_within(m.args[0] >= 0, limits)
-    }
-    difference = difference.xreplace(whole)
-    polynomial = (sympy.Add, sympy.Mul, sympy.Pow, sympy.Integer)
-    more, seen = {}, [difference]
-    while seen:
-        part = seen.pop()
-        if isinstance(part, polynomial):
-            seen.extend(part.args)
-            continue
-        bound = _bounds(part, limits)
-        if bound is not None and bound.lower.is_Integer:
-            more[part] = bound.lower + sympy.Dummy(integer=True, nonnegative=True)
-    return sympy.factor(sympy.expand(difference.xreplace(more)))
+    if isinstance(condition, sympy.And):
+        return all(holds_within(part, ranges) for part in condition.args)
+    if isinstance(condition, sympy.Or):
+        return any(holds_within(part, ranges) for part in condition.args)
+    if condition in (sympy.true, sympy.false):
+        return bool(condition)
+    try:
+        return _native.holds_for_all(str(condition), {str(s): r for s, r in ranges.items()})
+    except (_native.StatorError, ValueError):
+        logger.debug("a condition that sizes cannot hold: %s", condition)
+        return False
 
 
 def add_guards(

@@ -20,8 +20,6 @@ from torch import fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_flatten
-from torch.utils._sympy.numbers import int_oo
-from torch.utils._sympy.value_ranges import ValueRanges
 
 from stator._log import logger
 from stator.graphs.fx_graphs import user_values
@@ -107,13 +105,12 @@ class SizesOfOne:
 
     def _holds(self, condition: Any, at_least_two: Iterable[sympy.Symbol] = ()) -> bool:
         """Whether it does for all sizes that are admitted."""
-        limits = {}
+        ranges: dict[sympy.Symbol, tuple[int | None, int | None]] = {}
         for symbol in condition.free_symbols:
             least, most = self._ranges.get(str(symbol), (0, None))
-            least = -int_oo if least is None else least
-            least = max(least, 2) if symbol in at_least_two else least
-            limits[symbol] = ValueRanges(least, int_oo if most is None else max(most, least))
-        return holds_within(condition, limits)
+            least = max(least or 0, 2) if symbol in at_least_two else least
+            ranges[symbol] = (least, most if most is None or least is None else max(most, least))
+        return holds_within(condition, ranges)
 
     def _is_same(self, ones: frozenset[sympy.Symbol], conditions: Sequence[Any]) -> bool:
         """Whether the model's export at these ones is the program, under no other conditions."""

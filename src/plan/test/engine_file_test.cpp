@@ -144,12 +144,31 @@ TEST_F(EngineFile, EveryTruncationIsAnError) {
   ASSERT_TRUE(read_back(engine).ok());
   for (size_t length = 0; length < engine.size(); ++length) {
     Result<Plan> read = read_back(engine.substr(0, length));
-    // The padding behind the last blob is the only part that nothing needs.
-    if (read.ok()) {
-      ASSERT_GE(length + 64, engine.size()) << length;
-      continue;
-    }
+    ASSERT_FALSE(read.ok()) << length;
     ASSERT_EQ(read.error().code, ErrorCode::kInvalidFile) << length;
+  }
+}
+
+TEST_F(EngineFile, BytesBehindTheEndAreAnError) {
+  Plan without_blobs = sample_plan();
+  without_blobs.weights.clear();
+  without_blobs.code.clear();
+  without_blobs.buffers.clear();
+  without_blobs.kernels.clear();
+  without_blobs.steps.clear();
+  without_blobs.symbols.clear();
+  without_blobs.sizes = {};
+  without_blobs.inputs.clear();
+  without_blobs.outputs.clear();
+  for (const Plan& plan : {sample_plan(), without_blobs}) {
+    const std::string engine = engine_of(plan);
+    for (const std::string& more : {std::string(1, '\0'), std::string(64, '\0'), engine}) {
+      const Result<Plan> read = read_back(engine + more);
+      ASSERT_FALSE(read.ok()) << more.size();
+      EXPECT_EQ(read.error().code, ErrorCode::kInvalidFile);
+      EXPECT_NE(read.error().message.find("the file should have"), std::string::npos)
+          << read.error().message;
+    }
   }
 }
 
