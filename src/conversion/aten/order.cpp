@@ -152,7 +152,7 @@ std::vector<TensorId> middle_number(Conversion& c, TensorId x, int64_t axis) {
   Network& n = c.network();
   const Expr size = n.type(x).shape[static_cast<size_t>(axis)];
   const Expr middle = floor_div(size - 1, 2);
-  std::vector<TensorId> results = n.add_layer(TopK{axis, middle + 1, false, true, true}, {x});
+  std::vector<TensorId> results = n.add_layer(Sort{axis, false, true}, {x});
   if (!is_floating_point(n.type(x).dtype)) {
     for (TensorId& result : results) result = slice_axis(c, result, axis, middle, 1);
     return results;
@@ -254,6 +254,16 @@ Support some_elements(const SupportContext& c, const Node& node) {
                                                     : Support::no("it may be of no elements");
 }
 
+constexpr int64_t kMostSorted = 16384;
+
+/// What sorts all of many elements is slower than PyTorch's selection.
+Support few_elements(const SupportContext& c, const Node& node) {
+  const Expr count = product(c.meta(node, "self").shape);
+  return c.graph.bounds.proves_less_equal(count, kMostSorted)
+             ? some_elements(c, node)
+             : Support::no("it may be of so many elements that PyTorch is faster");
+}
+
 Support value_alone(const SupportContext& c, const Node& node) {
   return only_outputs_before(c, node, 1);
 }
@@ -309,7 +319,7 @@ void register_order(ConverterRegistry& r) {
   r.add("aten.mode.default", several(aten::mode, mode_support));
   r.add("aten.median.default", single(median, some_elements));
   r.add("aten.median.dim", several(median_along, median_support));
-  r.add("aten.nanmedian.default", single(nanmedian, some_elements));
+  r.add("aten.nanmedian.default", single(nanmedian, few_elements));
   r.add("aten.nanmedian.dim", several(nanmedian_along, nanmedian_support));
   r.add("aten.argsort.default", single(argsort));
   r.add("aten.argsort.stable", single(argsort));
