@@ -183,13 +183,10 @@ class _Graph:
     def traced(self, args: Sequence[Any]) -> list[Any]:
         """What to trace with in place of a call's arguments.
 
-        As when Dynamo traced, sizes and numbers that vary are symbols. Weights are themselves.
+        As when Dynamo traced, sizes and numbers that vary are symbols, and weights' are not.
         """
         nodes = [n for n in self.gm.graph.nodes if n.op == "placeholder"]
-        return [
-            arg if _is_weight(node, arg) else node.meta.get("example_value", arg)
-            for node, arg in zip(nodes, args, strict=True)
-        ]
+        return [node.meta.get("example_value", arg) for node, arg in zip(nodes, args, strict=True)]
 
     def for_inference(self, traced: Sequence[Any]) -> list[Any]:
         """The same, but that weights require no gradient where gradients are switched on.
