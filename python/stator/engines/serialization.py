@@ -214,6 +214,9 @@ def load(file_path: str | PathLike[str]) -> ExportedProgram:
         ) from error
 
 
+_END_BYTES = 22  # of a zip archive's last record, without its comment
+
+
 def _check_archive(path: str) -> None:
     """Whether a file is a zip archive whose parts have the checksums that it states."""
     if not zipfile.is_zipfile(path):
@@ -222,6 +225,17 @@ def _check_archive(path: str) -> None:
             if file.read(6) == b"STATOR":
                 what += "; an engine file is read by stator.Engine.load"
         raise ValueError(what)
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _END_BYTES - 65535))
+        tail = file.read()
+    # The last record ends with a comment, whose length it states.
+    ends = [at for at in range(len(tail) - _END_BYTES + 1) if tail.startswith(b"PK\5\6", at)]
+    if not any(
+        at + _END_BYTES + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail)
+        for at in ends
+    ):
+        raise ValueError("bytes follow its end")
     with zipfile.ZipFile(path) as archive:
         if (damaged := archive.testzip()) is not None:
             raise ValueError(f"its part {damaged!r} has another checksum than the archive states")
