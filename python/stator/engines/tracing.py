@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import torch
 from torch import fx, nn
 from torch._subclasses.fake_tensor import is_fake
+from torch.utils import _python_dispatch
 from torch.utils import _pytree as pytree
 
 __all__ = [
@@ -15,18 +16,16 @@ __all__ = [
     "refuse_symbolic_trace",
 ]  # fmt: skip
 
-# Asked in each call.
-_len_dispatch_stack = torch._C._len_torch_dispatch_stack
-_tracing_state = torch._C._get_tracing_state
 _symbolic_trace = fx._symbolic_trace
+_is_tracing = torch._C._is_tracing  # asked in each call: what costs least
 
 
 def is_traced() -> bool:
     """Whether PyTorch records what is computed, or a dispatch mode sees it."""
     return (
-        _len_dispatch_stack() > 0
-        or _tracing_state() is not None
+        _python_dispatch._is_in_torch_dispatch_mode
         or _symbolic_trace._is_fx_tracing_flag
+        or _is_tracing()
     )
 
 
