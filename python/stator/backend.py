@@ -28,7 +28,7 @@ from stator.graphs.failures import failure_of
 from stator.graphs.fx_graphs import returned
 from stator.graphs.hand_over import Placeholder, hand_over, offloaded
 from stator.graphs.tracing_state import restored_state
-from stator.graphs.weights import WatchedWeights
+from stator.graphs.weights import FreezeAgain, WatchedWeights
 from stator.lowering.autocast import autocast
 from stator.lowering.passes import lower
 from stator.reports import print_report, summarize, warn_of_nothing, why_nothing
@@ -175,20 +175,18 @@ class _Graph:
         self.of = compile_call()
         self.gradients = torch.is_grad_enabled()  # at the graph's first node; Dynamo guards it
         self.report: Callable[[], None] | None = None  # the dry run's, at the first call
-        # Who changes a weight goes on: then all of them are inputs, and every change is seen.
-        self.freezes = True
+        self.freezes = True  # else all weights are inputs, and every change is seen
+        self.freeze_again = FreezeAgain()
+        self.mutated: set[int] | None = None  # inputs that the graph writes
         self.compiled = self.compile(example_inputs, example_inputs)
 
     def traced(self, args: Sequence[Any]) -> list[Any]:
         """What to trace with in place of a call's arguments.
 
-        As when Dynamo traced, sizes and numbers that vary are symbols. Weights are themselves.
+        As when Dynamo traced, sizes and numbers that vary are symbols, and weights' are not.
         """
         nodes = [n for n in self.gm.graph.nodes if n.op == "placeholder"]
-        return [
-            arg if _is_weight(node, arg) else node.meta.get("example_value", arg)
-            for node, arg in zip(nodes, args, strict=True)
-        ]
+        return [node.meta.get("example_value", arg) for node, arg in zip(nodes, args, strict=True)]
 
     def for_inference(self, traced: Sequence[Any]) -> list[Any]:
         """The same, but that weights require no gradient where gradients are switched on.
@@ -208,9 +206,12 @@ class _Graph:
 
     def compile(self, args: Sequence[Any], traced: Sequence[Any]) -> Callable[..., Any]:
         """The compiled graph, or the graph itself where compiling fails."""
+        begin = time.monotonic()
         try:
             with restored_state():
-                return self.compile_dynamo(args, traced)
+                compiled = self.compile_dynamo(args, traced)
+            self.freeze_again.note(begin)
+            return compiled
         except _TrainsError:
             logger.warning(
                 "%s was not compiled and runs in PyTorch: torch.enable_grad() in the model makes "
@@ -258,9 +259,10 @@ class _Graph:
         whole, begin = graph, time.monotonic()
         graph = fx.GraphModule(graph, copy.deepcopy(graph.graph))
         nodes = [n for n in graph.graph.nodes if n.op == "placeholder"]
-        mutated = _mutated_inputs(len(nodes))
+        if self.mutated is None:  # later compilations are outside of Dynamo
+            self.mutated = _mutated_inputs(len(nodes))
         if len(nodes) == len(args):  # as Dynamo passes them; else all stay inputs
-            self.frozen = freezable - mutated
+            self.frozen = freezable - self.mutated
         graph = lower(graph, self.settings, {nodes[i]: args[i] for i in self.frozen})
         autocast(graph, self.settings)
         doubles: list[bool] = []
@@ -308,8 +310,11 @@ class _Graph:
 
     def __call__(self, *args: Any) -> Any:
         if not self.weights.are_noted(args) and self.weights.have_changed(args):
-            logger.info("a weight has changed; the graph is compiled again, weights as its inputs")
-            self.freezes = False
+            self.freezes = self.freeze_again.at_a_change()
+            logger.info(
+                "a weight has changed; the graph is compiled again, weights %s",
+                "compiled in" if self.freezes else "as its inputs",
+            )
             self.compiled = self.compile(args, self.traced(args))
         if self.report is not None:
             self.report()

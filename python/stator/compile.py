@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from stator.debugger import active_debugger
 from stator.engines.arguments import Arguments
 from stator.engines.engine import Engine
 from stator.engines.engine_cache import EngineStore
+from stator.engines.just_in_time import JustInTimeModule
 from stator.engines.module import CompilationReport, CompiledModule, UncompiledModule
 from stator.engines.program import EngineModule, PythonEngineModule, build_program
 from stator.graphs.doubles import single
@@ -25,9 +26,11 @@ from stator.graphs.failures import Failure, failure_of
 from stator.graphs.hand_over import HandedOver, offloaded
 from stator.graphs.sizes import ProgramCheck
 from stator.lowering.capture import capture, export_module
+from stator.lowering.export_errors import ExportError
+from stator.lowering.results import give_objects, with_held
 from stator.reports import log_report, print_report, summarize, warn_of_nothing, why_nothing
 from stator.settings.compilation_settings import CompilationSettings, make_settings
-from stator.settings.input import Input
+from stator.settings.input import Input, examples_of
 from stator.verification import verify_engines
 
 __all__ = ["build_engines", "compile", "plan_compilation", "trace"]
@@ -152,13 +155,15 @@ def compile(
     Returns:
         A module that is called as `module` is. With ``dryrun`` the report is printed, no engine is
         built, and what comes back runs in PyTorch. So does what the compiler failed at, with a
-        warning; its ``stator_report`` has the reason.
+        warning; its ``stator_report`` has the reason. A model in which the values of tensors decide
+        what is computed is compiled by torch.compile, part by part, when it is called.
 
     Raises:
         TypeError: an unknown setting, inputs that are not the model's arguments, or a module that
             is neither of the two.
         ValueError: a setting's value, or an Input that does not fit the model.
-        ExportError: torch.export cannot follow the module.
+        ExportError: torch.export cannot follow the module, and torch.compile could not either or
+            ``require_full_compilation`` forbids it.
         UnsupportedError: ``require_full_compilation`` and something must run in PyTorch.
     """
     chosen = make_settings(settings, own_door=True)
@@ -168,18 +173,21 @@ def compile(
         return torch.compile(module, backend="stator", options=settings)
     if inputs is not None and arg_inputs is not None:
         raise ValueError("give either inputs or arg_inputs, they mean the same")
-    args, kwargs = _arguments_of(inputs if inputs is not None else arg_inputs, kwarg_inputs)
+    args, kwargs = examples_of(inputs if inputs is not None else arg_inputs, kwarg_inputs)
     if isinstance(module, UncompiledModule):
         module = module.exported_program
-    if isinstance(module, CompiledModule):
+    if isinstance(module, CompiledModule | JustInTimeModule):
         raise TypeError("the module is compiled already; compile the model that it was made of")
     if isinstance(module, ExportedProgram):
-        program = module
+        program = with_held(module)
         _check_inputs(program, args, kwargs)
     elif isinstance(module, nn.Module):
         if not args and not kwargs:
             raise ValueError("a module is exported with example inputs; give inputs=[...]")
-        program = export_module(module, args, kwargs, chosen.tensor_device)
+        try:
+            program = export_module(module, args, kwargs, chosen.tensor_device)
+        except ExportError as error:
+            return _just_in_time(module, error, chosen, settings, _leaves(args, kwargs))
     else:
         raise TypeError(
             f"compile takes an nn.Module or an ExportedProgram, got {type(module).__name__}"
@@ -200,26 +208,31 @@ def compile(
             return UncompiledModule(program, arguments, _report_of_failure(program, failure))
 
 
-def _arguments_of(
-    inputs: Any, kwarg_inputs: dict[str, Any] | None
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Example inputs as (args, kwargs); one tensor or Input is one argument."""
-    if isinstance(inputs, torch.Tensor | Input):
-        inputs = (inputs,)
-    if isinstance(inputs, Mapping):
-        raise TypeError(
-            "inputs are positional arguments in order, and a dict was given: give "
-            "kwarg_inputs={...} for arguments by name, inputs=[{...}] for one that is a dict"
-        )
-    if inputs is not None and not isinstance(inputs, list | tuple | Iterator):
-        raise TypeError(
-            f"inputs is a list of tensors and Inputs, or a single one, got {type(inputs).__name__}"
-        )
-    if kwarg_inputs is not None and not isinstance(kwarg_inputs, Mapping):
-        raise TypeError(
-            f"kwarg_inputs is a dict of arguments by name, got {type(kwarg_inputs).__name__}"
-        )
-    return tuple(inputs if inputs is not None else ()), dict(kwarg_inputs or {})
+def _just_in_time(
+    module: nn.Module,
+    error: ExportError,
+    chosen: CompilationSettings,
+    settings: dict[str, Any],
+    leaves: list[Any],
+) -> JustInTimeModule:
+    """What torch.compile makes of a model whose graph it can break where torch.export fails.
+
+    Raises:
+        ExportError: it cannot, or another compilation than a whole one was not asked for.
+    """
+    if not error.breaks_graph or chosen.require_full_compilation:
+        raise error
+    if chosen.pass_through_build_failures:
+        raise error
+    reason = str(error).split("\n")[0]
+    logger.warning(
+        "%s is not compiled ahead of time; torch.compile breaks its graph there and compiles the "
+        "parts when it is called, so that it cannot be saved. %s. require_full_compilation=True "
+        "makes it an error",
+        type(module).__name__, reason,
+    )  # fmt: skip
+    dynamic = any(isinstance(leaf, Input) and leaf.is_dynamic for leaf in leaves)
+    return JustInTimeModule(module, reason, settings, dynamic)
 
 
 def _leaves(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
@@ -322,5 +335,7 @@ def trace(
     """
     if strict:
         logger.warning("strict=True has no effect: modules are traced by torch.export non-strictly")
-    args, kwargs = _arguments_of(arg_inputs if arg_inputs is not None else inputs, kwarg_inputs)
-    return export_module(module, args, kwargs, changes=False)
+    args, kwargs = examples_of(arg_inputs if arg_inputs is not None else inputs, kwarg_inputs)
+    program = export_module(module, args, kwargs, changes=False)
+    give_objects(program)
+    return program

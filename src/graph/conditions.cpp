@@ -94,8 +94,10 @@ bool collect_periods(const Expr& e, int64_t factor, std::map<std::string, int64_
   const bool divides = e.kind() == ExprKind::kFloorDiv || e.kind() == ExprKind::kMod;
   if (divides && e.operands()[1].is_constant()) {
     const int64_t by = e.operands()[1].constant();
-    if (by < 1 || by > kMostRemainders / factor) return false;
-    return collect_periods(e.operands()[0], factor * by, periods);
+    // A remainder that does not change stays as it is under any division.
+    const int64_t outer = e.kind() == ExprKind::kMod ? 1 : factor;
+    if (by < 1 || by > kMostRemainders / outer) return false;
+    return collect_periods(e.operands()[0], outer * by, periods);
   }
   const std::vector<Expr>& operands = e.operands();
   return std::all_of(operands.begin(), operands.end(), [&](const Expr& operand) {
@@ -149,6 +151,35 @@ bool is_proved_for_each_remainder(const Expr& condition, const Bounds& bounds) {
   return true;
 }
 
+/// The condition with a symbol for each quotient and remainder, whose values are fewer than those
+/// of what they are computed from. That they belong together is forgotten.
+Expr with_quotients_named(const Expr& e, const Bounds& bounds, std::map<Expr, std::string>& names,
+                          Bounds* named) {
+  if (e.operands().empty()) return e;
+  const bool divides = e.kind() == ExprKind::kFloorDiv || e.kind() == ExprKind::kMod;
+  const std::optional<int64_t> least = divides ? bounds.least(e) : std::nullopt;
+  const std::optional<int64_t> greatest = divides ? bounds.greatest(e) : std::nullopt;
+  if (least && greatest) {
+    const std::string fresh = "quotient " + std::to_string(names.size());
+    const std::string& name = names.try_emplace(e, fresh).first->second;
+    named->set(name, *least, *greatest);
+    return Expr::symbol(name);
+  }
+  std::vector<Expr> operands;
+  for (const Expr& operand : e.operands()) {
+    operands.push_back(with_quotients_named(operand, bounds, names, named));
+  }
+  return rebuild(e, operands);
+}
+
+bool holds_at_few_points(const Expr& condition, const Bounds& bounds) {
+  Bounds named = bounds;
+  std::map<Expr, std::string> names;
+  const Expr shorter = with_quotients_named(condition, bounds, names, &named);
+  const std::vector<Axis> axes = few_points(shorter, named);
+  return !axes.empty() && holds_at_each(shorter, axes);
+}
+
 }  // namespace
 
 bool holds_for_all(const Expr& condition, const Bounds& bounds) {
@@ -158,7 +189,8 @@ bool holds_for_all(const Expr& condition, const Bounds& bounds) {
   const std::vector<Axis> axes = few_points(whole, bounds);
   if (!axes.empty()) return holds_at_each(whole, axes);
   const Expr integral = simplify(with_floors(whole, bounds), bounds);
-  return is_proved(integral, bounds) || is_proved_for_each_remainder(integral, bounds);
+  return is_proved(integral, bounds) || holds_at_few_points(integral, bounds) ||
+         is_proved_for_each_remainder(integral, bounds);
 }
 
 }  // namespace stator

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <future>
 #include <thread>
+#include <vector>
 
 namespace stator {
 namespace {
@@ -60,15 +61,18 @@ struct Directory {
 Result<Directory> find_directory(const MappedFile& file, const Reader& reader) {
   // The end record is followed by a comment of at most 65535 bytes.
   int64_t end = -1;
+  bool goes_on = false;
   for (int64_t at = reader.size() - kEndBytes; at >= 0 && at >= reader.size() - kEndBytes - 65535;
        --at) {
-    if (reader.get<uint32_t>(at) == kEndSignature) {
+    if (reader.get<uint32_t>(at) != kEndSignature) continue;
+    if (reader.get<uint16_t>(at + 20) == reader.size() - at - kEndBytes) {
       end = at;
       break;
     }
+    goes_on = true;
   }
   if (end < 0) {
-    return bad(file, "it has no zip directory");
+    return bad(file, goes_on ? "bytes follow its end" : "it has no zip directory");
   }
   Directory d{reader.get<uint32_t>(end + 16), reader.get<uint32_t>(end + 12),
               reader.get<uint16_t>(end + 10)};

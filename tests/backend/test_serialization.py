@@ -100,12 +100,11 @@ def test_files_that_are_none(tmp_path, damage):
 
 def test_an_engine_with_other_bytes_is_refused():
     x = torch.randn(2, 8)
-    from stator.engines import serialization
+    from stator.engines import operator
 
-    call = serialization._EngineCall(
-        stator.compile(network(), inputs=[x], **OPTIONS).stator_report.engines[0]
-    )
-    serialization._engines.clear()
+    compiled = stator.compile(network(), inputs=[x], **OPTIONS)
+    call = compiled.stator_report.engines[0].as_operator()
+    operator._engines.clear()
     call.engine[call.engine.numel() // 2] ^= 1
     with pytest.raises(ValueError, match="damaged"):
         call(x)
@@ -127,7 +126,7 @@ def test_nothing_half_written(tmp_path):
 
 @pytest.mark.parametrize("size", ["__import__('os')", "a.b", "[1]", "f'{a}'", "lambda: 1"])
 def test_sizes_of_a_program_are_arithmetic(size):
-    from stator.engines.serialization import _size
+    from stator.engines.operator import _size
 
     with pytest.raises((ValueError, SyntaxError, NameError, TypeError)):
         value = _size(size, {"a": 3})
@@ -145,3 +144,57 @@ def test_ways_of_capture(ir):
 def test_other_ways_of_capture_are_refused():
     with pytest.raises(ValueError, match="ir='ts' is not allowed; ir is 'dynamo', 'default'"):
         stator.compile(network(), inputs=[torch.randn(2, 8)], ir="ts")
+
+
+class Scaled(nn.Module):
+    def forward(self, x, mask=None, *, scale=1.0):
+        y = x * 2 * scale
+        return y if mask is None else y + mask.sum()
+
+
+ROWS = stator.Input(min_shape=(1, 3), opt_shape=(2, 3), max_shape=(8, 3))
+SIZE = stator.Input(min_shape=(1,), opt_shape=(1,), max_shape=(9,))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("inputs", "keywords"),
+    [([ROWS], {}), (ROWS, {}), ([ROWS, SIZE], {}), ([ROWS, SIZE], {"scale": 3.0}),
+     ([ROWS, torch.ones(4)], {}), ([], {"x": ROWS}), ([ROWS], {"mask": SIZE}),
+     ([stator.Input((2, 3))], {})],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["inputs", "arg_inputs"])
+def test_inputs_stand_for_tensors_when_saving(inputs, keywords, name, tmp_path):
+    module = Scaled().eval()
+    compiled = stator.compile(module, inputs, kwarg_inputs=keywords, **OPTIONS)
+    stator.save(compiled, tmp_path / "m.pt2", **{name: inputs}, kwarg_inputs=keywords)
+    loaded = stator.load(tmp_path / "m.pt2").module()
+    rows = 2 if isinstance(inputs, list) and inputs and not inputs[0].is_dynamic else 5
+
+    def example(value):
+        if value is ROWS or (isinstance(value, stator.Input) and len(value.opt_shape) == 2):
+            return torch.randn(rows, 3)
+        return torch.randn(6) if value is SIZE else value
+
+    args = [example(v) for v in (inputs if isinstance(inputs, list) else [inputs])]
+    given = {k: example(v) for k, v in keywords.items()}
+    torch.testing.assert_close(loaded(*args, **given), module(*args, **given))
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [({"inputs": [3]}, TypeError, "argument 'x' is of the type int; give an example tensor"),
+     ({"inputs": ["a"]}, TypeError, "argument 'x' is of the type str"),
+     ({"inputs": [[1.0, 2.0]]}, TypeError, "argument 'x' is"),
+     ({"inputs": 5}, TypeError, "inputs is a list of tensors and Inputs"),
+     ({"inputs": {"x": ROWS}}, TypeError, "kwarg_inputs="),
+     ({"inputs": [ROWS], "arg_inputs": [ROWS]}, ValueError, "give either inputs or arg_inputs"),
+     ({"kwarg_inputs": {"y": ROWS}}, TypeError, "'x'"),
+     ({"kwarg_inputs": [ROWS]}, TypeError, "kwarg_inputs is a dict"),
+     ({"inputs": [ROWS], "kwarg_inputs": {"scale": 2.0}}, TypeError, "'scale' was left out")],
+)  # fmt: skip
+def test_saving_with_other_arguments(given, error, message, tmp_path):
+    compiled = stator.compile(Scaled().eval(), [ROWS], **OPTIONS)
+    with pytest.raises(error, match=message):
+        stator.save(compiled, tmp_path / "m.pt2", **given)
+    assert not list(tmp_path.iterdir())

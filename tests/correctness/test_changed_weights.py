@@ -6,7 +6,8 @@ import logging
 import pytest
 import torch
 from stator import _native
-from stator.graphs.weights import WatchedWeights
+from stator.graphs import weights as weights_module
+from stator.graphs.weights import FreezeAgain, WatchedWeights
 from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
@@ -58,44 +59,73 @@ def _marked(m):
     torch.autograd.graph.increment_version(m[0].weight)
 
 
+def _add_and_say(m):
+    m[0].weight.data += 1
+    torch.autograd.graph.increment_version(m[0].weight)
+
+
 def _untyped(m):
     m[0].weight.untyped_storage().copy_((m[0].weight + 1).untyped_storage())
 
 
 CHANGES = [_add, _add_bias, _replace, _numpy, _vector, _through_double, _one_row, _counted, _marked,
-           _untyped]  # fmt: skip
+           _untyped, _add_and_say]  # fmt: skip
+
+
+# What is seen in a GPU's memory too.
+ON_GPU = [_replace, _vector, _through_double, _counted, _add_and_say]
+
+
+@pytest.fixture
+def where(device):
+    """Where weights lie."""
+    if device == "reference":
+        pytest.skip("weights lie in host memory, as for the CPU backend")
+    return device
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [8, 96])  # read whole, and by a sample
 @pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__[1:])
-def test_is_seen(change, size):
-    model = nn.Sequential(nn.Linear(size, size), nn.GELU()).eval()
-    compiled, x = torch.compile(model, backend="stator", options=FAST), torch.randn(2, size)
+def test_is_seen(change, size, where):
+    if where == "cuda" and change not in ON_GPU:
+        pytest.skip("nothing is looked at in a GPU's memory")
+    model = nn.Sequential(nn.Linear(size, size), nn.GELU()).eval().to(where)
+    compiled = torch.compile(model, backend="stator", options=FAST)
+    x = torch.randn(2, size, device=where)
+    close = {"atol": 1e-3, "rtol": 1e-3} if where == "cuda" else {}
     compiled(x)
-    for _ in range(3):
-        torch.testing.assert_close(compiled(x), model(x))
+    for _ in range(4):
+        torch.testing.assert_close(compiled(x), model(x), **close)
         change(model)
-        torch.testing.assert_close(compiled(x), model(x))
+        torch.testing.assert_close(compiled(x), model(x), **close)
 
 
 @torch.no_grad()
-def test_statistics_are_weights_too():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
-    compiled, x = torch.compile(model, backend="stator", options=FAST), torch.randn(1, 3, 6, 6)
+def test_statistics_are_weights_too(where):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval().to(where)
+    compiled = torch.compile(model, backend="stator", options=FAST)
+    x = torch.randn(1, 3, 6, 6, device=where)
     compiled(x)
-    model[1].running_mean.data.fill_(3.0)
+    model[1].running_mean.fill_(3.0)
+    torch.testing.assert_close(compiled(x), model(x), atol=1e-4, rtol=1e-4)
+    if where == "cuda":
+        return
+    model[1].running_mean.data.fill_(4.0)
     torch.testing.assert_close(compiled(x), model(x))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.float32])
-def test_of_other_types_and_layouts(dtype):
-    model = nn.Linear(6, 6).eval().to(dtype)
+def test_of_other_types_and_layouts(dtype, where):
+    model = nn.Linear(6, 6).eval().to(where, dtype)
     model.weight = nn.Parameter(model.weight.t(), requires_grad=False)
-    compiled, x = torch.compile(model, backend="stator", options=FAST), torch.randn(2, 6).to(dtype)
+    compiled = torch.compile(model, backend="stator", options=FAST)
+    x = torch.randn(2, 6, device=where).to(dtype)
     compiled(x)
     model.weight.data *= 3
+    if where == "cuda":
+        torch.autograd.graph.increment_version(model.weight)
     torch.testing.assert_close(compiled(x), model(x), atol=1e-2, rtol=1e-2)
 
 
@@ -104,9 +134,10 @@ def compilations(caplog):
 
 
 @torch.no_grad()
-def test_what_holds_the_same_is_not_compiled_again(caplog):
-    model = nn.Sequential(nn.Linear(8, 8), nn.GELU()).eval()
-    compiled, x = torch.compile(model, backend="stator", options=FAST), torch.randn(2, 8)
+def test_what_holds_the_same_is_not_compiled_again(where, caplog):
+    model = nn.Sequential(nn.Linear(8, 8), nn.GELU()).eval().to(where)
+    compiled = torch.compile(model, backend="stator", options=FAST)
+    x = torch.randn(2, 8, device=where)
     expected = compiled(x)
     with caplog.at_level(logging.INFO, "torch_tensorrt"):
         model.double().float()  # other memory
@@ -114,23 +145,67 @@ def test_what_holds_the_same_is_not_compiled_again(caplog):
         model[0].weight.mul_(1)  # another version
         torch.testing.assert_close(compiled(x), expected)
     assert compilations(caplog) == 0
-    model[0].weight.data += 1  # where it lies now is watched
+    model[0].weight.data = model[0].weight.data + 1  # where it lies now is watched
     torch.testing.assert_close(compiled(x), model(x))
 
 
 @torch.no_grad()
-def test_weights_that_change_become_inputs(caplog):
+def test_weights_that_change_often_become_inputs(where, caplog):
+    model = nn.Sequential(nn.Linear(8, 8), nn.GELU()).eval().to(where)
+    compiled = torch.compile(model, backend="stator", options=FAST)
+    x = torch.randn(2, 8, device=where)
+    compiled(x)
+    with caplog.at_level(logging.INFO, "torch_tensorrt"):
+        for _ in range(6):
+            model[0].weight.add_(1)
+            torch.testing.assert_close(compiled(x), model(x))
+    said = [r.getMessage() for r in caplog.records if "compiled again" in r.getMessage()]
+    assert [m.split(", ")[1] for m in said] == [
+        *["weights compiled in"] * FreezeAgain.ALWAYS, "weights as its inputs"
+    ]  # fmt: skip
+    model[0].bias.add_(1)
+    torch.testing.assert_close(compiled(x), model(x))
+    assert compilations(caplog) == FreezeAgain.ALWAYS + 1
+
+
+@torch.no_grad()
+def test_weights_that_change_seldom_are_compiled_in(caplog, monkeypatch):
+    """Where the compiled graph has served long enough in between."""
+    clock = [0.0]
+    monkeypatch.setattr(weights_module.time, "monotonic", lambda: clock[0])
     model = nn.Sequential(nn.Linear(8, 8), nn.GELU()).eval()
     compiled, x = torch.compile(model, backend="stator", options=FAST), torch.randn(2, 8)
     compiled(x)
     with caplog.at_level(logging.INFO, "torch_tensorrt"):
         for _ in range(5):
-            model[0].weight.data += 1
+            clock[0] += 1e6
+            model[0].weight.add_(1)
             torch.testing.assert_close(compiled(x), model(x))
-    assert compilations(caplog) == 1
-    model[0].bias.data += 1
-    torch.testing.assert_close(compiled(x), model(x))
-    assert compilations(caplog) == 1
+    assert "as its inputs" not in caplog.text and compilations(caplog) == 5
+    for many in (1, FreezeAgain.ALWAYS, 20):
+        decides = FreezeAgain()
+        decides.seconds, decides.end = 2.0, clock[0]
+        clock[0] += 39
+        answers = [decides.at_a_change() for _ in range(many)]
+        assert answers == [k < FreezeAgain.ALWAYS for k in range(many)]
+        clock[0] += 1
+        assert decides.at_a_change()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8, torch.complex64])
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 1000, 3001])
+def test_digests_that_are_computed_on_the_device(dtype, count, where, monkeypatch):
+    monkeypatch.setattr(weights_module, "_WORDS", 64)
+    digest = weights_module._sums_of_words
+    t = (torch.rand(count, device=where) * 100).to(dtype)
+    before = digest(t)
+    assert digest(t.clone()) == before
+    for k in {0, count // 2, count - 1} if count else ():
+        changed = t.clone()
+        changed.view(torch.uint8)[k * t.element_size()] ^= 1
+        assert digest(changed) != before
+    if count > 8:
+        assert digest(t.flip(0)) != before
 
 
 def test_what_a_sample_shows():
@@ -190,21 +265,3 @@ def test_weights_without_plain_memory():
         torch.compile(empty, backend="stator", options=FAST)(torch.ones(2, 0)),
         empty(torch.ones(2, 0)),
     )
-
-
-@torch.no_grad()
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize(
-    "change", [_replace, _vector, _through_double, _counted], ids=lambda f: f.__name__[1:]
-)
-def test_on_a_gpu(change):
-    model = nn.Sequential(nn.Linear(96, 96), nn.GELU()).eval().cuda()
-    x = torch.randn(2, 96, device="cuda")
-    compiled = torch.compile(model, backend="stator", options=FAST)
-    compiled(x)
-    for _ in range(3):
-        change(model)
-        torch.testing.assert_close(compiled(x), model(x), atol=1e-3, rtol=1e-3)
-    model[0].weight.data += 1
-    torch.autograd.graph.increment_version(model[0].weight)
-    torch.testing.assert_close(compiled(x), model(x), atol=1e-3, rtol=1e-3)

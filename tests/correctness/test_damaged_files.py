@@ -294,6 +294,39 @@ def test_random_damage_of_archives(samples, name, tmp_path):
         assert outcome.kind in ("runs", "refused"), (change.text, outcome)
 
 
+# ---------------------------------------------------------------- bytes behind the end
+
+MORE = {"one": b"\0", "many": b"\0" * 64, "text": b"x" * 100000}
+
+
+@pytest.mark.parametrize("more", MORE.values(), ids=MORE)
+def test_bytes_behind_the_end(samples, more, tmp_path):
+    for name, path in samples.items():
+        longer = tmp_path / name
+        longer.write_bytes(path.read_bytes() + more)
+        run = damage.run_engine if name.endswith(".engine") else damage.run_archive
+        outcome = run(longer)
+        assert outcome.kind == "refused", (name, outcome)
+        if name.endswith(".engine"):
+            with pytest.raises(stator.InvalidFileError, match="the file should have"):
+                Engine.load(longer)
+            with pytest.raises(stator.InvalidFileError, match="the file should have"):
+                Engine.from_bytes(longer.read_bytes())
+        else:
+            with pytest.raises(ValueError, match="is no saved program, or is damaged"):
+                stator.load(longer)
+
+
+@torch.no_grad()
+def test_bytes_behind_the_end_of_a_cached_engine(tmp_path, caplog):
+    compiled(tmp_path)
+    (path,) = tmp_path.glob("*.engine")
+    path.write_bytes(path.read_bytes() + b"x")
+    with caplog.at_level(logging.WARNING, "torch_tensorrt"):
+        is_right(*compiled(tmp_path))
+    assert "is not used" in caplog.text and "the file should have" in caplog.text
+
+
 # ---------------------------------------------------------------- the engine cache
 
 X = torch.randn(3, 8)

@@ -221,6 +221,24 @@ PADDED = {  # of one dimension, of any size
 }  # fmt: skip
 
 
+def test_places_of_patches_need_no_condition(caplog):
+    """Centres of patches by arange(0.5, n), as vision models with rotary places have them."""
+
+    def places(x):
+        rows, columns = (torch.arange(0.5, x.shape[d] // 16) for d in (0, 1))
+        both = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1)
+        return both.new_ones((x.shape[0] // 16) * (x.shape[1] // 16), 2) + both + x.sum()
+
+    model = Model(places).eval()
+    declared = stator.Input(min_shape=(32, 32), opt_shape=(64, 64), max_shape=(512, 512))
+    with caplog.at_level("WARNING"):
+        compiled = stator.compile(model, [declared], **SETTINGS)
+    assert "valid only where" not in caplog.text
+    for size in ((32, 32), (70, 100), (512, 48)):
+        x = torch.rand(size)
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-2)
+
+
 @pytest.mark.parametrize("most", [300, 100000])
 @pytest.mark.parametrize("name", PADDED)
 def test_conditions_that_the_ranges_imply_are_none(name, most, caplog):

@@ -176,6 +176,17 @@ class Arguments:
             self.names[i] if i < len(self.names) else f"argument {i + 1}" for i in range(self.count)
         ]
 
+    def signature(self) -> inspect.Signature:
+        """Of a function that takes them as they were compiled."""
+        names = [n if n.isidentifier() else f"args_{i}" for i, n in enumerate(self._labels())]
+        kind = inspect.Parameter
+        return inspect.Signature(
+            [
+                *[kind(name, kind.POSITIONAL_OR_KEYWORD) for name in names],
+                *[kind(name, kind.KEYWORD_ONLY) for name in self.keywords],
+            ]
+        )
+
     def _taken(self) -> str:
         """The arguments that were compiled, as a sentence."""
         if not self.count and not self.keywords:

@@ -65,8 +65,7 @@ class Engine:
 
     def __reduce__(self) -> Any:
         """For pickle: the bytes of the engine's file, and the device that it is for."""
-        native = self.native
-        device = f"cuda:{native.device_index}" if native.device == "cuda" else None
+        device = self.device if self.native.device == "cuda" else None
         return Engine.from_bytes, (self.bytes(), "engine", device)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
@@ -83,6 +82,12 @@ class Engine:
     def bytes(self, key: str = "") -> bytes:
         """The bytes that save() writes."""
         return self.native.bytes(key)
+
+    @property
+    def device(self) -> str:
+        """Where its tensors are: "cpu", or the GPU with its number."""
+        native = self.native
+        return f"cuda:{native.device_index}" if native.device == "cuda" else "cpu"
 
     @property
     def inputs(self) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,9 +18,18 @@ from stator._log import logger
 from stator.engines.arguments import Arguments, same_constant
 from stator.engines.direct_call import DirectCall, outputs_of, whole_engine
 from stator.engines.program import EngineModule
+from stator.engines.tracing import (
+    is_symbolic_call,
+    is_traced,
+    proxy_among,
+    recorded_call,
+    refuse_symbolic_trace,
+)
 from stator.graphs.doubles import restore, single
+from stator.graphs.sizes import ProgramCheck
 from stator.lowering.arguments import Changed, in_pytorch
 from stator.lowering.mutations import Finisher
+from stator.settings.input import Input
 
 __all__ = ["CompilationReport", "CompiledModule", "UncompiledModule"]
 
@@ -55,7 +66,7 @@ class CompiledModule(nn.Module):
         extra_inputs: list[torch.Tensor],
         doubles: list[bool] | None = None,
         free_dims: list[tuple[int, ...]] | None = None,
-        check: Callable[[list[Any]], None] | None = None,
+        check: ProgramCheck | None = None,
     ) -> None:
         """Wrap a program.
 
@@ -93,6 +104,14 @@ class CompiledModule(nn.Module):
         """For pickle and deepcopy; the shortest way is found again."""
         return {**self.__dict__, "_direct": None, "_was_called": False}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledModule:
+        """Another module with the same engines."""
+        memo[id(self._out_spec)] = self._out_spec  # never changes; copies of it warn
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
+        return copied
+
     def examples_of_two(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The arguments with two elements along dimensions that vary and have one.
 
@@ -106,6 +125,33 @@ class CompiledModule(nn.Module):
                 if isinstance(leaves[i], torch.Tensor) and leaves[i].shape[k] == 1:
                     leaves[i] = torch.cat([leaves[i]] * 2, dim=k)
         return pytree.tree_unflatten(leaves, spec)
+
+    def signature(self) -> inspect.Signature:
+        """The arguments in the form that was compiled, by the model's names where known."""
+        return self._arguments.signature()
+
+    def examples_as_compiled(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Example arguments, of which an Input is a tensor of its opt shape, in the compiled form.
+
+        Raises:
+            TypeError: they are not the model's arguments, or one is no tensor where it takes one.
+        """
+        device = next((m.engine.device for m in self.stator_report.engines), "cpu")
+        args, kwargs = pytree.tree_map(
+            lambda v: v.example().to(device) if isinstance(v, Input) else v, (args, kwargs)
+        )
+        flat = self._arguments.flatten(args, kwargs)
+        positions = [i for i in range(len(flat)) if i not in self._constant_inputs]
+        tensors = self._check.takes_tensors() if self._check is not None else []
+        for i, is_tensor in zip(positions, tensors[len(self._extra_inputs) :], strict=False):
+            if is_tensor and not isinstance(flat[i], torch.Tensor):
+                raise TypeError(
+                    f"argument {self._arguments.name_of_leaf(i)!r} is of the type "
+                    f"{type(flat[i]).__name__}; give an example tensor, or a stator.Input"
+                )
+        return pytree.tree_unflatten(flat, self._arguments.in_spec)
 
     @property
     def is_dynamic(self) -> bool:
@@ -134,21 +180,30 @@ class CompiledModule(nn.Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model."""
         direct = self._direct
-        if direct is not None and not self._forward_hooks and not self._forward_pre_hooks:
-            return direct(args, kwargs)
+        hooks = self._forward_hooks or self._forward_pre_hooks
+        if direct is not None and not hooks and not is_traced():
+            try:
+                return direct(args, kwargs)
+            except TypeError:
+                if not is_symbolic_call(args, kwargs):
+                    raise
+        if (proxy := proxy_among(args, kwargs)) is not None:
+            return recorded_call(self, proxy, args, kwargs)
+        if self._was_called or is_traced() or is_symbolic_call(args, kwargs):
+            return super().__call__(*args, **kwargs)
+        flat = self._arguments.flatten(args, kwargs)  # before the model changes the nests
         result = super().__call__(*args, **kwargs)
-        if not self._was_called:
-            self._note_first_call(args, kwargs)
+        self._note_first_call(flat)
         return result
 
-    def _note_first_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _note_first_call(self, flat: list[Any]) -> None:
         """What is looked at once, so that later calls do not pay for it."""
         hidden = self.__dict__
         hidden["_was_called"] = True
         hidden["_direct"] = self._direct_call()
         if not torch.is_grad_enabled():
             return
-        for position, value in enumerate(self._arguments.flatten(args, kwargs)):
+        for position, value in enumerate(flat):
             if isinstance(value, torch.Tensor) and value.requires_grad:
                 logger.warning(
                     "argument %r requires a gradient, and a compiled model computes none: its "
@@ -160,6 +215,8 @@ class CompiledModule(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model; arguments as its forward takes them."""
+        if isinstance(args, fx.Proxy):  # this module itself is traced
+            refuse_symbolic_trace()
         return self.run_program(self.program, args, kwargs)
 
     def run_program(

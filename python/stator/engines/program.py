@@ -16,7 +16,9 @@ from torch import fx, nn
 
 from stator import _native
 from stator.engines.engine import Engine
+from stator.engines.operator import EngineOperator
 from stator.engines.pickling import ProgramModule
+from stator.engines.tracing import is_fake_call, is_traced
 from stator.graphs.hand_over import HandedOver
 from stator.graphs.objects import fill, is_constant_of_fx
 from stator.graphs.sizes import OPERATORS
@@ -51,10 +53,21 @@ class EngineModule(nn.Module):
 
     def forward(self, *args: Any) -> list[torch.Tensor]:
         """Run the engine."""
-        results = self.engine(*args)
+        if is_traced():
+            return self.as_operator()(*args)
+        try:
+            results = self.engine(*args)
+        except TypeError:
+            if is_fake_call(args):
+                return self.as_operator()(*args)
+            raise
         if self.releases_memory:
             self.engine.release_memory()
         return results
+
+    def as_operator(self) -> EngineOperator:
+        """The engine as an operator's call, which what traces can follow."""
+        return EngineOperator(self.engine, self.name, self.symbols)
 
     @property
     def is_plain(self) -> bool:
@@ -86,7 +99,7 @@ class PythonEngineModule(EngineModule):
     def forward(self, *args: Any) -> list[torch.Tensor]:
         """Run the engine; with profiling, `step_times` is (step, kernel, nanoseconds) of each."""
         results = super().forward(*args)
-        if self.profiling:
+        if self.profiling and not is_traced():
             if any(isinstance(a, torch.Tensor) and a.is_cuda for a in args):
                 torch.cuda.synchronize()
             self.step_times = self.engine.profile(*args)

@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled modules as files: an ExportedProgram whose engines are calls of one operator.
 
-``torch.ops.tensorrt.execute_engine(inputs, sizes, engine, spec)`` runs the engine whose file's
-bytes are the tensor `engine`; `spec` says, as JSON, what it returns, so that torch.export can trace
-it. The file is an ordinary .pt2: ``torch.export.load`` reads it in any process that has imported
+The file is an ordinary .pt2: ``torch.export.load`` reads it in any process that has imported
 stator.
 """
 
 from __future__ import annotations
 
-import ast
 import errno
-import hashlib
-import json
 import os
 import zipfile
 from collections.abc import Sequence
@@ -26,136 +21,14 @@ from torch.export import Dim, ExportedProgram
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from stator._log import logger
-from stator.engines.engine import Engine
+from stator.engines.just_in_time import JustInTimeModule
 from stator.engines.module import CompiledModule, UncompiledModule
+from stator.engines.operator import first_line
 from stator.engines.program import EngineModule, PythonEngineModule
-from stator.graphs.sizes import OPERATORS
+from stator.lowering.results import give_objects, held
+from stator.settings.input import examples_of
 
 __all__ = ["load", "save"]
-
-# By digest and device: the operator's calls share them.
-_engines: dict[tuple[str, torch.device | None], Engine] = {}
-
-
-@torch.library.custom_op("tensorrt::execute_engine", mutates_args=())
-def execute_engine(
-    inputs: list[torch.Tensor], sizes: list[int], engine: torch.Tensor, spec: str
-) -> list[torch.Tensor]:
-    """Run the engine whose file's bytes are `engine`."""
-    described = _described(spec)
-    digest = described["digest"]
-    device = inputs[0].device if inputs else None
-    loaded = _engines.get((digest, device))
-    if loaded is None:
-        data = engine.cpu().numpy().tobytes()
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise ValueError("the engine in this program is damaged: its bytes have another digest")
-        loaded = Engine.from_bytes(data, described["name"], device)
-        _engines[digest, device] = loaded
-    return loaded(*inputs, *sizes)
-
-
-@execute_engine.register_fake
-def _fake(
-    inputs: list[torch.Tensor], sizes: list[int], engine: torch.Tensor, spec: str
-) -> list[torch.Tensor]:
-    described = _described(spec)
-    known: dict[str, Any] = {**OPERATORS, "Min": torch.sym_min, "Max": torch.sym_max}
-    for tensor, shape in zip(inputs, described["inputs"], strict=True):
-        for size, text in zip(tensor.shape, shape, strict=True):
-            if text.isidentifier():
-                known.setdefault(text, size)
-    known.update(zip(described["symbols"], sizes, strict=False))
-    device = inputs[0].device if inputs else torch.device("cpu")
-    results = []
-    for output in described["outputs"]:
-        sizes = [_size(text, known) for text in output["shape"]]
-        order = output.get("order") or list(range(len(sizes)))
-        memory = torch.empty(
-            [sizes[k] for k in order], dtype=getattr(torch, output["dtype"]), device=device
-        )
-        results.append(memory.permute([order.index(k) for k in range(len(order))]))
-    return results
-
-
-def _described(spec: str) -> dict[str, Any]:
-    """What `spec` says of its engine; the parts that are read are there, with their types."""
-    try:
-        described = json.loads(spec)
-        for name, kind in (("digest", str), ("name", str), ("inputs", list), ("symbols", list)):
-            if not isinstance(described[name], kind):
-                raise TypeError(f"{name} is no {kind.__name__}")
-        for output in described["outputs"]:
-            if not isinstance(getattr(torch, output["dtype"]), torch.dtype):
-                raise TypeError(f"{output['dtype']} is no dtype")
-            if not all(isinstance(size, str) for size in output["shape"]):
-                raise TypeError("a size is no text")
-            order = output.get("order")  # a program of before has none
-            if order and sorted(order) != list(range(len(output["shape"]))):
-                raise ValueError(f"{order} is no order of axes")
-        if not all(isinstance(s, str) for shape in described["inputs"] for s in shape):
-            raise TypeError("a size is no text")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(
-            f"the description of an engine in this program is damaged: {_first_line(error)}"
-        ) from error
-    return described
-
-
-def _first_line(error: BaseException) -> str:
-    """An error's type and the first line of its message."""
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _size(text: str, known: dict[str, Any]) -> Any:
-    """A size from its text; it is our own engine's, but nothing but arithmetic is let through."""
-    try:
-        tree = ast.parse(text, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError(
-            f"the program's engine has a size that is no arithmetic: {text!r}"
-        ) from None
-    allowed = (
-        ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.Constant, ast.Call,
-        ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Div, ast.Mod, ast.USub, ast.Compare, ast.Eq,
-        ast.Lt, ast.LtE,
-    )  # fmt: skip
-    if not all(isinstance(node, allowed) for node in ast.walk(tree)):
-        raise ValueError(f"the program's engine has a size that is no arithmetic: {text!r}")
-    missing = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - set(known)
-    if missing:
-        raise ValueError(f"the program's engine has a size of unknown {missing}: {text!r}")
-    return eval(compile(tree, "<size>", "eval"), {"__builtins__": {}}, known)
-
-
-class _EngineCall(nn.Module):
-    """An EngineModule in the form that torch.export can take in."""
-
-    def __init__(self, module: EngineModule) -> None:
-        super().__init__()
-        data = module.engine.bytes()
-        self.register_buffer("engine", torch.frombuffer(bytearray(data), dtype=torch.uint8))
-        engine = module.engine
-        self.input_count = len(engine.inputs)
-        digest = hashlib.sha256(data).hexdigest()
-        _engines.setdefault(digest, engine)
-        self.spec = json.dumps(
-            {
-                "digest": digest,
-                "name": module.name,
-                "inputs": [i["symbolic_shape"] for i in engine.inputs],
-                "symbols": list(module.symbols),
-                "outputs": [
-                    {"shape": o["symbolic_shape"], "dtype": o["dtype"], "order": o["order"]}
-                    for o in engine.outputs
-                ],
-            }
-        )
-
-    def forward(self, *args: Any) -> list[torch.Tensor]:
-        inputs, sizes = args[: self.input_count], args[self.input_count :]
-        return torch.ops.tensorrt.execute_engine(list(inputs), list(sizes), self.engine, self.spec)
 
 
 class _Exportable(nn.Module):
@@ -167,12 +40,15 @@ class _Exportable(nn.Module):
         replaced = {n: c for n, c in program.named_children() if isinstance(c, EngineModule)}
         copy = torch.fx.GraphModule(program, program.graph)
         for name, child in replaced.items():
-            copy.add_module(name, _EngineCall(child))
+            copy.add_module(name, child.as_operator())
         self.program = copy
-        self.compiled = [module]  # in a list: not a child
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.compiled[0].run_program(self.program, args, kwargs)
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return held(module.run_program(copy, args, kwargs))
+
+        # By the model's own names, which dynamic_shapes and the program's inputs have.
+        forward.__signature__ = module.signature()  # type: ignore[attr-defined]
+        self.forward = forward
 
 
 def save(
@@ -192,7 +68,8 @@ def save(
     Args:
         module: what :func:`stator.compile` gave, or an ExportedProgram.
         file_path: of the file, which is written under another name and renamed.
-        arg_inputs, inputs, kwarg_inputs: example inputs to trace with.
+        arg_inputs, inputs, kwarg_inputs: what to trace with, as :func:`stator.compile` takes them:
+            example tensors, or Inputs, which stand for tensors of their opt shape.
         output_format: "exported_program".
         retrace: kept for scripts; a compiled module is always traced.
         dynamic_shapes: as torch.export takes them; by default every dimension may vary that may
@@ -200,7 +77,7 @@ def save(
 
     Raises:
         ValueError: another format, no example inputs, or a model that the format cannot hold.
-        TypeError: `module` is neither of the two.
+        TypeError: `module` is neither of the two, or the inputs are not its arguments.
     """
     path = Path(fspath(file_path))
     if output_format not in ("exported_program", "ep"):
@@ -217,19 +94,24 @@ def save(
                 "a module that was compiled with use_python_runtime=True is not saved; compile it "
                 "without"
             )
-        given = arg_inputs if arg_inputs is not None else inputs
-        given = (given,) if isinstance(given, torch.Tensor) else given
-        args = tuple(given if given is not None else ())
-        kwargs = dict(kwarg_inputs or {})
+        if arg_inputs is not None and inputs is not None:
+            raise ValueError("give either inputs or arg_inputs, they mean the same")
+        args, kwargs = examples_of(arg_inputs if arg_inputs is not None else inputs, kwarg_inputs)
         if not args and not kwargs:
             raise ValueError("a compiled module is traced to be saved; give arg_inputs=[...]")
+        args, kwargs = module.examples_as_compiled(args, kwargs)
         try:
             program = _export(module, args, kwargs, dynamic_shapes)
         except (AttributeError, NotImplementedError, RuntimeError) as error:
             raise _not_saved(error) from error
     else:
         hint = ""
-        if isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
+        if isinstance(module, JustInTimeModule):
+            hint = (
+                ", which torch.compile compiles when it is called, because "
+                + module.stator_report.fallbacks[0]["reason"]
+            )
+        elif isinstance(module, torch._dynamo.eval_frame.OptimizedModule):
             hint = (
                 "; what torch.compile made is kept by the engine cache alone "
                 "(cache_built_engines), "
@@ -276,16 +158,17 @@ def _export(
     module: CompiledModule, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any
 ) -> ExportedProgram:
     if dynamic_shapes is None and module.is_dynamic:
-        leaves = torch.utils._pytree.tree_map(
-            lambda v: [Dim.AUTO] * v.dim() if isinstance(v, torch.Tensor) else None, (args, kwargs)
+        dynamic_shapes = torch.utils._pytree.tree_map(
+            lambda v: [Dim.AUTO] * v.dim() if isinstance(v, torch.Tensor) else None,
+            dict(module.signature().bind(*args, **kwargs).arguments),
         )
-        dynamic_shapes = {**({"args": tuple(leaves[0])} if args else {}), **leaves[1]}
         args, kwargs = module.examples_of_two(args, kwargs)
     logger.debug("tracing the compiled module to save it")
     with torch.no_grad():
         program = torch.export.export(
             _Exportable(module), args, kwargs, dynamic_shapes=dynamic_shapes, strict=False
         )
+    give_objects(program)
     leaves, spec = torch.utils._pytree.tree_flatten((args, kwargs))
     if not _is_plain(spec) or any(is_traceable_wrapper_subclass(leaf) for leaf in leaves):
         program._example_inputs = None  # loading reads no objects but tensors and Python's nests
@@ -327,8 +210,11 @@ def load(file_path: str | PathLike[str]) -> ExportedProgram:
         raise ValueError(f"{path!r} asks for more memory than there is") from error
     except Exception as error:
         raise ValueError(
-            f"{path!r} is no saved program, or is damaged: {_first_line(error)}"
+            f"{path!r} is no saved program, or is damaged: {first_line(error)}"
         ) from error
+
+
+_END_BYTES = 22  # of a zip archive's last record, without its comment
 
 
 def _check_archive(path: str) -> None:
@@ -339,6 +225,17 @@ def _check_archive(path: str) -> None:
             if file.read(6) == b"STATOR":
                 what += "; an engine file is read by stator.Engine.load"
         raise ValueError(what)
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _END_BYTES - 65535))
+        tail = file.read()
+    # The last record ends with a comment, whose length it states.
+    ends = [at for at in range(len(tail) - _END_BYTES + 1) if tail.startswith(b"PK\5\6", at)]
+    if not any(
+        at + _END_BYTES + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail)
+        for at in ends
+    ):
+        raise ValueError("bytes follow its end")
     with zipfile.ZipFile(path) as archive:
         if (damaged := archive.testzip()) is not None:
             raise ValueError(f"its part {damaged!r} has another checksum than the archive states")

@@ -13,6 +13,7 @@ A change is looked for in each call, so the look is cheap. PyTorch counts the ch
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from stator import _native
 
-__all__ = ["WatchedWeights"]
+__all__ = ["FreezeAgain", "WatchedWeights"]
 
 
 def _has_memory(t: torch.Tensor) -> bool:
@@ -42,10 +43,30 @@ def _extent(t: torch.Tensor) -> int:
     return (1 + sum((size - 1) * stride for size, stride in steps)) * t.element_size()
 
 
-def _digest(t: torch.Tensor) -> int:
-    """Of all bytes: what a weight holds, wherever it lies."""
-    plain = t.detach().resolve_conj().resolve_neg().cpu().contiguous()
+def _digest(t: torch.Tensor) -> Any:
+    """Of all bytes: what a weight holds, wherever it lies on its device."""
+    plain = t.detach().resolve_conj().resolve_neg().contiguous()
+    if plain.is_cuda:
+        return _sums_of_words(plain)
     return _native.digest_memory(plain.data_ptr(), plain.numel() * plain.element_size())
+
+
+_WORDS = 1 << 20  # 8 MiB at a time
+
+
+def _sums_of_words(t: torch.Tensor) -> tuple[int, ...]:
+    """A digest that is computed where the tensor is: sums of its words, each times an odd number.
+
+    An odd factor has an inverse modulo 2**64, so a change of one word changes the sum.
+    """
+    data = t.reshape(-1).view(torch.uint8)
+    words = data[: data.numel() // 8 * 8].view(torch.int64)
+    rest = data[words.numel() * 8 :].to(torch.int64)
+    factors = torch.arange(min(max(words.numel(), rest.numel()), _WORDS), device=t.device)
+    factors = (factors * 0x1E3779B97F4A7C15) | 1
+    parts = [*words.split(_WORDS), rest]
+    sums = [(part * factors[: part.numel()]).sum() for part in parts]
+    return tuple(torch.stack(sums).tolist())
 
 
 class _Weight:
@@ -71,6 +92,34 @@ class _Weight:
         if self.has_memory and _has_memory(self.tensor):
             return _digest(self.tensor) == self.digest
         return self.tensor._version == self.version
+
+
+class FreezeAgain:
+    """Decides whether weights that have changed are compiled in again.
+
+    The first changes are: weights that are loaded after the first call, adapters that are merged.
+    Later ones are where the compiled graph has served much longer than its compilation took. Who
+    changes weights more often than that goes on: then they are inputs, and nothing is compiled
+    again.
+    """
+
+    ALWAYS = 2  # changes
+    TIMES = 20  # as long as the compilation took
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self.seconds = self.end = 0.0
+
+    def note(self, begin: float) -> None:
+        """A compilation that began at `begin` (time.monotonic()) has ended."""
+        self.end = time.monotonic()
+        self.seconds = self.end - begin
+
+    def at_a_change(self) -> bool:
+        """Whether they are compiled in once more."""
+        self.changes += 1
+        served = time.monotonic() - self.end
+        return self.changes <= self.ALWAYS or served >= self.TIMES * self.seconds
 
 
 class WatchedWeights:

@@ -17,6 +17,8 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
+from stator.lowering.results import objects_in
+
 __all__ = ["Changed", "changes_returned", "in_pytorch"]
 
 
@@ -102,7 +104,9 @@ def in_pytorch(program: ExportedProgram) -> nn.Module:
     module = program.module()
 
     def write(_module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
-        return result.written_into(args, kwargs) if isinstance(result, Changed) else result
+        if isinstance(result, Changed):
+            result = result.written_into(args, kwargs)
+        return objects_in(result)
 
     module.register_forward_hook(write, with_kwargs=True)
     return module

@@ -36,6 +36,7 @@ from stator.lowering.examples import apart, make_classes_known
 from stator.lowering.export_errors import check_arguments, export_error
 from stator.lowering.mutations import Finisher, finisher, held_object, mutated_targets, tensor_of
 from stator.lowering.passes import lower
+from stator.lowering.results import spec_of_objects
 from stator.lowering.sizes_of_one import SizesOfOne, exported_from
 from stator.lowering.tracing import export_by_any_way
 from stator.settings.compilation_settings import CompilationSettings
@@ -359,7 +360,7 @@ def capture(
     ones = SizesOfOne(exported, lowered, ranges)
     added = add_guards(handed.graph, exported, program, without_effect=ones.without_effect)
     _tell_what_was_narrowed(handed.graph, _declared(program, inputs), added)
-    in_spec, out_spec = program.call_spec.in_spec, program.call_spec.out_spec
+    in_spec, out_spec = program.call_spec.in_spec, spec_of_objects(program.call_spec.out_spec)
     finish = finisher(program, state, constants)
     free_dims = _free_dims(user_values(program))
     return Captured(handed, in_spec, out_spec, constants, state, finish, doubles, free_dims)

@@ -14,13 +14,17 @@ from torch import nn
 
 from stator import _native
 
-__all__ = ["ExportError", "check_arguments", "export_error"]
+__all__ = ["ExportError", "check_arguments", "depends_on_data", "export_error"]
 
-_PACKAGES = tuple(f"{Path(p).resolve()}/" for p in (torch.__path__[0], Path(__file__).parents[1]))
+_FOLDERS = (Path(torch.__path__[0]), Path(__file__).parents[1])
+_PACKAGES = tuple(f"{p}/" for folder in _FOLDERS for p in {folder, folder.resolve()})
 
 
 class ExportError(_native.StatorError):
     """torch.export cannot follow a model; PyTorch's own error is the cause."""
+
+    #: Whether torch.compile can, by breaking the graph there.
+    breaks_graph = False
 
 
 def check_arguments(module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
@@ -64,12 +68,28 @@ def export_error(error: Exception, module: nn.Module) -> ExportError:
     """
     line = _line_of(error)
     text = str(error).strip().splitlines()
-    return ExportError(
+    told = ExportError(
         f"torch.export (with strict=False) cannot follow {type(module).__name__}"
         f"{f', at {line}' if line else ''}: {type(error).__name__}: "
         f"{text[0] if text else 'no message'}\n{_advice(error)}\n"
         "PyTorch's whole message is that of the exception's cause"
     )
+    told.breaks_graph = (
+        _in_autograd_function(error) or depends_on_data(error) or _gives_unknown_object(error)
+    )
+    return told
+
+
+def depends_on_data(error: BaseException) -> bool:
+    """Whether a size or a branch depends on the values of a tensor."""
+    text = f"{type(error).__name__} {error}"
+    return "GuardOnDataDependent" in text or "data-dependent" in text.lower()
+
+
+def _gives_unknown_object(error: BaseException) -> bool:
+    """Whether the model gives something that PyTorch does not know to hold tensors."""
+    text = str(error)
+    return "not a known type" in text or "pytree-flattenable" in text
 
 
 def _in_autograd_function(error: BaseException) -> bool:
@@ -88,11 +108,17 @@ def _advice(error: Exception) -> str:
             f"remedy: {jit}; for attention kernels with autograd functions of their own, use "
             "torch.nn.functional.scaled_dot_product_attention"
         )
-    if "GuardOnDataDependent" in text or "data-dependent" in text.lower():
+    if depends_on_data(error):
         return (
             "remedy: a size or a branch depends on the values of a tensor, which no graph holds. "
             f"{jit}; or state what is known of it with torch._check(...), or use torch.where or "
             "torch.cond"
+        )
+    if _gives_unknown_object(error):
+        return (
+            "remedy: the model gives an object that PyTorch does not know to be made of tensors: "
+            "give tensors in tuples, lists, dicts or dataclasses, or call "
+            f"torch.utils._pytree.register_pytree_node for its class. {jit}"
         )
     if isinstance(error, torch._dynamo.exc.UserError | torch._dynamo.exc.Unsupported):
         return f"remedy: {jit}"

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -15,6 +17,8 @@ from torch.export._trace import _export
 
 from stator._log import logger
 from stator.lowering.arguments import changes_returned
+from stator.lowering.export_errors import depends_on_data
+from stator.lowering.results import results_held
 from stator.lowering.scripted import scripts_opened
 
 __all__ = ["export_by_any_way"]
@@ -62,11 +66,21 @@ def export_by_any_way(
     for way in _WAYS:
         wanted = changes and way is not _bytecode
         try:
-            with scripts_opened(module) as opened, changes_returned(opened, wanted):
+            with (
+                scripts_opened(module) as opened,
+                _changed_numbers_told(opened),
+                results_held(opened) if way is not _bytecode else contextlib.nullcontext(),
+                changes_returned(opened, wanted),
+            ):
                 program = way(opened, args, kwargs, shapes)
             _refuse_leftovers(program)
         except Exception as error:
-            if shapes is not None and isinstance(error, torch._dynamo.exc.UserError):
+            of_data = first is not None and depends_on_data(first)
+            if (
+                shapes is not None
+                and isinstance(error, torch._dynamo.exc.UserError)
+                and not of_data
+            ):
                 raise  # an Input's range, which the user hears about
             first = first or error
             continue
@@ -75,6 +89,46 @@ def export_by_any_way(
         return program
     assert first is not None
     raise first
+
+
+@contextlib.contextmanager
+def _changed_numbers_told(module: nn.Module) -> Iterator[None]:
+    """Warn of numbers and texts that the model changes of its own: a graph holds them as they were.
+
+    torch.export gives them back their values when the model has been traced.
+    """
+    before = _numbers(module)
+
+    def compare(_module: nn.Module, _args: Any, _result: Any) -> None:
+        now = _numbers(module)
+        changed = [place for place, value in before.items() if now.get(place, value) != value]
+        if changed and module not in _told:
+            _told.add(module)
+            owner, name = changed[0]
+            logger.warning(
+                "%s changes its attribute %r, which is no tensor, in each call; the compiled model "
+                "changes it no more, and computes as in its first call. Make it a buffer, or use "
+                "torch.compile(model, backend='stator')",
+                type(owner).__name__, name,
+            )  # fmt: skip
+
+    handle = module.register_forward_hook(compare)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+_told: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+
+def _numbers(module: nn.Module) -> dict[tuple[nn.Module, str], Any]:
+    return {
+        (owner, name): value
+        for owner in module.modules()
+        for name, value in vars(owner).items()
+        if type(value) in (int, float, bool, str)
+    }
 
 
 def _refuse_leftovers(program: ExportedProgram) -> None:

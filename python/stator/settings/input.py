@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-__all__ = ["Input"]
+__all__ = ["Input", "examples_of"]
 
 
 def _shape(name: str, value: Any) -> tuple[int, ...]:
@@ -90,3 +90,25 @@ class Input:
             f"Input(min_shape={self.min_shape}, opt_shape={self.opt_shape}, "
             f"max_shape={self.max_shape}, dtype={self.dtype})"
         )
+
+
+def examples_of(
+    inputs: Any, kwarg_inputs: dict[str, Any] | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Example inputs as (args, kwargs); one tensor or Input is one argument."""
+    if isinstance(inputs, torch.Tensor | Input):
+        inputs = (inputs,)
+    if isinstance(inputs, Mapping):
+        raise TypeError(
+            "inputs are positional arguments in order, and a dict was given: give "
+            "kwarg_inputs={...} for arguments by name, inputs=[{...}] for one that is a dict"
+        )
+    if inputs is not None and not isinstance(inputs, list | tuple | Iterator):
+        raise TypeError(
+            f"inputs is a list of tensors and Inputs, or a single one, got {type(inputs).__name__}"
+        )
+    if kwarg_inputs is not None and not isinstance(kwarg_inputs, Mapping):
+        raise TypeError(
+            f"kwarg_inputs is a dict of arguments by name, got {type(kwarg_inputs).__name__}"
+        )
+    return tuple(inputs if inputs is not None else ()), dict(kwarg_inputs or {})

@@ -32,6 +32,8 @@ TEST(Conditions, PaddingAndChunksOfAnySize) {
            "Eq(Mod(n + PythonMod(-n, 8), 8), 0)",
            "Eq(n + Mod(8 - Mod(n, 8), 8), 8*((n + Mod(8 - Mod(n, 8), 8)) // 8))",
            "Eq(b*(n + PythonMod(-n, 8)), 8*b*((n + PythonMod(-n, 8)) // 8))",
+           "Eq(Mod(b*(n + Mod(16 - Mod(n, 16), 16)), 16*b), 0)",
+           "Eq(b*(n + Mod(16 - Mod(n, 16), 16)), 16*b*((n + Mod(16 - Mod(n, 16), 16)) // 16))",
            "Eq(n // 4 // 8, n // 32)",
            "(n + 15) // 16 - n // 16 <= 1",
            "Ne(Mod(2*n + 1, 4), 2)",
@@ -39,6 +41,21 @@ TEST(Conditions, PaddingAndChunksOfAnySize) {
     EXPECT_TRUE(proved(text)) << text;
     EXPECT_TRUE(proved(text, 1, 300)) << text;
   }
+}
+
+TEST(Conditions, FloatsOfFewQuotients) {
+  Bounds bounds;
+  bounds.set("h", 32, 512);
+  bounds.set("w", 32, 512);
+  const auto holds = [&](const char* text) {
+    return holds_for_all(parse_expr(text).value(), bounds);
+  };
+  const std::string places =
+      "CeilToInt(FloatTrueDiv(ToFloat(h // 16) - 0.5, 1.0))*"
+      "CeilToInt(FloatTrueDiv(ToFloat(w // 16) - 0.5, 1.0))";
+  EXPECT_TRUE(holds(("(h // 16)*(w // 16) + 1 - " + places + " >= 0").c_str()));
+  EXPECT_TRUE(holds(("Eq((h // 16)*(w // 16), " + places + ")").c_str()));
+  EXPECT_FALSE(holds(("(h // 16)*(w // 16) - 1 - " + places + " >= 0").c_str()));
 }
 
 TEST(Conditions, WhatFailsSomewhereIsNotProved) {
