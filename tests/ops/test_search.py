@@ -77,6 +77,21 @@ def test_places_in_nothing(device):
     check(lambda b, x: torch.searchsorted(b, x), torch.randn(4), torch.randn(0), device=device)
 
 
+def test_sorters_of_varying_lengths(device):
+    def search(b, x):
+        return torch.searchsorted(b, x, sorter=torch.argsort(b))
+
+    inputs = [
+        stator.Input(min_shape=[0], opt_shape=[9], max_shape=[70]),
+        stator.Input(min_shape=[0], opt_shape=[8], max_shape=[80]),
+    ]
+    compiled = stator.compile(Call(search), inputs=inputs, device=device, min_block_size=1)
+    for length, count in ((9, 8), (70, 80), (1, 1), (0, 4), (5, 0), (0, 0)):
+        given = [torch.randn(length), torch.randn(count)]
+        given = [on_gpu(t) for t in given] if device == "cuda" else given
+        assert_same(compiled(*given), search(*given))
+
+
 def test_a_sorter_out_of_range_is_an_error():
     def search(b, x, o):
         return torch.searchsorted(b, x, sorter=o)

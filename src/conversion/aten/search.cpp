@@ -28,7 +28,8 @@ TensorId element_at(Conversion& c, const Sequences& s, TensorId place) {
   };
   if (s.sorter >= 0) {
     const TensorId order = n.add_gather(s.sorter, at(place), 0, false, DataError::kElement);
-    place = checked_places(c, order, s.length, DataError::kElement, 0);
+    // An empty sequence has the one place that flat() adds.
+    place = checked_places(c, order, max(s.length, 1), DataError::kElement, 0);
   }
   return c.cast(n.add_gather(s.elements, at(place), 0), s.dtype);
 }
