@@ -48,8 +48,7 @@ PyTorch's own sample inputs, each operator by itself: exported, compiled and com
 `scripts/sweep_operators.py`. Shares are of the cases that `torch.export` takes. *Whole*: one engine
 and nothing in PyTorch; *partly*: engines and PyTorch; the rest runs in PyTorch, with a reason. The
 columns after these count defects: wrong results, errors where eager has none, compilations that
-fail, crashes and hangs. The tables are from before scans, orders, scatters, gathers, resizing and
-padding had kernels; those stand in them as run by PyTorch.
+fail, crashes and hangs.
 
 """
 SECTION = re.compile(r"<!-- sweep (\w+) -->\n(.*?)\n<!-- end -->\n", re.DOTALL)
