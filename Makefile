@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Each target does all set-up itself: make demo, make test on a fresh machine.
-.PHONY: setup demo test test-cpp test-python test-operators test-others sanitize bench format lint clean
+.PHONY: setup demo test test-cpp test-python test-models test-others sanitize bench format lint clean
 PYTHON := .venv/bin/python
 
 setup: ; scripts/setup.sh
@@ -17,15 +17,16 @@ test-cpp:
 	cmake --build build/release
 	ctest --test-dir build/release --output-on-failure -j2
 
-# Two processes at a time: operators, and all else.
+# Two processes at a time, of about the same length: operators and models, and all else.
+IN_MODELS := tests/ops tests/cuda tests/models tests/backend
 test-python:
-	$(MAKE) -j2 --output-sync=target test-operators test-others
+	$(MAKE) -j2 --output-sync=target test-models test-others
 
-test-operators:
-	$(PYTHON) -m pytest tests/ops tests/cuda
+test-models:
+	$(PYTHON) -m pytest $(IN_MODELS)
 
 test-others:
-	$(PYTHON) -m pytest tests python/tests --ignore tests/ops --ignore tests/cuda
+	$(PYTHON) -m pytest tests python/tests $(IN_MODELS:%=--ignore %)
 
 # The C++ tests again under AddressSanitizer and UndefinedBehaviorSanitizer, then ThreadSanitizer.
 # LLVM's libraries are not instrumented: what they allocate by new and free by free is not ours.
