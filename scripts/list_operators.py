@@ -32,6 +32,8 @@ Values are eager PyTorch's on the same device, also where two answers would do:
   `nanmedian` along a dimension give the place that a stable order has in the middle. `kthvalue`
   with its place and, on a GPU, medians with theirs and `mode` run in PyTorch. Extremes with a place
   give the first of equals. NaN is the greatest.
+- On a GPU sorting along more than 4096 elements, `masked_scatter` of more than 16384, and scans of
+  few and long rows run in PyTorch, which shares a row among blocks.
 - Updates of one place (`scatter_reduce`, `index_add` and their relatives): halves are rounded once
   at the end in scatters, and after each update in `index_add` along inner dims, `index_reduce` and
   `index_put`, as PyTorch's CPU kernels do; on a GPU sums are kept in float32, in any order.

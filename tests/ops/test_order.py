@@ -77,7 +77,13 @@ def test_scans_of_few_and_of_many(shape, device):
         check(lambda x, dim=dim: torch.cumsum(x, dim), x, device=device, atol=1e-3)
         check(lambda x, dim=dim: torch.cumprod(x, dim), x, device=device)
         check(lambda x, dim=dim: torch.cummax(x, dim), x, device=device)
-        check(lambda x, dim=dim: torch.sort(x, dim=dim, stable=True), x, device=device)
+        check(lambda x, dim=dim: torch.sort(x, dim=dim, stable=True), x, device=device,
+              compiled_whole=sorts(device, shape[dim]))  # fmt: skip
+
+
+def sorts(device, length):
+    """Whether engines sort rows of this length; PyTorch is faster at longer ones on a GPU."""
+    return device != "cuda" or length <= 4096
 
 
 @pytest.mark.parametrize("dtype", [*NUMBERS, torch.bool], ids=str)
@@ -171,7 +177,8 @@ def test_what_is_no_number_is_the_greatest(device):
 def test_rows_around_what_kernels_hold(n, device):
     x = torch.randperm(2 * n).view(2, n)
     for dtype in (torch.float32, torch.float64):
-        check(lambda x: torch.sort(x), x.to(dtype), device=device)
+        check(lambda x: torch.sort(x), x.to(dtype), device=device,
+              compiled_whole=sorts(device, n))  # fmt: skip
         check(lambda x: torch.topk(x, n // 2 + 1), x.to(dtype), device=device)
         check(lambda x: torch.topk(x, n // 64), x.to(dtype), device=device)
 

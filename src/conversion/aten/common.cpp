@@ -228,6 +228,13 @@ Validate floats(const char* arg) {
   };
 }
 
+Support rows_for_one_block(const SupportContext& c, const Expr& length, int64_t most) {
+  return on_gpu(c.graph) && c.graph.bounds.greatest(length).value_or(0) > most
+             ? Support::no("it works along rows of more than " + std::to_string(most) +
+                           " elements, where PyTorch is faster on a GPU")
+             : Support::yes();
+}
+
 Support at_least_axes(const SupportContext& c, const Node& node, std::string_view arg, int least) {
   const int rank = c.meta(node, arg).rank();
   return rank >= least

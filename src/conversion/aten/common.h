@@ -80,6 +80,9 @@ std::optional<double> constant_number(const Node& node, std::string_view arg);
 Support constant_arguments(const Node& node, Names args);
 /// No unless the tensor argument is of a floating point dtype.
 Support floating_point_argument(const SupportContext& c, const Node& node, std::string_view arg);
+/// No on a GPU, where one block of threads takes a row, for rows that are known to be (or may get)
+/// longer than `most`: PyTorch's kernels share them among all blocks.
+Support rows_for_one_block(const SupportContext& c, const Expr& length, int64_t most);
 /// No where the tensor argument has fewer axes than the operator is defined for.
 Support at_least_axes(const SupportContext& c, const Node& node, std::string_view arg, int least);
 /// Yes where all are; else the first no.

@@ -32,9 +32,11 @@ TensorId masked_scatter(Conversion& c, const Node& node) {
 
 Support source_of_elements(const SupportContext& c, const Node& node) {
   const Expr elements = product(c.meta(node, "source").shape);
-  return c.graph.bounds.proves_less_equal(1, elements)
-             ? Support::yes()
-             : Support::no("its source may have no elements");
+  if (!c.graph.bounds.proves_less_equal(1, elements)) {
+    return Support::no("its source may have no elements");
+  }
+  constexpr int64_t kMostCounted = 16384;
+  return rows_for_one_block(c, product(c.meta(node, "mask").shape), kMostCounted);
 }
 
 /// What lies outside of an axis is its first or last element, or one counted from the end.

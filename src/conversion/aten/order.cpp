@@ -219,6 +219,38 @@ std::vector<TensorId> mode(Conversion& c, const Node& node) {
   return as_recorded(c, node, results);
 }
 
+/// The size along dim; 1 of a number.
+Expr length_along_dim(const SupportContext& c, const Node& node, int64_t otherwise) {
+  const TensorMeta& meta = c.meta(node, "self");
+  if (meta.rank() == 0) return 1;
+  return meta
+      .shape[static_cast<size_t>(normalize_dim(node.integer("dim", otherwise), meta.rank()))];
+}
+
+constexpr int64_t kMostInABlock = 4096;  // elements that a GPU's block sorts in its own memory
+
+Support short_rows(const SupportContext& c, const Node& node) {
+  return rows_for_one_block(c, length_along_dim(c, node, -1), kMostInABlock);
+}
+
+Support short_columns(const SupportContext& c, const Node& node) {
+  return rows_for_one_block(c, length_along_dim(c, node, 0), kMostInABlock);
+}
+
+/// Of few and long rows a block, or of columns a thread, would take each by itself.
+Support many_rows(const SupportContext& c, const Node& node) {
+  const TensorMeta& meta = c.meta(node, "self");
+  const Expr length = length_along_dim(c, node, -1), all = product(meta.shape);
+  const bool rows =
+      meta.rank() == 0 || normalize_dim(node.integer("dim"), meta.rank()) == meta.rank() - 1;
+  const int64_t enough = rows ? 64 : 2048;
+  const std::optional<int64_t> most = c.graph.bounds.greatest(length);
+  if (!most || c.graph.bounds.greatest(all).value_or(INT64_MAX) >= enough * *most) {
+    return Support::yes();
+  }
+  return rows_for_one_block(c, length, rows ? 65536 : 8192);
+}
+
 Support some_along_dim(const SupportContext& c, const Node& node) {
   const TensorMeta& meta = c.meta(node, "self");
   if (meta.rank() == 0) return Support::yes();
@@ -275,7 +307,7 @@ Support some_value_alone(const SupportContext& c, const Node& node) {
 
 /// Which of the equal middles a GPU's kernel finds has no rule.
 Support median_support(const SupportContext& c, const Node& node) {
-  const Support some = some_along_dim(c, node);
+  const Support some = all_of({some_along_dim(c, node), short_rows(c, node)});
   return some && on_gpu(c.graph) ? value_alone(c, node) : some;
 }
 
@@ -306,14 +338,14 @@ namespace stator {
 
 void register_order(ConverterRegistry& r) {
   using namespace aten;
-  r.add("aten.cumsum.default", single(scan(ScanOp::kSum)));
-  r.add("aten.cumprod.default", single(scan(ScanOp::kProd)));
-  r.add("aten.logcumsumexp.default", single(scan(ScanOp::kLogSumExp)));
-  r.add("aten.cummax.default", several(running_extreme(ScanOp::kMax)));
-  r.add("aten.cummin.default", several(running_extreme(ScanOp::kMin)));
+  r.add("aten.cumsum.default", single(scan(ScanOp::kSum), many_rows));
+  r.add("aten.cumprod.default", single(scan(ScanOp::kProd), many_rows));
+  r.add("aten.logcumsumexp.default", single(scan(ScanOp::kLogSumExp), many_rows));
+  r.add("aten.cummax.default", several(running_extreme(ScanOp::kMax), many_rows));
+  r.add("aten.cummin.default", several(running_extreme(ScanOp::kMin), many_rows));
   r.add("aten.topk.default", several(topk));
-  r.add("aten.sort.default", several(sort));
-  r.add("aten.sort.stable", several(sort));
+  r.add("aten.sort.default", several(sort, short_rows));
+  r.add("aten.sort.stable", several(sort, short_rows));
   // Which of equal elements PyTorch's own selection finds has no simpler rule than its steps.
   r.add("aten.kthvalue.default", several(kthvalue, some_value_alone));
   r.add("aten.mode.default", several(aten::mode, mode_support));
@@ -321,9 +353,9 @@ void register_order(ConverterRegistry& r) {
   r.add("aten.median.dim", several(median_along, median_support));
   r.add("aten.nanmedian.default", single(nanmedian, few_elements));
   r.add("aten.nanmedian.dim", several(nanmedian_along, nanmedian_support));
-  r.add("aten.argsort.default", single(argsort));
-  r.add("aten.argsort.stable", single(argsort));
-  r.add("aten.msort.default", single(msort));
+  r.add("aten.argsort.default", single(argsort, short_rows));
+  r.add("aten.argsort.stable", single(argsort, short_rows));
+  r.add("aten.msort.default", single(msort, short_columns));
 }
 
 }  // namespace stator

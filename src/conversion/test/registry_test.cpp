@@ -85,6 +85,31 @@ TEST(Registry, RefusesOtherDevices) {
             "argument device is device cuda, and the engine runs on cpu");
 }
 
+TEST(Registry, LeavesLongRowsToPyTorchOnGpus) {
+  const auto refusal = [](const std::string& type, const std::string& call, const char* device) {
+    Graph graph =
+        graph_of("graph g(%x: " + type + "):\n  %y: " + type + " = " + call + "\n  return %y\n");
+    graph.engine_device = device;
+    for (const ValueId id : {graph.inputs[0].value, graph.node(graph.order()[0]).outputs[0]}) {
+      graph.value(id).tensor.device = device;
+    }
+    return reason(graph);
+  };
+  const std::string slow = "elements, where PyTorch is faster on a GPU";
+  const std::string scan = "aten.cumsum.default(%x, -1)", column = "aten.cumsum.default(%x, 0)";
+  EXPECT_EQ(refusal("f32[4, 1000000]", scan, "cpu"), "");
+  EXPECT_EQ(refusal("f32[4, 1000000]", scan, "cuda:0"),
+            "it works along rows of more than 65536 " + slow);
+  EXPECT_EQ(refusal("f32[400, 1000000]", scan, "cuda:0"), "");
+  EXPECT_EQ(refusal("f32[4, 4096]", scan, "cuda:0"), "");
+  EXPECT_EQ(refusal("f32[100000, 4]", column, "cuda:0"),
+            "it works along rows of more than 8192 " + slow);
+  EXPECT_EQ(refusal("f32[100000, 4096]", column, "cuda:0"), "");
+  EXPECT_EQ(refusal("f32[4096, 8]", "aten.msort.default(%x)", "cuda:0"), "");
+  EXPECT_EQ(refusal("f32[5000, 8]", "aten.msort.default(%x)", "cuda:0"),
+            "it works along rows of more than 4096 " + slow);
+}
+
 TEST(Registry, RefusesSymbolicFloatsAndBools) {
   Graph graph = graph_of(
       "graph g(%x: f32[2], %f: f32[]):\n"
