@@ -17,16 +17,16 @@ __all__ = [
 ]  # fmt: skip
 
 _symbolic_trace = fx._symbolic_trace
+_modes = torch._C._len_torch_dispatch_stack
 _is_tracing = torch._C._is_tracing  # asked in each call: what costs least
 
 
 def is_traced() -> bool:
     """Whether PyTorch records what is computed, or a dispatch mode sees it."""
-    return (
-        _python_dispatch._is_in_torch_dispatch_mode
-        or _symbolic_trace._is_fx_tracing_flag
-        or _is_tracing()
-    )
+    # The flag is what costs least; it stays where the modes are put aside for a while, as when a
+    # backend of torch.compile computes.
+    in_a_mode = _python_dispatch._is_in_torch_dispatch_mode and _modes() > 0
+    return in_a_mode or _symbolic_trace._is_fx_tracing_flag or _is_tracing()
 
 
 def is_fake_call(args: Any) -> bool:
