@@ -207,6 +207,10 @@ def test_tensors_at_hand_are_named(kind, call, one):
         engine = compiled.stator_report.engines[0].engine
         with pytest.raises((TypeError, ValueError), match=message) as caught:
             engine(value)
+    elif kind == "fake":  # a compiled module says what sizes it would give
+        y = compiled(value) if call == "model" else compiled(input=value)
+        assert type(y) is type(value)
+        return
     else:
         with pytest.raises((TypeError, ValueError), match=message) as caught:
             compiled(value) if call == "model" else compiled(input=value)
