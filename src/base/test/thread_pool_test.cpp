@@ -5,7 +5,6 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -135,20 +134,16 @@ TEST(ThreadPool, CallersOfOneTimeShareTheThreads) {
   ThreadPool pool(2);
   const ThreadPool::Caller one(pool);
   std::optional<ThreadPool::Caller> another(std::in_place, pool);
-  const auto threads_of = [&pool] {
-    std::atomic<int> others{0};
-    pool.parallel_for(
-        1000,
-        [](void* context, int64_t, int64_t, int thread) {
-          static_cast<std::atomic<int>*>(context)->fetch_add(thread);
-          std::this_thread::sleep_for(std::chrono::microseconds(200));
-        },
-        &others);
-    return others.load();
-  };
-  EXPECT_EQ(threads_of(), 0);
+  Gathering alone;
+  alone.open = true;
+  pool.parallel_for(2, Gathering::wait, &alone);
+  EXPECT_EQ(alone.waiting, 1);  // both tasks at once, on the caller
   another.reset();
-  EXPECT_GT(threads_of(), 0);
+  Gathering shared;
+  std::thread caller([&] { pool.parallel_for(2, Gathering::wait, &shared); });
+  while (shared.waiting < 2) std::this_thread::yield();  // the worker has one of them
+  shared.open = true;
+  caller.join();
 }
 
 }  // namespace
